@@ -1,0 +1,15 @@
+"""Recurrent networks in JAX: write a cell's mathematics once, get everything else."""
+
+from seqjax import cells as cells
+from seqjax import nn as nn
+from seqjax.cells import chrono as chrono
+from seqjax.cells import elman as elman
+from seqjax.cells import gated_cell as gated_cell
+from seqjax.cells import gru as gru
+from seqjax.cells import linear_cell as linear_cell
+from seqjax.cells import lstm as lstm
+from seqjax.cells import make_cell as make_cell
+from seqjax.cells import min_gru as min_gru
+from seqjax.unroll import unroll as unroll
+
+__version__ = "0.1.0"

@@ -1,0 +1,17 @@
+"""Flax NNX modules: batch first, thin, no recurrent mathematics.
+
+Dropout is applied where a call is given a `key`, and only there: modules keep no random state, so
+their parameters are all that training changes.
+"""
+
+from seqjax.nn.classifier import SequenceClassifier as SequenceClassifier
+from seqjax.nn.embedding import Embedding as Embedding
+from seqjax.nn.pooling import Pooling as Pooling
+from seqjax.nn.pooling import masked_last as masked_last
+from seqjax.nn.pooling import masked_max as masked_max
+from seqjax.nn.pooling import masked_mean as masked_mean
+from seqjax.nn.recurrent import RNN as RNN
+from seqjax.nn.recurrent import Bidirectional as Bidirectional
+from seqjax.nn.stack import Stack as Stack
+from seqjax.nn.summary import num_params as num_params
+from seqjax.nn.summary import summary as summary

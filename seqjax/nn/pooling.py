@@ -1,0 +1,132 @@
+"""From a sequence to one vector: masked pooling over time."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jax.typing import DTypeLike
+
+POOLINGS = ("last", "mean", "max", "mean_max", "attention")
+
+
+def masked_mean(xs: Array, mask: Array) -> Array:
+    """Returns the mean over the valid steps, zero where there is none.
+
+    Args:
+      xs: shape (*B, T, D).
+      mask: True at the valid steps, shape (*B, T).
+
+    Returns:
+      Array of shape (*B, D).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> masked_mean(jnp.array([[1.0], [3.0], [9.0]]), jnp.array([True, True, False])).tolist()
+      [2.0]
+    """
+    total = jnp.where(mask[..., None], xs, 0).sum(axis=-2)
+    return total / jnp.maximum(mask.sum(axis=-1), 1)[..., None].astype(xs.dtype)
+
+
+def masked_max(xs: Array, mask: Array) -> Array:
+    """Returns the maximum over the valid steps, zero where there is none.
+
+    Args:
+      xs: shape (*B, T, D).
+      mask: True at the valid steps, shape (*B, T).
+
+    Returns:
+      Array of shape (*B, D).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> masked_max(jnp.array([[1.0], [3.0], [9.0]]), jnp.array([True, True, False])).tolist()
+      [3.0]
+    """
+    lowest = jnp.finfo(xs.dtype).min
+    highest = jnp.where(mask[..., None], xs, lowest).max(axis=-2)
+    return jnp.where(mask.any(axis=-1)[..., None], highest, 0)
+
+
+def masked_last(xs: Array, mask: Array) -> Array:
+    """Returns the value at the last valid step, zero where there is none.
+
+    Args:
+      xs: shape (*B, T, D).
+      mask: True at the valid steps, shape (*B, T).
+
+    Returns:
+      Array of shape (*B, D).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> masked_last(jnp.array([[1.0], [3.0], [9.0]]), jnp.array([True, True, False])).tolist()
+      [3.0]
+    """
+    steps = jnp.arange(mask.shape[-1]).reshape((1,) * (mask.ndim - 1) + (-1,))
+    last = jnp.where(mask, steps, 0).max(axis=-1)
+    values = jnp.take_along_axis(xs, last[..., None, None], axis=-2)[..., 0, :]
+    return jnp.where(mask.any(axis=-1)[..., None], values, 0)
+
+
+class Pooling(nnx.Module):
+    """Pools a sequence over its valid steps.
+
+    Args:
+      kind: "last", "mean", "max", "mean_max" (both, concatenated) or "attention" (a weighted mean
+        whose weights are a softmax of a learned score of each step).
+      in_size: features of the sequence.
+      param_dtype: dtype of the attention's parameters; the other kinds have none.
+      rngs: gives the key of the attention's initialiser.
+
+    Raises:
+      ValueError: if `kind` is unknown.
+
+    Example:
+      >>> import jax.numpy as jnp, seqjax
+      >>> from flax import nnx
+      >>> pool = seqjax.nn.Pooling("mean_max", 8, rngs=nnx.Rngs(0))
+      >>> pool(jnp.ones((2, 5, 8)), jnp.ones((2, 5), bool)).shape
+      (2, 16)
+
+    Reference: Bahdanau, Cho and Bengio (2015), Neural machine translation by jointly learning to
+    align and translate (the additive score); Collobert and Weston (2008), A unified architecture
+    for natural language processing (pooling over time).
+    """
+
+    def __init__(
+        self, kind: str, in_size: int, *, param_dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs
+    ):
+        """Initialises the attention, where there is one."""
+        if kind not in POOLINGS:
+            raise ValueError(
+                f"seqjax.nn.Pooling: `kind` must be one of {', '.join(POOLINGS)}, got {kind!r}."
+            )
+        self.kind = kind
+        self.in_size = in_size
+        self.out_size = in_size * (2 if kind == "mean_max" else 1)
+        if kind == "attention":
+            self.hidden = nnx.Linear(in_size, in_size, param_dtype=param_dtype, rngs=rngs)
+            self.score = nnx.Linear(in_size, 1, use_bias=False, param_dtype=param_dtype, rngs=rngs)
+
+    def __call__(self, xs: Array, mask: Array) -> Array:
+        """Pools `xs`, shape (*B, T, D), over the steps where `mask`, (*B, T), is True.
+
+        Returns:
+          Array of shape (*B, out_size), zero where a sequence has no valid step.
+        """
+        match self.kind:
+            case "last":
+                return masked_last(xs, mask)
+            case "mean":
+                return masked_mean(xs, mask)
+            case "max":
+                return masked_max(xs, mask)
+            case "mean_max":
+                return jnp.concatenate([masked_mean(xs, mask), masked_max(xs, mask)], axis=-1)
+            case _:
+                clean = jnp.where(mask[..., None], xs, 0)
+                scores = self.score(jnp.tanh(self.hidden(clean)))[..., 0]
+                weights = jax.nn.softmax(scores, axis=-1, where=mask)
+                weights = jnp.where(mask, weights, 0)
+                return jnp.einsum("...t,...td->...d", weights, clean)

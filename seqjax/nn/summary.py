@@ -1,0 +1,77 @@
+"""A table of a model's layers and parameter counts."""
+
+import math
+
+from flax import nnx
+
+
+def num_params(module: nnx.Module) -> int:
+    """Returns how many numbers the `nnx.Param` variables of a module hold.
+
+    Example:
+      >>> from flax import nnx
+      >>> num_params(nnx.Linear(3, 4, rngs=nnx.Rngs(0)))
+      16
+    """
+    return sum(math.prod(leaf.shape) for _, leaf in _params(module))
+
+
+def summary(module: nnx.Module) -> str:
+    """Returns a table of a module's direct children: name, kind and parameters.
+
+    Args:
+      module: any NNX module. A child without parameters is left out.
+
+    Returns:
+      Lines of text, the total last.
+
+    Example:
+      >>> import seqjax
+      >>> from flax import nnx
+      >>> rngs = nnx.Rngs(0)
+      >>> model = seqjax.nn.SequenceClassifier(
+      ...     seqjax.nn.Embedding(1000, 64, rngs=rngs),
+      ...     seqjax.nn.RNN(seqjax.lstm(128), 64, rngs=rngs),
+      ...     num_classes=10,
+      ...     rngs=rngs,
+      ... )
+      >>> print(seqjax.nn.summary(model))
+      layer      kind                  parameters
+      ---------  --------------------  ----------
+      embedding  Embedding(1000, 64)       64,000
+      recurrent  RNN(lstm(128), 64)        98,816
+      head       Linear(128, 10)            1,290
+      ---------  --------------------  ----------
+      total                               164,106
+    """
+    rows = []
+    for name, child in vars(module).items():
+        if isinstance(child, nnx.Module) and (count := num_params(child)):
+            rows.append((name, describe(child), f"{count:,}"))
+    total = ("total", "", f"{num_params(module):,}")
+    header = ("layer", "kind", "parameters")
+    widths = [max(len(row[column]) for row in [header, *rows, total]) for column in range(3)]
+    widths[1] = max(widths[1], 20)
+    rule = tuple("-" * width for width in widths)
+
+    def line(row):
+        return f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:>{widths[2]}}"
+
+    return "\n".join(line(row) for row in [header, rule, *rows, rule, total])
+
+
+def describe(module: nnx.Module) -> str:
+    """Returns a module's kind and sizes in a few words."""
+    name = type(module).__name__
+    children = getattr(module, "layers", None)
+    if children is not None:
+        return f"{name}({', '.join(describe(child) for child in children)})"
+    cell = getattr(module, "cell", None) or getattr(getattr(module, "forward", None), "cell", None)
+    sizes = [getattr(module, f, None) for f in ("vocab_size", "in_size", "in_features")]
+    outs = [] if cell else [getattr(module, f, None) for f in ("features", "out_features")]
+    parts = ([cell] if cell else []) + [size for size in [*sizes, *outs] if size is not None]
+    return f"{name}({', '.join(str(part) for part in parts)})"
+
+
+def _params(module: nnx.Module):
+    return nnx.to_flat_state(nnx.state(module, nnx.Param))

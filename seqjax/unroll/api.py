@@ -1,0 +1,179 @@
+"""`unroll`: the one entry through which every cell is run in time."""
+
+from typing import Any, Literal, overload
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike, DTypeLike
+
+from seqjax.cells.base import Cell
+from seqjax.unroll.padding import boolean_steps, check_batch, select, valid_steps
+from seqjax.unroll.sequential import Inputs, run_sequential
+
+# An executor takes what `run_sequential` takes and gives the same numbers. "auto" chooses one by
+# the kind of the cell, the shapes and the device.
+_EXECUTORS = {"sequential": run_sequential}
+
+
+@overload
+def unroll(
+    cell: Cell,
+    params: Any,
+    xs: ArrayLike,
+    *,
+    initial_state: Any = None,
+    lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    resets: ArrayLike | None = None,
+    reverse: bool = False,
+    return_states: Literal[False] = False,
+    dtype: DTypeLike | None = None,
+    carry_dtype: DTypeLike | None = None,
+    chunk_size: int = 8,
+    executor: str = "auto",
+) -> tuple[Array, Any]: ...
+
+
+@overload
+def unroll(
+    cell: Cell,
+    params: Any,
+    xs: ArrayLike,
+    *,
+    initial_state: Any = None,
+    lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    resets: ArrayLike | None = None,
+    reverse: bool = False,
+    return_states: Literal[True],
+    dtype: DTypeLike | None = None,
+    carry_dtype: DTypeLike | None = None,
+    chunk_size: int = 8,
+    executor: str = "auto",
+) -> tuple[Array, Any, Any]: ...
+
+
+def unroll(
+    cell: Cell,
+    params: Any,
+    xs: ArrayLike,
+    *,
+    initial_state: Any = None,
+    lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    resets: ArrayLike | None = None,
+    reverse: bool = False,
+    return_states: bool = False,
+    dtype: DTypeLike | None = None,
+    carry_dtype: DTypeLike | None = None,
+    chunk_size: int = 8,
+    executor: str = "auto",
+) -> tuple[Array, Any] | tuple[Array, Any, Any]:
+    """Runs a cell over sequences, time first.
+
+    A step that is masked out, or lies at or after its sequence's length, leaves the state as it
+    was and outputs zero; whatever stands in the input there, NaN included, reaches no output, no
+    state and no gradient. The final state is that of the last valid step; a sequence of length 0
+    returns the initial state. Two calls with the state carried over equal one call.
+
+    Args:
+      cell: the cell.
+      params: its parameters, as `cell.init` makes them.
+      xs: inputs, shape (T, *B, D), with any number of batch axes, also none.
+      initial_state: the state before the first step; by default `cell.initial_state`.
+      lengths: valid steps of each sequence, integers of shape (*B,), 0 <= length <= T.
+      mask: True at the valid steps, booleans of shape (T, *B). Valid steps need not be adjacent;
+        with `lengths` both must hold.
+      resets: True where the state becomes `cell.initial_state` before that step is run, booleans
+        of shape (T, *B), for packed sequences and episodes. A reset at a masked step counts. With
+        `reverse` a step's predecessor is the one after it in time, so packed sequences there need
+        a reset at each sequence's last step.
+      reverse: whether each sequence runs from its last valid step to its first. Outputs stay at
+        their own time index.
+      return_states: whether the states after every step are returned too.
+      dtype: the dtype of the products; by default that of `xs`. Parameters are cast to it.
+      carry_dtype: the dtype of the state; by default `dtype` promoted with float32, so that low
+        precision accumulates in float32.
+      chunk_size: steps whose input is projected together.
+      executor: "auto" or "sequential". All give the same numbers.
+
+    Returns:
+      `(ys, state)`: outputs of shape (T, *B, H) in `dtype`, and the final state in `carry_dtype`.
+      With `return_states`, `(ys, state, states)`, where the leaves of `states` are (T, *B, ...).
+
+    Raises:
+      ValueError: if a shape does not fit, lengths known while tracing are out of range, or the
+        executor is unknown.
+      TypeError: if `xs` is not floating, `lengths` not integer, or `mask` or `resets` not boolean.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, seqjax
+      >>> cell = seqjax.lstm(4)
+      >>> params = cell.init(jax.random.key(0), 3)
+      >>> xs = jnp.ones((5, 2, 3))
+      >>> ys, state = seqjax.unroll(cell, params, xs, lengths=jnp.array([5, 2]))
+      >>> ys.shape, bool((ys[2:, 1] == 0).all()), bool((state.hidden[1] == ys[1, 1]).all())
+      ((5, 2, 4), True, True)
+    """
+    if executor != "auto" and executor not in _EXECUTORS:
+        raise ValueError(
+            f"seqjax.unroll: unknown executor {executor!r}; the known executors are auto, "
+            f"{', '.join(_EXECUTORS)}."
+        )
+    if chunk_size < 1:
+        raise ValueError(f"seqjax.unroll: `chunk_size` must be at least 1, got {chunk_size}.")
+    xs = jnp.asarray(xs)
+    if xs.ndim < 2:
+        raise ValueError(
+            f"seqjax.unroll: `xs` must have shape (T, *B, D), got {xs.shape}. "
+            "A sequence of numbers needs xs[:, None]."
+        )
+    dtype = jnp.dtype(xs.dtype if dtype is None else dtype)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(
+            f"seqjax.unroll: `xs` must be floating, got {dtype}. Embed token ids first, or pass "
+            "xs.astype(float)."
+        )
+    carry_dtype = jnp.promote_types(dtype, jnp.float32) if carry_dtype is None else carry_dtype
+    num_steps, batch_shape = xs.shape[0], xs.shape[1:-1]
+    params = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+    valid = valid_steps(num_steps, batch_shape, lengths, mask)
+    if resets is not None:
+        resets = boolean_steps("resets", resets, num_steps, batch_shape)
+
+    reset_state = cell.initial_state(params, batch_shape, carry_dtype)
+    state = reset_state
+    if initial_state is not None:
+        check_state(cell, initial_state, reset_state, batch_shape)
+        state = jax.tree.map(lambda leaf: jnp.asarray(leaf, carry_dtype), initial_state)
+
+    final, states = _EXECUTORS["sequential" if executor == "auto" else executor](
+        cell,
+        params,
+        Inputs(xs.astype(dtype), valid, resets),
+        state,
+        reset_state,
+        reverse=reverse,
+        chunk_size=chunk_size,
+    )
+    ys = cell.output(states).astype(dtype)
+    if valid is not None:
+        ys = select(valid, ys, jnp.zeros_like(ys))
+    return (ys, final, states) if return_states else (ys, final)
+
+
+def check_state(cell: Cell, got: Any, expected: Any, batch_shape: tuple[int, ...]) -> None:
+    """Refuses an initial state of another structure or batch than the cell's."""
+    if jax.tree.structure(got) != jax.tree.structure(expected):
+        raise ValueError(
+            f"seqjax.unroll: `initial_state` must be a {type(expected).__name__} as {cell.name} "
+            f"makes it, got {type(got).__name__}. Start from cell.initial_state(params, batch)."
+        )
+    for leaf, wanted in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        if jnp.shape(leaf) != wanted.shape:
+            check_batch("initial_state", jnp.shape(leaf)[: len(batch_shape)], batch_shape)
+            raise ValueError(
+                f"seqjax.unroll: `initial_state` must have leaves of shape {wanted.shape} for "
+                f"{cell!r}, got {jnp.shape(leaf)}. Start from cell.initial_state(params, batch)."
+            )

@@ -1,0 +1,126 @@
+"""Lengths and masks of padded batches."""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, core
+from jax.typing import ArrayLike
+
+
+def valid_steps(
+    num_steps: int,
+    batch_shape: tuple[int, ...],
+    lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+) -> Array | None:
+    """Returns which steps are real: those before the sequence's length and not masked out.
+
+    Args:
+      num_steps: padded length, `T`.
+      batch_shape: batch axes, `B`.
+      lengths: real steps of each sequence, integers of shape (*B,), 0 <= length <= T, or None.
+      mask: True at the real steps, booleans of shape (T, *B), or None.
+
+    Returns:
+      Booleans of shape (T, *B), or None where every step is real.
+
+    Raises:
+      ValueError: if a shape is wrong, or a length known while tracing is out of range.
+      TypeError: if `lengths` are not integers or `mask` is not boolean.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> valid_steps(3, (2,), lengths=jnp.array([1, 3])).T.tolist()
+      [[True, False, False], [True, True, True]]
+    """
+    valid = None
+    if lengths is not None:
+        check_range(lengths, num_steps)
+        lengths = jnp.asarray(lengths)
+        if not jnp.issubdtype(lengths.dtype, jnp.integer):
+            raise TypeError(
+                f"seqjax.unroll: `lengths` must be integers, got {lengths.dtype}. "
+                "Pass lengths.astype(int)."
+            )
+        check_batch("lengths", lengths.shape, batch_shape)
+        steps = jnp.arange(num_steps).reshape(-1, *(1 for _ in batch_shape))
+        valid = steps < lengths[None]
+    if mask is not None:
+        mask = boolean_steps("mask", mask, num_steps, batch_shape)
+        valid = mask if valid is None else valid & mask
+    return valid
+
+
+def boolean_steps(
+    name: str, steps: ArrayLike, num_steps: int, batch_shape: tuple[int, ...]
+) -> Array:
+    """Returns `steps` as an array after checking that it is boolean, of shape (T, *B)."""
+    steps = jnp.asarray(steps)
+    if steps.dtype != jnp.bool_:
+        raise TypeError(
+            f"seqjax.unroll: `{name}` must be boolean, got {steps.dtype}. Pass {name}.astype(bool)."
+        )
+    expected = (num_steps, *batch_shape)
+    if steps.shape != expected:
+        raise ValueError(
+            f"seqjax.unroll: `{name}` must have shape (T, *B) = {expected}, got {steps.shape}. "
+            "Batch-first data needs jnp.swapaxes(x, 0, 1) first."
+        )
+    return steps
+
+
+def check_batch(name: str, got: tuple[int, ...], batch_shape: tuple[int, ...]) -> None:
+    """Refuses a shape that is not the batch's."""
+    if got != batch_shape:
+        raise ValueError(
+            f"seqjax.unroll: `{name}` must have shape (*B,) = {batch_shape}, got {got}. "
+            "Batch-first data needs jnp.swapaxes(x, 0, 1) first."
+        )
+
+
+def check_range(lengths: ArrayLike, num_steps: int) -> None:
+    """Refuses lengths outside 0 ... T where their values are known; traced ones are not."""
+    if isinstance(lengths, core.Tracer):
+        return
+    known = np.asarray(lengths)
+    if known.size and (known.min() < 0 or known.max() > num_steps):
+        raise ValueError(
+            f"seqjax.unroll: `lengths` must lie in 0 ... T = {num_steps}, got values from "
+            f"{known.min()} to {known.max()}. Truncate the sequences or pad the batch further."
+        )
+
+
+def select(condition: Array, on_true: Array, on_false: Array) -> Array:
+    """Chooses by a condition of the batch's shape, broadcast over the trailing feature axes."""
+    trailing = on_true.ndim - condition.ndim
+    condition = condition.reshape(condition.shape + (1,) * trailing)
+    return jnp.where(condition, on_true, on_false)
+
+
+def reverse_padded(x: Array, lengths: Array) -> Array:
+    """Reverses each sequence in time and leaves its padding at the end.
+
+    `unroll(..., reverse=True)` does not need it; it is for data that must be reversed itself.
+
+    Args:
+      x: padded batch, shape (T, *B, ...), time first.
+      lengths: real steps of each sequence, shape (*B,), 0 <= length <= T.
+
+    Returns:
+      Array of the shape and dtype of `x`.
+
+    Raises:
+      ValueError: if the batch axes of `x` and `lengths` differ, or a known length exceeds T.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> x = jnp.array([1.0, 2.0, 3.0, 0.0]).reshape(4, 1, 1)
+      >>> reverse_padded(x, jnp.array([3]))[:, 0, 0].tolist()
+      [3.0, 2.0, 1.0, 0.0]
+    """
+    lengths = jnp.asarray(lengths)
+    check_batch("lengths", lengths.shape, x.shape[1 : 1 + lengths.ndim])
+    check_range(lengths, x.shape[0])
+    steps = jnp.arange(x.shape[0]).reshape(-1, *(1 for _ in lengths.shape))
+    source = jnp.where(steps < lengths[None], lengths[None] - 1 - steps, steps)
+    trailing = (1,) * (x.ndim - source.ndim)
+    return jnp.take_along_axis(x, source.reshape(source.shape + trailing), axis=0)
