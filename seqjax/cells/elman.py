@@ -60,14 +60,12 @@ def elman(
 
     Reference: Elman (1990), Finding structure in time.
     """
-    if isinstance(activation, str):
-        if activation not in _ACTIVATIONS:
-            raise ValueError(
-                f"seqjax.elman: `activation` must be one of {sorted(_ACTIVATIONS)} or a function, "
-                f"got {activation!r}."
-            )
-        activation = _ACTIVATIONS[activation]
-    g1 = activation
+    if isinstance(activation, str) and activation not in _ACTIVATIONS:
+        raise ValueError(
+            f"seqjax.elman: `activation` must be one of {sorted(_ACTIVATIONS)} or a function, "
+            f"got {activation!r}."
+        )
+    g1 = _ACTIVATIONS[activation] if isinstance(activation, str) else activation
 
     def update(state: HiddenState, hidden: Array) -> HiddenState:
         return HiddenState(hidden=g1(hidden))

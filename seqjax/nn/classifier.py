@@ -104,18 +104,19 @@ class SequenceClassifier(nnx.Module):
     ) -> Array:
         """Returns the pooled features of each sequence, (B, pooling.out_size)."""
         vectors = self.embedding(tokens, key=embedding_key)
-        options = {} if not isinstance(self.recurrent, Stack) else {"key": recurrent_key}
         if self.pooling.kind == "last":
-            _, state = self.recurrent(vectors, lengths=lengths, return_state=True, **options)
+            _, state = self.recurrent(
+                vectors, lengths=lengths, return_state=True, key=recurrent_key
+            )
             return self.recurrent.last_output(state)
         num_steps = tokens.shape[1]
         if self.segment_length is None:
-            outputs = self.recurrent(vectors, lengths=lengths, **options)
+            outputs = self.recurrent(vectors, lengths=lengths, key=recurrent_key)
         else:
             segments = to_segments(vectors, self.segment_length)
             first_steps = jnp.arange(segments.shape[1]) * self.segment_length
             inside = jnp.clip(lengths[:, None] - first_steps[None], 0, self.segment_length)
-            outputs = self.recurrent(segments, lengths=inside, **options)
+            outputs = self.recurrent(segments, lengths=inside, key=recurrent_key)
             outputs = outputs.reshape(tokens.shape[0], -1, outputs.shape[-1])[:, :num_steps]
         mask = jnp.arange(num_steps)[None] < lengths[:, None]
         return self.pooling(outputs, mask)

@@ -69,6 +69,7 @@ class RNN(nnx.Module):
         mask: ArrayLike | None = None,
         resets: ArrayLike | None = None,
         return_state: bool = False,
+        key: Array | None = None,
     ) -> Any:
         """Runs the layer; the semantics are those of `seqjax.unroll`.
 
@@ -80,6 +81,7 @@ class RNN(nnx.Module):
           resets: True where a new sequence starts, shape (*B, T). Unlike in `unroll` this holds
             for both directions: a reverse layer starts anew below each of these steps.
           return_state: whether the final state is returned too.
+          key: not used; every recurrent layer can be called with one, as `Stack` must be.
 
         Returns:
           Outputs (*B, T, H), or with `return_state` `(outputs, state)`.
@@ -158,6 +160,7 @@ class Bidirectional(nnx.Module):
         mask: ArrayLike | None = None,
         resets: ArrayLike | None = None,
         return_state: bool = False,
+        key: Array | None = None,
     ) -> Any:
         """Runs both directions; arguments as in `RNN`, states as pairs `(forward, backward)`.
 
