@@ -1,4 +1,4 @@
-"""Token embeddings with the two dropouts that text needs."""
+"""Token embeddings, of words and of hashed word pairs, with the dropouts that text needs."""
 
 import jax
 import jax.numpy as jnp
@@ -8,15 +8,21 @@ from jax.typing import ArrayLike, DTypeLike
 
 
 class Embedding(nnx.Module):
-    """A table of token vectors.
+    """A table of token vectors, and where asked for one of token pairs beside it.
+
+    The vector of the pair (previous token, token) is appended to that of the token. Pairs are
+    hashed into a table of fixed size, so that no vocabulary of pairs is needed; two that share a
+    row are told apart by the tokens' own vectors.
 
     Args:
       vocab_size: number of token ids.
-      features: size of a vector.
-      dropout: rate at which single numbers of a vector are dropped.
+      features: size of a token's vector.
+      pair_features: size of a pair's vector; 0 for none.
+      pair_buckets: rows of the table of pairs.
+      dropout: rate at which single features are dropped, from all steps of a sequence alike.
       token_dropout: rate at which whole tokens are dropped, a vector of zeros in their place.
-      table: start of the table, (vocab_size, features); random otherwise.
-      param_dtype: dtype of the table.
+      table: start of the tokens' table, (vocab_size, features); random otherwise.
+      param_dtype: dtype of the tables.
       rngs: gives the key of the initialiser.
 
     Raises:
@@ -28,6 +34,10 @@ class Embedding(nnx.Module):
       >>> embed = seqjax.nn.Embedding(10, 4, rngs=nnx.Rngs(0))
       >>> embed(jnp.array([[1, 2, 3]])).shape
       (1, 3, 4)
+
+    Reference: Joulin et al. (2017), Bag of tricks for efficient text classification (hashed pairs);
+    Gal and Ghahramani (2016), A theoretically grounded application of dropout in recurrent neural
+    networks (one dropout mask for all steps).
     """
 
     def __init__(
@@ -35,6 +45,8 @@ class Embedding(nnx.Module):
         vocab_size: int,
         features: int,
         *,
+        pair_features: int = 0,
+        pair_buckets: int = 2**16,
         dropout: float = 0.0,
         token_dropout: float = 0.0,
         table: ArrayLike | None = None,
@@ -48,16 +60,21 @@ class Embedding(nnx.Module):
                 f"{vocab_size} and {features}."
             )
         if table is None:
-            table = 0.05 * jax.random.normal(rngs.params(), (vocab_size, features), param_dtype)
+            table = _initial_table(rngs, vocab_size, features, param_dtype)
         elif jnp.shape(table) != (vocab_size, features):
             raise ValueError(
                 f"seqjax.nn.Embedding: `table` must have shape {(vocab_size, features)}, got "
                 f"{jnp.shape(table)}."
             )
         self.vocab_size = vocab_size
-        self.features = features
+        self.features = features + pair_features
         self.table = nnx.Param(jnp.asarray(table, param_dtype))
-        self.dropout = nnx.Dropout(dropout)
+        if pair_features:
+            pairs = _initial_table(rngs, pair_buckets, pair_features, param_dtype)
+            self.pair_table = nnx.Param(pairs)
+        else:
+            self.pair_table = None
+        self.dropout = nnx.Dropout(dropout, broadcast_dims=(-2,))
         self.token_dropout = nnx.Dropout(token_dropout, broadcast_dims=(-1,))
 
     def __call__(self, tokens: Array, *, key: Array | None = None) -> Array:
@@ -73,8 +90,41 @@ class Embedding(nnx.Module):
         if not jnp.issubdtype(tokens.dtype, jnp.integer):
             raise TypeError(f"seqjax.nn.Embedding: `tokens` must be integers, got {tokens.dtype}.")
         vectors = jnp.take(self.table[...], tokens, axis=0, mode="clip")
+        if self.pair_table is not None:
+            buckets = pair_buckets(tokens, self.pair_table.shape[0])
+            pairs = jnp.take(self.pair_table[...], buckets, axis=0)
+            vectors = jnp.concatenate([vectors, pairs], axis=-1)
         if key is None:
             return vectors
         token_key, number_key = jax.random.split(key)
         vectors = self.token_dropout(vectors, deterministic=False, rngs=token_key)
         return self.dropout(vectors, deterministic=False, rngs=number_key)
+
+
+def pair_buckets(tokens: Array, num_buckets: int) -> Array:
+    """Hashes each token with the one before it (0 before the first) into a bucket.
+
+    Args:
+      tokens: integers of shape (*B, T).
+      num_buckets: number of buckets.
+
+    Returns:
+      Integers of shape (*B, T) from 0 to num_buckets - 1.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> first, second, third = pair_buckets(jnp.array([5, 7, 5]), 1000).tolist()
+      >>> first != third
+      True
+    """
+    tokens = tokens.astype(jnp.uint32)
+    previous = jnp.concatenate([jnp.zeros_like(tokens[..., :1]), tokens[..., :-1]], axis=-1)
+    # Multiply and fold, twice: each output bit depends on both tokens (Knuth's golden-ratio
+    # constant, then an odd constant of the murmur family).
+    mixed = (previous * jnp.uint32(2654435769) + tokens) * jnp.uint32(2246822519)
+    mixed = (mixed ^ (mixed >> 15)) * jnp.uint32(3266489917)
+    return ((mixed ^ (mixed >> 13)) % jnp.uint32(num_buckets)).astype(jnp.int32)
+
+
+def _initial_table(rngs: nnx.Rngs, rows: int, features: int, dtype: DTypeLike) -> Array:
+    return 0.1 * jax.random.normal(rngs.params(), (rows, features), dtype)

@@ -1,0 +1,1 @@
+"""Programs: `python -m experiments.imdb`. Notebooks and tests call their `run(config)`."""

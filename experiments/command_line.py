@@ -1,0 +1,152 @@
+"""From a frozen dataclass of settings to absl flags and back, and mistakes in one line.
+
+A field of the dataclass becomes a flag: its annotation gives the type, its default the default,
+and its metadata (see `setting`) the help text and the choices.
+"""
+
+import dataclasses
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from absl import app, flags, logging
+
+from seqjax.data import DataError
+from seqjax.train import RunError
+
+FLAGS = flags.FLAGS
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used."""
+
+
+def setting(
+    default: Any, help: str, *, choices: Sequence[str] = (), minimum: float | None = None
+) -> Any:
+    """Declares a field of a configuration.
+
+    Args:
+      default: its default.
+      help: the flag's help text.
+      choices: the allowed values, where there is a list of them.
+      minimum: the smallest allowed value of a number.
+
+    Returns:
+      The field.
+    """
+    metadata = {"help": help, "choices": tuple(choices), "minimum": minimum}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def define_flags(config_type: type, *, shown: Any) -> None:
+    """Defines a flag for every field of a configuration.
+
+    Args:
+      config_type: frozen dataclass whose fields are made by `setting`.
+      shown: configuration whose values the help texts show; flags that are not given stay
+        None, so that a preset can fill them in.
+    """
+    for field in dataclasses.fields(config_type):
+        kind = field_type(config_type, field.name)
+        value = getattr(shown, field.name)
+        help = f"{field.metadata['help']} (default: {value})"
+        if field.metadata["choices"]:
+            flags.DEFINE_enum(field.name, None, field.metadata["choices"], help)
+        elif kind is bool:
+            flags.DEFINE_boolean(field.name, None, help)
+        elif kind is int:
+            flags.DEFINE_integer(field.name, None, help)
+        elif kind is float:
+            flags.DEFINE_float(field.name, None, help)
+        else:
+            flags.DEFINE_string(field.name, None, help)
+
+
+def given_settings(config_type: type) -> dict[str, Any]:
+    """Returns the settings that stand on the command line."""
+    names = [field.name for field in dataclasses.fields(config_type)]
+    return {name: FLAGS[name].value for name in names if FLAGS[name].present}
+
+
+def field_type(config_type: type, name: str) -> type:
+    """Returns the type of a field, that of `int | None` being `int`."""
+    annotation = typing.get_type_hints(config_type)[name]
+    if isinstance(annotation, types.UnionType):
+        return next(kind for kind in typing.get_args(annotation) if kind is not type(None))
+    return annotation
+
+
+def check_settings(config: Any) -> None:
+    """Refuses values outside the declared choices and minima.
+
+    Args:
+      config: a configuration whose fields are made by `setting`.
+
+    Raises:
+      ConfigError: naming the setting, what it must be and what it is.
+    """
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        choices, minimum = field.metadata["choices"], field.metadata["minimum"]
+        if choices and value not in choices:
+            raise ConfigError(f"--{field.name} must be one of {', '.join(choices)}; got {value!r}.")
+        if minimum is not None and value is not None and not value >= minimum:
+            raise ConfigError(f"--{field.name} must be at least {minimum:g}, got {value}.")
+
+
+def from_mapping(config_type: type, values: Mapping[str, Any]) -> Any:
+    """Makes a configuration from the content of a `config.json`.
+
+    Raises:
+      ConfigError: if a setting is unknown or missing.
+    """
+    known = {field.name for field in dataclasses.fields(config_type)}
+    if known != set(values):
+        raise ConfigError(
+            f"config.json must hold exactly the settings of this version; missing "
+            f"{sorted(known - set(values))}, unknown {sorted(set(values) - known)}."
+        )
+    return config_type(**values)
+
+
+def main(define: Callable[[], None], body: Callable[[], None]) -> NoReturn:
+    """Runs a program: exit status 0 if it finished, 2 with one line for a user's mistake.
+
+    Args:
+      define: defines the flags.
+      body: the program, called after the flags are read.
+    """
+    logging.set_verbosity(logging.WARNING)  # the libraries tell of every file they close
+    define()
+    app.run(lambda _: _run(body), flags_parser=_parse)
+    raise SystemExit(0)
+
+
+def _parse(args: Sequence[str]) -> list[str]:
+    app.define_help_flags()
+    try:
+        rest = FLAGS(args)
+    except flags.Error as error:
+        fail(str(error))
+    if len(rest) > 1:
+        fail(f"unexpected argument {rest[1]!r}; settings are written --name=value.")
+    return rest
+
+
+def _run(body: Callable[[], None]) -> None:
+    try:
+        body()
+    except (ConfigError, DataError, RunError) as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        print("Interrupted; run the same command with --resume to continue.", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def fail(message: str) -> NoReturn:
+    """Ends the program with status 2 and one line on standard error."""
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    raise SystemExit(2)

@@ -1,0 +1,122 @@
+"""Every setting of the sentiment experiment, and the presets."""
+
+import dataclasses
+
+from experiments import command_line
+from experiments.command_line import ConfigError, setting
+from seqjax import data
+
+CELLS = ("rnn", "lstm", "gru", "birnn", "bilstm", "bigru")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Every setting of a run; the defaults are the preset "best"."""
+
+    cell: str = setting("bigru", "recurrent cell, bi- for both directions", choices=CELLS)
+    preset: str = setting(
+        "best",
+        "where the defaults of the other settings come from: best, or keras, the classic script",
+        choices=("best", "keras"),
+    )
+    dataset: str = setting(
+        "auto",
+        "auto is the real reviews, or without a network generated ones",
+        choices=data.DATASETS,
+    )
+    data_dir: str | None = setting(
+        None, "folder of prepared data; default: TFDS_DATA_DIR, then ~/tensorflow_datasets"
+    )
+    seeds: int = setting(3, "number of seeds, trained one after the other", minimum=1)
+    seed: int = setting(0, "the first seed", minimum=0)
+    epochs: int = setting(2, "epochs at most", minimum=1)
+    patience: int = setting(2, "stop after this many epochs without improvement", minimum=1)
+    batch_size: int = setting(96, "reviews in a batch", minimum=1)
+    learning_rate: float = setting(2e-3, "peak learning rate", minimum=0)
+    schedule: str = setting(
+        "cosine", "learning rate after a short warm-up", choices=("cosine", "constant")
+    )
+    weight_decay: float = setting(0.01, "decoupled weight decay of the kernels", minimum=0)
+    clip_norm: float = setting(1.0, "the gradient's global norm is clipped to this", minimum=0)
+    ema_decay: float = setting(
+        0.995, "decay of the moving average of the weights; 0 for none", minimum=0
+    )
+    vocab_size: int = setting(
+        20_000, "words, the most frequent ones of the training set", minimum=3
+    )
+    max_length: int = setting(400, "words of a review that are read", minimum=1)
+    keep: str = setting(
+        "both", "which end of a longer review is read", choices=("first", "last", "both")
+    )
+    num_buckets: int = setting(8, "padded lengths, hence compiled programs", minimum=1)
+    linear_path: bool = setting(
+        True,
+        "whether the network adds to the logit of a logistic regression on n-grams, cross-fitted "
+        "on the training reviews, or answers alone",
+    )
+    embedding_size: int = setting(100, "size of a word vector", minimum=1)
+    pair_size: int = setting(
+        32, "size of the vector of a pair of adjacent words; 0 for none", minimum=0
+    )
+    pair_buckets: int = setting(65_536, "rows of the table pairs are hashed into", minimum=1)
+    hidden_size: int = setting(64, "hidden units of a layer and direction", minimum=1)
+    num_layers: int = setting(1, "recurrent layers", minimum=1)
+    segment_length: int = setting(
+        50,
+        "reviews are read in segments of this many words side by side; 0 for in one go",
+        minimum=0,
+    )
+    pooling: str = setting(
+        "mean_max",
+        "from the outputs at every word to one vector",
+        choices=("last", "mean", "max", "mean_max", "attention"),
+    )
+    head_size: int = setting(0, "units of a ReLU layer before the read-out; 0 for none", minimum=0)
+    token_dropout: float = setting(0.1, "rate at which words are dropped", minimum=0)
+    embedding_dropout: float = setting(0.3, "rate at which numbers of word vectors are dropped")
+    dropout: float = setting(0.4, "rate of the dropout between layers and before the read-out")
+    validation_fraction: float = setting(
+        0.1, "part of the training reviews that chooses the epoch", minimum=0
+    )
+
+    def __post_init__(self):
+        """Refuses settings that cannot be used."""
+        command_line.check_settings(self)
+        for name in ("token_dropout", "embedding_dropout", "dropout", "validation_fraction"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"--{name} must lie in [0, 1), got {getattr(self, name)}.")
+        if self.segment_length and self.pooling == "last":
+            raise ConfigError(
+                "--pooling=last needs --segment_length=0: the last segment alone would decide."
+            )
+
+
+PRESETS = {
+    "best": Config(),
+    # The script of a thousand tutorials: 10,000 words, the last 200, no regularisation.
+    "keras": Config(
+        cell="bilstm",
+        preset="keras",
+        epochs=10,
+        patience=10,
+        batch_size=32,
+        learning_rate=1e-3,
+        schedule="constant",
+        weight_decay=0.0,
+        clip_norm=0.0,
+        ema_decay=0.0,
+        vocab_size=10_000,
+        max_length=200,
+        keep="last",
+        linear_path=False,
+        embedding_size=128,
+        pair_size=0,
+        hidden_size=128,
+        segment_length=0,
+        pooling="last",
+        head_size=128,
+        token_dropout=0.0,
+        embedding_dropout=0.0,
+        dropout=0.0,
+    ),
+}

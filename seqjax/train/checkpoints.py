@@ -1,0 +1,154 @@
+"""The saved states of one seed: complete or absent, of this configuration, and undamaged."""
+
+import contextlib
+import dataclasses
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import orbax.checkpoint as ocp
+from absl import logging as absl_logging
+
+from seqjax.train.errors import RunError
+from seqjax.train.files import plain
+from seqjax.train.record import params_sha256
+from seqjax.train.run_folder import refuse_other_config
+from seqjax.train.state import PyTree
+from seqjax.train.totals import Totals
+
+MAX_TO_KEEP = 2  # the newest, and the one before in case the newest is damaged
+
+
+@dataclasses.dataclass
+class Position:
+    """Where training stands: all that a resumed run needs beside the arrays.
+
+    Attributes:
+      epoch: the epoch in progress, from 1.
+      step_in_epoch: batches of it already used.
+      step: updates done since the beginning.
+      saves: checkpoints written so far, this one included.
+      rows: lines of metrics.jsonl this seed had written.
+      epoch_totals: metrics of the epoch so far.
+      window_totals: metrics since the last log row.
+      history: the rows of the finished epochs.
+      best_epoch: epoch of the best parameters; 0 before the first validation.
+      wall_s: seconds of training, over all resumptions.
+      finished: whether the seed is done.
+    """
+
+    epoch: int = 1
+    step_in_epoch: int = 0
+    step: int = 0
+    saves: int = 0
+    rows: int = 0
+    epoch_totals: Totals = dataclasses.field(default_factory=dict)
+    window_totals: Totals = dataclasses.field(default_factory=dict)
+    history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    best_epoch: int = 0
+    wall_s: float = 0.0
+    finished: bool = False
+
+
+class Checkpoints:
+    """Saves and restores one seed with Orbax, which writes aside and then renames."""
+
+    def __init__(self, path: Path, config: Mapping[str, Any]):
+        """Looks for checkpoints, and clears away one that a kill left unfinished.
+
+        Args:
+          path: folder of this seed's checkpoints.
+          config: settings of the run, saved with every checkpoint and compared on restoring.
+        """
+        self._path = path.absolute()  # Orbax takes no relative path
+        self._config = plain(dict(config))
+        with self._orbax("cannot be opened"):
+            for unfinished in self._path.glob("*.orbax-checkpoint-tmp"):
+                shutil.rmtree(unfinished)
+            self._manager = ocp.CheckpointManager(
+                self._path,
+                # Not in the background: the next step reuses the very buffers being written.
+                options=ocp.CheckpointManagerOptions(
+                    max_to_keep=MAX_TO_KEEP, create=True, enable_async_checkpointing=False
+                ),
+            )
+            self._latest = self._manager.latest_step()
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to restore."""
+        return self._latest is None
+
+    def save(self, trees: Mapping[str, PyTree], position: Position) -> None:
+        """Writes a checkpoint; a kill at any moment leaves the one before it usable.
+
+        Args:
+          trees: pytrees of arrays by name, each of which can be restored by itself.
+          position: goes with them; its `saves` is counted up.
+
+        Raises:
+          RunError: if it cannot be written.
+        """
+        position.saves += 1
+        about = {
+            "config": self._config,
+            "sha256": {name: params_sha256(tree) for name, tree in trees.items()},
+            "position": plain(dataclasses.asdict(position)),
+        }
+        with self._orbax("cannot be written"):
+            self._manager.save(
+                position.saves,
+                args=ocp.args.Composite(
+                    about=ocp.args.JsonSave(about),
+                    # A tuple around each, since Orbax takes no single array.
+                    **{name: ocp.args.StandardSave((tree,)) for name, tree in trees.items()},
+                ),
+            )
+        self._latest = position.saves
+
+    def restore(self, like: Mapping[str, PyTree]) -> tuple[dict[str, PyTree], Position]:
+        """Reads the newest checkpoint.
+
+        Args:
+          like: for each tree wanted, one of the same structure, shapes and dtypes; the result goes
+            to its devices.
+
+        Returns:
+          What `save` was given, the trees that were asked for.
+
+        Raises:
+          RunError: if the checkpoint is of another configuration, or damaged.
+        """
+        newest = self._path / str(self._latest)
+        mend = f"is damaged; delete {newest} to go back to the checkpoint before it"
+        with self._orbax(mend):
+            about = self._manager.restore(
+                self._latest, args=ocp.args.Composite(about=ocp.args.JsonRestore())
+            )["about"]
+            config, sha256, position = about["config"], about["sha256"], about["position"]
+        refuse_other_config(f"The checkpoint {newest}", config, self._config)
+        wanted = {name: ocp.args.StandardRestore((tree,)) for name, tree in like.items()}
+        with self._orbax(mend):
+            restored = self._manager.restore(self._latest, args=ocp.args.Composite(**wanted))
+            trees = {name: restored[name][0] for name in like}
+            if any(params_sha256(tree) != sha256[name] for name, tree in trees.items()):
+                raise ValueError("its bytes are not those that were saved")
+            return trees, Position(**position)
+
+    def close(self) -> None:
+        """Lets go of Orbax's threads."""
+        self._manager.close()
+
+    @contextlib.contextmanager
+    def _orbax(self, failure: str) -> Iterator[None]:
+        # Orbax tells of every save, and of an error both before raising it and by raising it.
+        verbosity = absl_logging.get_verbosity()
+        absl_logging.set_verbosity(absl_logging.FATAL)
+        try:
+            yield
+        except Exception as error:  # Orbax and TensorStore raise whatever they meet
+            reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
+            raise RunError(f"The checkpoint in {self._path} {failure} ({reason}).") from error
+        finally:
+            absl_logging.set_verbosity(verbosity)

@@ -1,0 +1,81 @@
+"""JSON that every reader accepts, and files that are never seen half-written."""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+
+def replace_file(path: Path, content: str | bytes) -> None:
+    """Writes a file so that a reader finds the old content or the new one, never a part.
+
+    Args:
+      path: file to write; its folder is made when missing.
+      content: text (written as UTF-8) or bytes.
+
+    Example:
+      >>> import tempfile
+      >>> path = Path(tempfile.mkdtemp()) / "deep" / "note.txt"
+      >>> replace_file(path, "whole")
+      >>> path.read_text()
+      'whole'
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    with open(temporary, "wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+        file.flush()
+        # Without this a power cut can leave the new name on an empty file.
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def plain(value: Any) -> Any:
+    """Turns a nest of numbers, arrays and records into what strict JSON can hold.
+
+    Args:
+      value: nest of dicts, sequences, strings, Python, NumPy and JAX numbers or arrays.
+
+    Returns:
+      The same nest of dicts, lists, strings, numbers, booleans and None. NaN and the infinities,
+      which JSON lacks, become None.
+
+    Raises:
+      TypeError: if the nest holds anything else.
+
+    Example:
+      >>> plain({"sizes": (3, 4), "loss": float("nan")})
+      {'sizes': [3, 4], 'loss': None}
+    """
+    if isinstance(value, dict):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):  # a NumPy or JAX array or scalar
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(
+        "seqjax.train: settings, metrics and results must be numbers, strings, booleans, None, or "
+        f"dicts and lists of them, got {type(value).__name__}. Convert it first, as with str()."
+    )
+
+
+def to_json(value: Any, *, indent: int | None = None) -> str:
+    """Formats a nest as strict JSON; see `plain`.
+
+    Args:
+      value: nest that `plain` accepts.
+      indent: spaces a level, or None for a single line.
+
+    Returns:
+      JSON text without a final newline.
+
+    Example:
+      >>> to_json({"step": 3, "loss": 0.5})
+      '{"step": 3, "loss": 0.5}'
+    """
+    return json.dumps(plain(value), indent=indent, allow_nan=False, ensure_ascii=False)

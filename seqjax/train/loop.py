@@ -1,0 +1,264 @@
+"""The training loop of one seed: epochs, validation, early stopping, checkpoints, resuming."""
+
+import contextlib
+import itertools
+import math
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.train.checkpoints import Checkpoints, Position
+from seqjax.train.errors import DivergedError, RunError
+from seqjax.train.mesh import shard
+from seqjax.train.reporter import Reporter
+from seqjax.train.run_folder import RunFolder
+from seqjax.train.state import PyTree, TrainState, evaluation_params
+from seqjax.train.step import TrainStep
+from seqjax.train.totals import Totals, add, averages
+
+# Steps the host runs ahead of the devices: the next batch is made and sent while they compute, yet
+# waiting batches do not fill their memory.
+AHEAD = 2
+
+
+class FitResult(NamedTuple):
+    """What training one seed came to.
+
+    Attributes:
+      params: the best parameters by the monitored metric (the moving average where there is one).
+      validation: their validation metrics.
+      best_epoch: the epoch they are from, counted from 1.
+      epochs_run: epochs trained.
+      steps: updates done.
+      wall_s: seconds of training and validation, over all resumptions.
+      history: the row of every epoch, as in metrics.jsonl.
+    """
+
+    params: PyTree
+    validation: dict[str, float]
+    best_epoch: int
+    epochs_run: int
+    steps: int
+    wall_s: float
+    history: list[dict[str, Any]]
+
+
+def fit(
+    train: TrainStep,
+    params: PyTree,
+    train_batches: Callable[[int], Iterable[PyTree]],
+    validate: Callable[[PyTree], Mapping[str, float]],
+    *,
+    key: jax.Array,
+    run: RunFolder,
+    seed: int,
+    epochs: int,
+    monitor: str,
+    mode: Literal["max", "min"] = "max",
+    patience: int | None = None,
+    log_every: int = 50,
+    checkpoint_every: int | None = None,
+) -> FitResult:
+    """Trains one seed, from its newest checkpoint if it has one.
+
+    A run that was killed at any moment and resumed ends with the same bits as one that was not,
+    provided `train_batches` gives the same batches for the same epoch. A seed that had finished
+    is read back, not trained again.
+
+    Args:
+      train: from `make_train_step`.
+      params: initial parameters; not touched.
+      train_batches: epoch (1, 2, ...) to its batches, host arrays with the examples first. Their
+        number is shown if they have a length.
+      validate: parameters to named metrics, at the end of every epoch.
+      key: PRNG key of everything random in the steps.
+      run: folder to report to and resume from.
+      seed: names the checkpoints and the rows of metrics.
+      epochs: how many to train at most.
+      monitor: name of the validation metric that chooses the best parameters.
+      mode: whether the monitored metric should be large or small.
+      patience: stop after this many epochs without a better value; never by default.
+      log_every: steps between two rows of metrics.
+      checkpoint_every: steps between checkpoints inside an epoch; only at its end by default.
+
+    Returns:
+      The best parameters and their record.
+
+    Raises:
+      DivergedError: if the loss, the gradient or the monitored metric is not finite.
+      RunError: if the seed's checkpoint is damaged or of another configuration.
+      ValueError: if an epoch has no batches, or `validate` does not return `monitor`.
+    """
+    better = _comparison(mode)
+    if epochs < 1 or log_every < 1:
+        raise ValueError(
+            "seqjax.train.fit: `epochs` and `log_every` must be at least 1, got "
+            f"{epochs} and {log_every}."
+        )
+    state = train.init(params, key)
+    best = _copy(evaluation_params(state))
+    position = Position()
+    checkpoints = Checkpoints(run.checkpoints(seed), run.config)
+    with contextlib.closing(checkpoints):
+        if not checkpoints.empty:
+            trees, position = checkpoints.restore({"state": state, "best": best})
+            state, best = trees["state"], trees["best"]
+        run.rewind_metrics(seed, position.rows)
+        if position.finished:
+            return _result(best, position)
+
+        with Reporter(run, seed, epochs, position) as report:
+
+            def save(state: TrainState) -> None:
+                report.stop_clock()
+                checkpoints.save({"state": state, "best": best}, position)
+
+            while not position.finished:
+                epoch = position.epoch
+                state = _train_epoch(
+                    train,
+                    state,
+                    train_batches(epoch),
+                    position,
+                    report,
+                    log_every=log_every,
+                    checkpoint_every=checkpoint_every,
+                    save=save,
+                )
+                candidate = evaluation_params(state)
+                validation = _validated(validate(candidate), monitor, f"seed {seed}, epoch {epoch}")
+                row = report.epoch({**_train_metrics(position.epoch_totals), **validation})
+                position.history.append(row)
+                score = f"val_{monitor}"
+                chosen = position.best_epoch and position.history[position.best_epoch - 1]
+                if not chosen or better(row[score], chosen[score]):
+                    best, position.best_epoch = _copy(candidate), epoch
+                waited = epoch - position.best_epoch
+                position.finished = epoch >= epochs or (patience is not None and waited >= patience)
+                position.epoch, position.step_in_epoch, position.epoch_totals = epoch + 1, 0, {}
+                save(state)
+    return _result(best, position)
+
+
+def best_params(run: RunFolder, seed: int, like: PyTree) -> PyTree:
+    """Reads the best parameters of a seed that has been trained.
+
+    Args:
+      run: the run's folder.
+      seed: which seed.
+      like: parameters of the same structure, shapes and dtypes.
+
+    Returns:
+      The parameters.
+
+    Raises:
+      RunError: if the seed has no checkpoint, or a damaged one.
+    """
+    with contextlib.closing(Checkpoints(run.checkpoints(seed), run.config)) as checkpoints:
+        if checkpoints.empty:
+            raise RunError(f"{run.path} holds no checkpoint of seed {seed}; train it first.")
+        return checkpoints.restore({"best": like})[0]["best"]
+
+
+def _train_epoch(
+    train: TrainStep,
+    state: TrainState,
+    batches: Iterable[PyTree],
+    position: Position,
+    report: Reporter,
+    *,
+    log_every: int,
+    checkpoint_every: int | None,
+    save: Callable[[TrainState], None],
+) -> TrainState:
+    owed = []  # records of steps the devices may still be at
+
+    def settle() -> None:
+        first = position.step - len(owed) + 1
+        for step, record in enumerate(jax.device_get(owed), start=first):
+            if not (math.isfinite(record["loss"]) and math.isfinite(record["grad_norm"])):
+                raise DivergedError(
+                    f"Training diverged at step {step} (seed {report.seed}, epoch "
+                    f"{position.epoch}): loss {record['loss']}, gradient norm "
+                    f"{record['grad_norm']}. Lower the learning rate or clip the gradient."
+                )
+            position.epoch_totals = add(position.epoch_totals, record)
+            position.window_totals = add(position.window_totals, record)
+        owed.clear()
+
+    report.begin_epoch(operator.length_hint(batches, 0))
+    for batch in itertools.islice(batches, position.step_in_epoch, None):
+        state, record = train.update(state, shard(train.mesh, batch))
+        owed.append(record)
+        position.step += 1
+        position.step_in_epoch += 1
+        report.advance(len(jax.tree.leaves(batch)[0]))
+        if position.step % log_every == 0:
+            settle()
+            report.step(_train_metrics(position.window_totals))
+            position.window_totals = {}
+        if checkpoint_every is not None and position.step % checkpoint_every == 0:
+            settle()
+            save(state)
+        if len(owed) > AHEAD:
+            jax.block_until_ready(owed[-1 - AHEAD])
+    settle()
+    if position.step_in_epoch == 0:
+        raise ValueError(
+            f"seqjax.train.fit: epoch {position.epoch} has no batches. Is the batch size larger "
+            "than the data set?"
+        )
+    return state
+
+
+def _train_metrics(totals: Totals) -> dict[str, float]:
+    return {
+        name if name == "grad_norm" else f"train_{name}": value
+        for name, value in averages(totals).items()
+    }
+
+
+def _validated(metrics: Mapping[str, Any], monitor: str, where: str) -> dict[str, float]:
+    if monitor not in metrics:
+        raise ValueError(
+            f"seqjax.train.fit: `validate` must return the monitored metric {monitor!r}, got "
+            f"{sorted(metrics)}."
+        )
+    numbers = {f"val_{name}": float(value) for name, value in metrics.items()}
+    if not math.isfinite(numbers[f"val_{monitor}"]):
+        raise DivergedError(
+            f"Validation gave {monitor} {numbers[f'val_{monitor}']} ({where}). Lower the learning "
+            "rate or clip the gradient."
+        )
+    return numbers
+
+
+def _comparison(mode: str) -> Callable[[float, float], bool]:
+    if mode not in ("max", "min"):
+        raise ValueError(f"seqjax.train.fit: `mode` must be 'max' or 'min', got {mode!r}.")
+    return operator.gt if mode == "max" else operator.lt
+
+
+def _copy(tree: PyTree) -> PyTree:
+    # The next update frees the buffers of the state it is given.
+    return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), tree)
+
+
+def _result(best: PyTree, position: Position) -> FitResult:
+    row = position.history[position.best_epoch - 1]
+    return FitResult(
+        params=best,
+        validation={
+            name.removeprefix("val_"): value
+            for name, value in row.items()
+            if name.startswith("val_")
+        },
+        best_epoch=position.best_epoch,
+        epochs_run=len(position.history),
+        steps=position.step,
+        wall_s=position.wall_s,
+        history=position.history,
+    )

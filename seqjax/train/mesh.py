@@ -1,0 +1,118 @@
+"""Where the numbers live: one axis of devices, over which the batch is split."""
+
+import os
+from typing import TypeVar
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+Tree = TypeVar("Tree")
+
+
+def use_all_cores(num: int | None = None) -> None:
+    """Makes every CPU core a JAX device; call it before the first JAX operation.
+
+    A matrix product inside a recurrent loop runs on one core, so a CPU is filled by splitting the
+    batch. Where there is an accelerator JAX computes there and this changes nothing.
+
+    Args:
+      num: number of CPU devices; by default the cores this process may run on, unless the user
+        has already chosen with `JAX_NUM_CPU_DEVICES` or `XLA_FLAGS`.
+
+    Raises:
+      RuntimeError: if JAX has already started with another number of CPU devices.
+
+    Example:
+      >>> use_all_cores(jax.device_count())  # already so: nothing to do
+    """
+    if num is None:
+        chosen = jax.config.jax_num_cpu_devices  # pyright: ignore[reportAttributeAccessIssue]
+        if chosen > 0 or "device_count" in os.environ.get("XLA_FLAGS", ""):
+            return
+        num = _usable_cores()
+    # XLA's CPU client runs all devices from one pool of NPROC threads, by default one a core. A
+    # device that waits for the others in a collective keeps its thread, so with two collectives
+    # under way each device can hold what the other needs: seen to stop for good on two cores.
+    os.environ.setdefault("NPROC", str(4 * num))
+    try:
+        jax.config.update("jax_num_cpu_devices", num)
+    except RuntimeError:
+        if jax.default_backend() == "cpu" and jax.device_count() != num:
+            raise RuntimeError(
+                f"seqjax.train.use_all_cores: JAX has already started with {jax.device_count()} "
+                f"CPU device(s), {num} wanted. Call it before the first JAX operation."
+            ) from None
+
+
+def _usable_cores() -> int:
+    # A container or `taskset` may allow fewer cores than the machine has.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def data_mesh(batch_size: int | None = None) -> Mesh:
+    """Lines the devices up along one axis, "batch".
+
+    Args:
+      batch_size: if given, only as many devices are used as divide it evenly.
+
+    Returns:
+      A mesh with the single axis "batch".
+
+    Example:
+      >>> data_mesh(batch_size=1).shape["batch"]
+      1
+    """
+    devices = jax.devices()
+    num = len(devices)
+    if batch_size is not None:
+        num = max(n for n in range(1, num + 1) if batch_size % n == 0)
+    return Mesh(np.array(devices[:num]), ("batch",), axis_types=(AxisType.Auto,))
+
+
+def shard(mesh: Mesh, tree: Tree) -> Tree:
+    """Splits the leading axis of every array over the devices.
+
+    Args:
+      mesh: from `data_mesh`.
+      tree: pytree of arrays, batch first.
+
+    Returns:
+      The same pytree on the devices.
+
+    Raises:
+      ValueError: if a leading axis is no multiple of the number of devices.
+
+    Example:
+      >>> shard(data_mesh(1), {"x": np.zeros((4, 2))})["x"].shape
+      (4, 2)
+    """
+    num = mesh.shape["batch"]
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        shape = np.shape(leaf)
+        if not shape or shape[0] % num:
+            raise ValueError(
+                f"seqjax.train.shard: the leading axis must be a multiple of {num} devices, got "
+                f"shape {shape} at batch{jax.tree_util.keystr(path)}. Pad the batch, or pass its "
+                "size to data_mesh()."
+            )
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec("batch")))
+
+
+def replicate(mesh: Mesh, tree: Tree) -> Tree:
+    """Puts a whole copy of every array on each device.
+
+    Args:
+      mesh: from `data_mesh`.
+      tree: pytree of arrays.
+
+    Returns:
+      The same pytree on the devices.
+
+    Example:
+      >>> replicate(data_mesh(), np.arange(3)).tolist()
+      [0, 1, 2]
+    """
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))

@@ -1,0 +1,129 @@
+"""What a running seed shows and leaves: progress on stderr, metrics.jsonl, TensorBoard events."""
+
+import math
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+from seqjax.train.checkpoints import Position
+from seqjax.train.files import plain
+from seqjax.train.run_folder import RunFolder
+
+COUNTERS = ("kind", "seed", "epoch", "step", "wall_s")
+
+
+class Reporter:
+    """Reports one seed, and keeps its clock; use it in a `with` statement."""
+
+    def __init__(self, run: RunFolder, seed: int, epochs: int, position: Position):
+        """Opens the event file; what it holds beyond the position is marked as void.
+
+        Args:
+          run: where to report.
+          seed: whose rows these are.
+          epochs: how many there will be at most.
+          position: where training stands; its rows and seconds are counted here.
+        """
+        self.seed = seed
+        self._run, self._epochs, self._position = run, epochs, position
+        self._events = SummaryWriter(
+            str(run.path / "tensorboard" / f"seed_{seed}"),
+            purge_step=position.step + 1 if position.step else None,
+        )
+        self._bar = None
+        self._began = time.monotonic() - position.wall_s
+        self._restart_rate()
+
+    def __enter__(self) -> "Reporter":
+        """Returns itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Closes the progress bar and the event file."""
+        self._close_bar()
+        self._events.close()
+
+    def begin_epoch(self, num_steps: int) -> None:
+        """Shows a progress bar, if someone is looking.
+
+        Args:
+          num_steps: batches in the epoch, 0 if unknown.
+        """
+        self._bar = tqdm(
+            desc=f"seed {self.seed} epoch {self._position.epoch}/{self._epochs}",
+            total=num_steps or None,
+            initial=self._position.step_in_epoch,
+            disable=None,  # unless stderr is a terminal
+            leave=False,
+            unit="step",
+        )
+        self._restart_rate()
+
+    def advance(self, num_examples: int) -> None:
+        """Counts one step.
+
+        Args:
+          num_examples: examples in its batch.
+        """
+        self._examples += num_examples
+        if self._bar is not None:
+            self._bar.update()
+
+    def step(self, metrics: Mapping[str, float]) -> None:
+        """Reports the averages since the last report.
+
+        Args:
+          metrics: names to values.
+        """
+        rate = self._examples / max(time.monotonic() - self._since, 1e-9)
+        self._write("step", {**metrics, "examples_per_s": round(rate, 1)})
+        if self._bar is not None:
+            shown = [
+                f"{n} {metrics[n]:.4f}" for n in ("train_loss", "train_accuracy") if n in metrics
+            ]
+            self._bar.set_postfix_str(", ".join([*shown, f"{rate:,.0f} examples/s"]))
+        self._restart_rate()
+
+    def epoch(self, metrics: Mapping[str, float]) -> dict[str, Any]:
+        """Reports an epoch: one line on stderr, whoever looks.
+
+        Args:
+          metrics: names to values.
+
+        Returns:
+          The row written to metrics.jsonl.
+        """
+        self._close_bar()
+        row = self._write("epoch", metrics)
+        line = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        where = f"seed {self.seed} epoch {row['epoch']}/{self._epochs}"
+        print(f"{where}: {line} ({row['wall_s']:.0f} s)", file=sys.stderr, flush=True)
+        return row
+
+    def stop_clock(self) -> None:
+        """Notes the seconds of training in the position, over all resumptions."""
+        self._position.wall_s = round(time.monotonic() - self._began, 3)
+
+    def _write(self, kind: str, metrics: Mapping[str, float]) -> dict[str, Any]:
+        position = self._position
+        self.stop_clock()
+        where = (kind, self.seed, position.epoch, position.step, position.wall_s)
+        row = plain({**dict(zip(COUNTERS, where, strict=True)), **metrics})
+        self._run.append_metrics(row)
+        position.rows += 1
+        for name, value in metrics.items():
+            if math.isfinite(value):
+                self._events.add_scalar(f"{kind}/{name}", value, position.step)
+        return row
+
+    def _restart_rate(self) -> None:
+        self._since, self._examples = time.monotonic(), 0
+
+    def _close_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

@@ -1,0 +1,156 @@
+"""One update of the parameters, compiled once."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from seqjax.train.mesh import data_mesh, replicate
+from seqjax.train.state import PyTree, TrainState
+
+Loss = Callable[[PyTree, jax.Array, PyTree], tuple[jax.Array, Mapping[str, jax.Array]]]
+"""`loss(params, key, batch) -> (scalar, sums)`: the mean loss, and sums over the batch that include
+"weight", the number of examples (or tokens) the sums run over."""
+
+RESERVED = ("loss", "grad_norm", "steps")
+
+
+class TrainStep(NamedTuple):
+    """How to train, as a pair of pure functions, in the manner of an optimiser in Optax.
+
+    Attributes:
+      init: `init(params, key) -> TrainState`; copies `params`, which stay the caller's.
+      update: `update(state, batch) -> (state, record)`; uses up the state it is given. The record
+        holds the loss, the gradient's global norm before the optimiser sees it, and the sums.
+      mesh: the devices the state lives on.
+    """
+
+    init: Callable[[PyTree, jax.Array], TrainState]
+    update: Callable[[TrainState, PyTree], tuple[TrainState, dict[str, jax.Array]]]
+    mesh: Mesh
+
+
+def make_train_step(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    *,
+    ema_decay: float | None = None,
+    mesh: Mesh | None = None,
+) -> TrainStep:
+    """Compiles a loss and an optimiser into one step; make it once and share it among seeds.
+
+    Args:
+      loss: pure function, see `Loss`. Its key differs at every step.
+      optimizer: from Optax; clip gradients there, as in `optax.chain(optax.clip_by_global_norm(1.),
+        optax.adam(1e-3))`.
+      ema_decay: if given, a moving average of the parameters is kept; see `ema`.
+      mesh: devices the batch is split over, all of them by default.
+
+    Returns:
+      The training step.
+
+    Raises:
+      ValueError: if `ema_decay` is outside [0, 1); when tracing, if the loss is no scalar or its
+        sums lack "weight" or use a name the step itself reports.
+
+    Example:
+      >>> def loss(w, key, batch):
+      ...     error = (batch * w - 1.0) ** 2
+      ...     return error.mean(), {"weight": error.size}
+      >>> train = make_train_step(loss, optax.sgd(0.5), mesh=data_mesh(1))
+      >>> state = train.init(jnp.float32(0), jax.random.key(0))
+      >>> state, record = train.update(state, jnp.ones(4))
+      >>> float(state.params), float(record["loss"])
+      (1.0, 1.0)
+    """
+    if ema_decay is not None and not 0.0 <= ema_decay < 1.0:
+        raise ValueError(
+            f"seqjax.train.make_train_step: `ema_decay` must lie in [0, 1), got {ema_decay}. "
+            "Use None for no average."
+        )
+    mesh = data_mesh() if mesh is None else mesh
+    # Said aloud, or the compiler may choose another layout for the result and compile twice.
+    everywhere = NamedSharding(mesh, PartitionSpec())
+
+    def init(params: PyTree, key: jax.Array) -> TrainState:
+        def copy(tree: PyTree) -> PyTree:
+            return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), tree)
+
+        # Copies, since `update` frees the buffers it is given and no two may be the same.
+        state = TrainState(
+            params=copy(params),
+            opt_state=optimizer.init(copy(params)),
+            average=None if ema_decay is None else copy(params),
+            step=jnp.zeros((), jnp.int32),
+            key=jnp.array(key, copy=True),
+        )
+        return replicate(mesh, state)
+
+    def update(state: TrainState, batch: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
+        key = jax.random.fold_in(state.key, state.step)
+        gradient = jax.value_and_grad(_checked(loss), has_aux=True)
+        (value, sums), grads = gradient(state.params, key, batch)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        average = None
+        if ema_decay is not None:
+            average = ema(state.average, params, decay=ema_decay, step=state.step)
+        record = {**sums, "loss": value, "grad_norm": optax.tree.norm(grads)}
+        state = TrainState(params, opt_state, average, state.step + 1, state.key)
+        return state, jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), record)
+
+    return TrainStep(init, jax.jit(update, donate_argnums=0, out_shardings=everywhere), mesh)
+
+
+def ema(average: PyTree, params: PyTree, *, decay: float, step: jax.Array | int) -> PyTree:
+    """Moves an average towards the parameters.
+
+    The decay is `min(decay, (1 + step) / (10 + step))`: short at first, so that the random
+    initial parameters are forgotten in tens of steps instead of `1 / (1 - decay)`.
+
+    Args:
+      average: the average so far, in the dtype of `params`.
+      params: the newest parameters.
+      decay: the decay to settle at.
+      step: number of updates before this one.
+
+    Returns:
+      The new average.
+
+    Example:
+      >>> float(ema(jnp.float32(0), jnp.float32(1), decay=0.999, step=0))
+      0.8999999761581421
+    """
+    step = jnp.asarray(step, jnp.float32)
+    decay_now = jnp.minimum(decay, (1 + step) / (10 + step))
+
+    def move(old: jax.Array, new: jax.Array) -> jax.Array:
+        return (new + decay_now * (old - new)).astype(old.dtype)
+
+    return jax.tree.map(move, average, params)
+
+
+def _checked(loss: Loss) -> Callable[..., Any]:
+    def checked(params: PyTree, key: jax.Array, batch: PyTree) -> Any:
+        value, sums = loss(params, key, batch)
+        if jnp.shape(value) != ():
+            raise ValueError(
+                "seqjax.train: the loss must be a scalar, got shape "
+                f"{jnp.shape(value)}. Take its mean over the batch."
+            )
+        if "weight" not in sums:
+            raise ValueError(
+                'seqjax.train: the sums beside the loss must hold "weight", the number of examples '
+                f"they run over, got {sorted(sums)}."
+            )
+        if taken := sorted(set(sums) & set(RESERVED)):
+            raise ValueError(
+                f"seqjax.train: the step itself reports {', '.join(RESERVED)}; the loss function "
+                f"returned sums of the same name: {', '.join(taken)}. Rename them."
+            )
+        return value, dict(sums)
+
+    return checked

@@ -1,0 +1,126 @@
+"""What the parameters are before training."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cell_table import ROWS, every_cell
+
+import seqjax
+
+RECURRENT = [row for row in ROWS if row.name != "min_gru"]
+KEY = jax.random.key(7)
+ZEROS = jax.nn.initializers.zeros  # in place of an orthogonal kernel of hundreds of units
+SIZE = 16
+
+
+@pytest.mark.parametrize("row", RECURRENT, ids=lambda row: row.name)
+def test_recurrent_blocks_are_orthogonal_each_by_itself(row):
+    kernel = np.asarray(row.make(SIZE).init(KEY, 3).recurrent_kernel, np.float64)
+    blocks = np.split(kernel, kernel.shape[1] // SIZE, axis=1)
+    for block in blocks:
+        np.testing.assert_allclose(block.T @ block, np.eye(SIZE), atol=1e-5)
+    for a, b in zip(blocks[1:], blocks, strict=False):
+        assert np.abs(a - b).max() > 0.1
+
+
+@every_cell
+def test_input_blocks_are_glorot_each_by_itself(row):
+    """Bounded by sqrt(6 / (D + H)), not by the narrower sqrt(6 / (D + gates * H))."""
+    kernel = np.asarray(row.make(SIZE).init(KEY, 8).input_kernel)
+    bound = np.sqrt(6 / (8 + SIZE))
+    for block in np.split(kernel, kernel.shape[1] // SIZE, axis=1):
+        assert 0.9 * bound < np.abs(block).max() <= bound
+
+
+@every_cell
+def test_init_is_a_function_of_its_key(row):
+    cell = row.make(SIZE)
+    first, again = cell.init(KEY, 3), cell.init(KEY, 3)
+    other = cell.init(jax.random.key(8), 3)
+    for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(again), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert np.abs(first.input_kernel - other.input_kernel).max() > 0.1
+
+
+@pytest.mark.parametrize("forget_bias", [1.0, 0.0, 2.5])
+def test_lstm_forget_bias(forget_bias):
+    bias = seqjax.lstm(3, forget_bias=forget_bias).init(KEY, 2).bias
+    i, f, g, o = np.split(np.asarray(bias), 4)
+    np.testing.assert_array_equal(f, np.full(3, forget_bias))
+    np.testing.assert_array_equal(np.concatenate([i, g, o]), np.zeros(9))
+
+
+def test_lstm_forget_bias_is_one_by_default():
+    bias = np.asarray(seqjax.lstm(2).init(KEY, 2).bias)
+    np.testing.assert_array_equal(bias, [0, 0, 1, 1, 0, 0, 0, 0])
+
+
+def test_lstm_chrono():
+    """Forget biases cover log 1 ... log(T - 1); the input gate mirrors the same draw."""
+    bias = seqjax.lstm(500, max_timescale=100.0, recurrent_init=ZEROS).init(KEY, 2).bias
+    i, f, g, o = np.split(np.asarray(bias), 4)
+    np.testing.assert_array_equal(i, -f)
+    assert f.min() >= 0
+    assert f.max() <= np.log(99) + 1e-6
+    # exp(f) is uniform on (1, 99): its mean is 50 within five standard errors.
+    assert abs(np.exp(f).mean() - 50) < 5 * 98 / np.sqrt(12 * 500)
+    np.testing.assert_array_equal(np.concatenate([g, o]), np.zeros(1000))
+
+
+def test_gru_and_min_gru_chrono_start_by_keeping():
+    for cell, gates in [
+        (seqjax.gru(300, max_timescale=20.0, recurrent_init=ZEROS), 3),
+        (seqjax.gru(300, max_timescale=20.0, recurrent_init=ZEROS, reset_after=False), 3),
+        (seqjax.min_gru(300, max_timescale=20.0), 2),
+    ]:
+        z, *others = np.split(np.asarray(cell.init(KEY, 2).bias), gates)
+        assert z.max() <= 0
+        assert z.min() >= -np.log(19) - 1e-6
+        assert z.min() < -2
+        np.testing.assert_array_equal(np.concatenate(others), np.zeros(300 * (gates - 1)))
+
+
+def test_chrono_draws_a_shape_and_a_dtype():
+    bias = seqjax.chrono(10.0, sign=-1.0)(KEY, (4, 2), jnp.bfloat16)
+    assert bias.shape == (4, 2)
+    assert bias.dtype == jnp.bfloat16
+    assert (bias <= 0).all()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        seqjax.elman,
+        seqjax.lstm,
+        seqjax.gru,
+        functools.partial(seqjax.gru, reset_after=False),
+    ],
+    ids=["elman", "lstm", "gru", "gru_reset_before"],
+)
+def test_initialisers_can_be_replaced(make):
+    constant = jax.nn.initializers.constant
+    params = make(2, kernel_init=constant(2.0), recurrent_init=constant(3.0)).init(KEY, 3)
+    assert (params.input_kernel == 2).all()
+    assert (params.recurrent_kernel == 3).all()
+
+
+def test_remaining_initialisers_can_be_replaced():
+    constant = jax.nn.initializers.constant
+    assert (seqjax.elman(2, bias_init=constant(4.0)).init(KEY, 3).bias == 4).all()
+    assert (seqjax.min_gru(2, kernel_init=constant(5.0)).init(KEY, 3).input_kernel == 5).all()
+
+
+@pytest.mark.parametrize("name", ["rnn", "lstm", "gru", "min_gru"])
+def test_learned_initial_state_starts_at_zero(name):
+    params = seqjax.make_cell(name, 2, learned_initial_state=True).init(KEY, 3)
+    assert params.initial_state is not None
+    assert all((leaf == 0).all() for leaf in params.initial_state)
+    assert seqjax.make_cell(name, 2).init(KEY, 3).initial_state is None
+
+
+def test_gru_recurrent_bias_only_with_reset_after():
+    assert (seqjax.gru(2).init(KEY, 3).recurrent_bias == jnp.zeros(2)).all()
+    assert seqjax.gru(2, reset_after=False).init(KEY, 3).recurrent_bias is None

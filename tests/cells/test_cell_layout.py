@@ -1,0 +1,61 @@
+"""The layout of every cell's parameters, which checkpoints and conversions depend on."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from cell_table import BY_NAME, HIDDEN, IN, ROWS, every_cell
+
+# Of a cell with 4 hidden units and 3 input features; a change here breaks old checkpoints.
+_GRU_BEFORE = {"input_kernel": (3, 12), "recurrent_kernel": (4, 12), "bias": (12,)}
+_LSTM = {"input_kernel": (3, 16), "recurrent_kernel": (4, 16), "bias": (16,)}
+_ELMAN = {"input_kernel": (3, 4), "recurrent_kernel": (4, 4), "bias": (4,)}
+LAYOUT = {
+    "elman_tanh": _ELMAN,
+    "elman_relu": _ELMAN,
+    "elman_sigmoid": _ELMAN,
+    "lstm": _LSTM,
+    "lstm_learned": {**_LSTM, "initial_state.hidden": (4,), "initial_state.cell": (4,)},
+    "lstm_chrono": _LSTM,
+    "gru": {**_GRU_BEFORE, "recurrent_bias": (4,)},
+    "gru_reset_before": _GRU_BEFORE,
+    "min_gru": {"input_kernel": (3, 8), "bias": (8,)},
+    "user": {**_GRU_BEFORE, "recurrent_bias": (8,)},
+}
+
+
+def layout(cell, dtype):
+    def init(key):
+        return cell.init(key, IN, dtype)
+
+    leaves = jax.tree_util.tree_leaves_with_path(jax.eval_shape(init, jax.random.key(0)))
+    return {".".join(key.name for key in path): (leaf.shape, leaf.dtype) for path, leaf in leaves}
+
+
+def test_every_row_has_a_layout():
+    assert list(LAYOUT) == [row.name for row in ROWS]
+    assert (IN, HIDDEN) == (3, 4)
+
+
+@every_cell
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16], ids=["float32", "bfloat16"])
+def test_layout(row, dtype):
+    expected = {name: (shape, dtype) for name, shape in LAYOUT[row.name].items()}
+    assert layout(row.cell, dtype) == expected
+
+
+@every_cell
+def test_init_is_float32_by_default(row):
+    leaves = jax.tree.leaves(jax.eval_shape(lambda k: row.cell.init(k, IN), jax.random.key(0)))
+    assert {leaf.dtype for leaf in leaves} == {jnp.dtype("float32")}
+
+
+def test_keras_parameter_counts():
+    """128 units over 64 features: the 98,816 of the first Keras program, 10 features: its GRU."""
+
+    def count(row, in_size):
+        params = jax.eval_shape(lambda k: row.make(128).init(k, in_size), jax.random.key(0))
+        return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+    assert count(BY_NAME["lstm"], 64) == 98_816
+    # Keras holds a second bias for the two summed gates, which is redundant: 256 numbers.
+    assert count(BY_NAME["gru"], 10) == 3 * 128 * (10 + 128 + 2) - 256

@@ -1,0 +1,171 @@
+"""One step of every cell against its equations in NumPy, and its place in the contracts."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cell_table import (
+    HIDDEN,
+    IN,
+    ROWS,
+    assert_trees_close,
+    every_cell,
+    random_params,
+    random_state,
+)
+
+import seqjax
+from seqjax.cells import CELLS, GatedCell, HiddenState, LinearCell, affine
+
+
+@every_cell
+@pytest.mark.parametrize("batch", [(), (2, 3)], ids=str)
+def test_step_equals_equations(x64, row, batch):
+    cell = row.cell
+    params = random_params(cell)
+    state = random_state(cell, params, batch)
+    x = np.random.default_rng(3).normal(size=(*batch, IN))
+    got = cell.step(params, state, cell.project(params, jnp.asarray(x)))
+
+    expected = row.step(
+        jax.tree.map(np.asarray, params),
+        tuple(np.asarray(leaf).reshape(-1, HIDDEN) for leaf in state),
+        x.reshape(-1, IN),
+    )
+    assert_trees_close(got, [leaf.reshape(*batch, HIDDEN) for leaf in expected])
+    np.testing.assert_array_equal(cell.output(got), got[0])
+    assert type(got) is type(state)
+
+
+@every_cell
+def test_project_is_one_product_for_many_steps(x64, row):
+    params = random_params(row.cell)
+    xs = jnp.asarray(np.random.default_rng(4).normal(size=(6, 2, IN)))
+    together = row.cell.project(params, xs)
+    one_by_one = [row.cell.project(params, x) for x in xs]
+    assert_trees_close(together, jax.tree.map(lambda *leaves: jnp.stack(leaves), *one_by_one))
+
+
+@every_cell
+def test_initial_state(row):
+    """Zeros, or the learned state; of the batch's shape and the dtype asked for."""
+    params = random_params(row.cell, dtype=jnp.float32)
+    learned = getattr(params, "initial_state", None)
+    for batch, dtype in [((), jnp.float32), ((2, 3), jnp.bfloat16)]:
+        state = row.cell.initial_state(params, batch, dtype)
+        assert len(state) == row.fields
+        for index, leaf in enumerate(state):
+            assert leaf.shape == (*batch, HIDDEN)
+            assert leaf.dtype == dtype
+            start = jnp.zeros(HIDDEN) if learned is None else learned[index]
+            expected = jnp.broadcast_to(start.astype(dtype), leaf.shape)
+            np.testing.assert_array_equal(leaf, expected)
+
+
+@every_cell
+def test_cell_is_a_frozen_hashable_value(row):
+    assert hash(row.cell) == hash(row.cell)
+    assert repr(row.cell) == f"{row.cell.name}({HIDDEN})"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        row.cell.hidden_size = 3
+
+
+def test_kinds():
+    kinds = {row.name: row.cell for row in ROWS}
+    assert not isinstance(kinds.pop("gru_reset_before"), GatedCell | LinearCell)
+    assert isinstance(kinds.pop("min_gru"), LinearCell)
+    assert all(isinstance(cell, GatedCell) for cell in kinds.values())
+
+
+def test_gate_names_and_their_order():
+    assert seqjax.lstm(2).gates == ("input", "forget", "candidate", "output")
+    assert seqjax.gru(2).gates == ("update", "reset", "candidate")
+    assert seqjax.gru(2).separate == ("candidate",)
+    assert seqjax.elman(2).gates == ("hidden",)
+
+
+def test_linear_cell_coefficients_are_its_step(x64):
+    cell = seqjax.min_gru(HIDDEN)
+    params = random_params(cell)
+    x = jnp.asarray(np.random.default_rng(5).normal(size=(2, IN)))
+    state = random_state(cell, params, (2,))
+    a, b = cell.coefficients(params, x)
+    got = cell.step(params, state, cell.project(params, x))
+    assert_trees_close(got, (a * state.hidden + b,))
+
+
+def test_gated_cell_with_every_gate_separate(x64):
+    """Also the case in which no gate is left to be summed."""
+
+    def update(state, a, b):
+        return HiddenState(jnp.tanh(a[0] * a[1]) + b[0] - 0.5 * b[1])
+
+    cell = seqjax.gated_cell("all", 2, gates="ab", separate="ab", update=update)
+    params = random_params(cell)
+    x, h = np.array([0.3, -0.2, 0.9]), np.array([0.4, -0.7])
+    got = cell.step(params, HiddenState(jnp.asarray(h)), cell.project(params, jnp.asarray(x)))
+    w, r, b, rb, _ = params
+    drive, product = x @ np.asarray(w) + b, h @ np.asarray(r) + rb
+    expected = np.tanh(drive[:2] * product[:2]) + drive[2:] - 0.5 * product[2:]
+    assert_trees_close(got, (expected,))
+
+
+def test_activations_can_be_replaced(x64):
+    """Every activation argument reaches the equations: with the identity they are polynomials."""
+    x, h, c = np.array([0.5, -0.3, 0.2]), np.array([0.4]), np.array([0.7])
+
+    def identity(z):
+        return z
+
+    def step_of(cell, state):
+        params = random_params(cell)
+        got = cell.step(params, state, cell.project(params, jnp.asarray(x)))
+        w, r, b = (np.asarray(leaf) for leaf in params[:3])
+        return got, x @ w + b, h @ r, params
+
+    state = HiddenState(jnp.asarray(h))
+    got, drive, product, _ = step_of(seqjax.elman(1, activation=identity), state)
+    assert_trees_close(got, (drive + product,))
+
+    options = {"activation": identity, "gate_activation": identity}
+    got, drive, product, params = step_of(seqjax.gru(1, **options), state)
+    z, r = (drive + product)[:2]
+    n = drive[2] + r * (product[2] + np.asarray(params.recurrent_bias)[0])
+    assert_trees_close(got, ((1 - z) * h + z * n,))
+
+    got, drive, product, params = step_of(seqjax.gru(1, reset_after=False, **options), state)
+    z, r = (drive + product)[:2]
+    n = drive[2] + (r * h) @ np.asarray(params.recurrent_kernel)[:, 2:]
+    assert_trees_close(got, ((1 - z) * h + z * n,))
+
+    state = seqjax.cells.LSTMState(jnp.asarray(h), jnp.asarray(c))
+    got, drive, product, _ = step_of(seqjax.lstm(1, **options), state)
+    i, f, g, o = drive + product
+    memory = f * c + i * g
+    assert_trees_close(got, (o * memory, memory))
+
+
+def test_affine_accumulates_in_float32():
+    """4,097 is no bfloat16: a sum of ones in that precision would stop at 256."""
+    y = affine(jnp.ones((2, 4097), jnp.bfloat16), jnp.ones((4097, 1), jnp.bfloat16))
+    assert y.dtype == jnp.float32
+    np.testing.assert_array_equal(y, np.full((2, 1), 4097.0))
+
+
+@pytest.mark.parametrize("batch", [(), (2,), (2, 0), (2, 3, 1)], ids=str)
+def test_affine_keeps_batch_axes(batch):
+    y = affine(jnp.ones((*batch, 3)), jnp.ones((3, 4)), jnp.full(4, 0.5))
+    np.testing.assert_array_equal(y, np.full((*batch, 4), 3.5))
+
+
+def test_registry_makes_every_cell_with_its_options():
+    assert sorted(CELLS) == ["gru", "lstm", "min_gru", "rnn"]
+    assert [str(seqjax.make_cell(name, 5)) for name in CELLS] == [
+        "elman(5)",
+        "lstm(5)",
+        "gru(5)",
+        "min_gru(5)",
+    ]
+    assert str(seqjax.make_cell("gru", 5, reset_after=False)) == "gru_reset_before(5)"

@@ -1,0 +1,40 @@
+"""Every test runs with warnings as errors and without silent rank promotion."""
+
+import os
+
+# Before JAX starts: two CPU devices, so that the sharded paths run as users run them, and threads to
+# spare for devices that wait for each other (see seqjax.train.use_all_cores).
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+os.environ.setdefault("NPROC", "8")
+
+import hypothesis
+import jax
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# The same examples on every run and machine; compilation makes single examples slow.
+hypothesis.settings.register_profile(
+    "seqjax",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("seqjax")
+
+
+def pytest_collection_modifyitems(items):
+    """Turns warnings into errors; a fault in a dependency is named where it is met.
+
+    The mark stands before a test's own `filterwarnings`, which therefore have the last word.
+    """
+    for item in items:
+        item.add_marker(pytest.mark.filterwarnings("error"), append=False)
+
+
+@pytest.fixture
+def x64():
+    """Lets a test compute in double precision."""
+    with jax.enable_x64(True):
+        yield

@@ -1,0 +1,134 @@
+"""A checkpoint is whole, of this configuration and undamaged, or it is refused in one line."""
+
+import os
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqjax.train import RunError, params_sha256
+from seqjax.train.checkpoints import Checkpoints, Position
+
+CONFIG = {"rate": 0.1, "model": {"size": 4, "cell": "gru"}}
+
+
+def tree(scale=1.0):
+    noise = jax.random.normal(jax.random.key(3), (50, 40)) * scale
+    return {"w": noise, "half": jnp.ones(3, jnp.bfloat16), "key": jax.random.key(5), "none": None}
+
+
+def saved(path, num=1):
+    checkpoints = Checkpoints(path, CONFIG)
+    position = Position(epoch=3, epoch_totals={"loss": 1 / 3})
+    for i in range(num):
+        checkpoints.save({"tree": tree(i + 1.0), "other": jnp.ones(2)}, position)
+    checkpoints.close()
+    return position
+
+
+def restored(path, config=CONFIG):
+    checkpoints = Checkpoints(path, config)
+    try:
+        trees, position = checkpoints.restore({"tree": tree()})
+        return trees["tree"], position
+    finally:
+        checkpoints.close()
+
+
+def test_round_trip(tmp_path):
+    position = saved(tmp_path, num=4)
+    found, where = restored(tmp_path)
+    assert params_sha256(found) == params_sha256(tree(4.0))
+    assert found["none"] is None
+    assert found["key"].dtype == tree()["key"].dtype
+    assert where == position
+    assert len([d for d in tmp_path.iterdir() if d.name.isdigit()]) == 2
+
+
+def test_empty(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "deep" / "er", CONFIG)
+    assert checkpoints.empty
+    checkpoints.close()
+
+
+def test_relative_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    saved(tmp_path.relative_to(tmp_path) / "here")
+    assert restored(tmp_path / "here")[1].epoch == 3
+
+
+def test_unfinished_save_is_ignored(tmp_path):
+    saved(tmp_path)
+    half = tmp_path / "2.orbax-checkpoint-tmp" / "tree.orbax-checkpoint-tmp"
+    half.mkdir(parents=True)
+    (half / "d").write_bytes(b"half")
+    assert restored(tmp_path)[1].saves == 1
+    assert not half.exists()
+    checkpoints = Checkpoints(tmp_path, CONFIG)
+    checkpoints.save({"tree": tree()}, Position(saves=1))  # the very number that was left unfinished
+    checkpoints.close()
+    assert restored(tmp_path)[1].saves == 2
+
+
+def test_other_config(tmp_path):
+    saved(tmp_path)
+    other = {"rate": 0.1, "model": {"size": 8, "cell": "gru"}, "new": True}
+    with pytest.raises(
+        RunError, match=r"model.size was 4, is now 8; new was absent, is now True\."
+    ):
+        restored(tmp_path, other)
+
+
+def biggest(path):
+    return max((p for p in (path / "1").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+
+
+def flip(path):
+    file = biggest(path)
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+def truncate(path):
+    file = biggest(path)
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def remove(path):
+    biggest(path).unlink()
+
+
+def spoil_position(path):
+    (path / "1" / "about" / "metadata").write_text('{"config": {')
+
+
+@pytest.mark.parametrize("damage", [flip, truncate, remove, spoil_position])
+def test_damage_is_one_line(tmp_path, damage, capfd):
+    saved(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(RunError, match=r"is damaged; delete .*/1 to go back to the") as error:
+        restored(tmp_path)
+    assert "\n" not in str(error.value)
+    assert capfd.readouterr().err == ""
+
+
+def test_bytes_are_compared(tmp_path, monkeypatch):
+    saved(tmp_path)
+    monkeypatch.setattr("seqjax.train.checkpoints.params_sha256", lambda tree: "0" * 64)
+    with pytest.raises(RunError, match="bytes are not those that were saved"):
+        restored(tmp_path)
+
+
+def test_not_writable(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RunError, match="cannot be opened"):
+        Checkpoints(tmp_path / "file" / "seed_0", CONFIG)
+
+
+def test_going_back_after_damage(tmp_path):
+    saved(tmp_path, num=2)
+    shutil.rmtree(tmp_path / "2")
+    np.testing.assert_array_equal(restored(tmp_path)[0]["w"], tree(1.0)["w"])

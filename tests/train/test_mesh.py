@@ -1,0 +1,66 @@
+"""Devices: all the cores, the batch split, the parameters everywhere."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from seqjax.train import data_mesh, mesh, replicate, shard, use_all_cores
+from seqjax.train.mesh import _usable_cores
+
+
+def run(code, **env):
+    """Runs code where JAX has not started; loads mesh.py alone, which takes a third of the time."""
+    load = f"import jax, runpy; use_all_cores = runpy.run_path({mesh.__file__!r})['use_all_cores'];"
+    clean = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")}
+    command = [sys.executable, "-W", "error", "-c", load + code]
+    return subprocess.run(
+        command, env={**clean, "JAX_PLATFORMS": "cpu", **env}, capture_output=True, text=True
+    )
+
+
+def test_use_all_cores_before_jax_starts():
+    done = run("use_all_cores(); print(jax.device_count())")
+    assert int(done.stdout) == _usable_cores(), done.stderr
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [{"XLA_FLAGS": "--xla_force_host_platform_device_count=3"}, {"JAX_NUM_CPU_DEVICES": "3"}],
+    ids=lambda choice: next(iter(choice)),
+)
+def test_use_all_cores_leaves_the_users_choice(choice):
+    done = run("use_all_cores(); print(jax.device_count())", **choice)
+    assert done.stdout.strip() == "3", done.stderr
+
+
+def test_use_all_cores_too_late():
+    assert jax.device_count() == 2  # tests/conftest.py
+    use_all_cores(2)
+    with pytest.raises(RuntimeError, match=r"started with 2 CPU device\(s\), 5 wanted"):
+        use_all_cores(5)
+
+
+def test_mesh_takes_the_devices_that_divide_the_batch():
+    assert data_mesh().shape["batch"] == 2
+    assert data_mesh(batch_size=6).shape["batch"] == 2
+    assert data_mesh(batch_size=7).shape["batch"] == 1
+
+
+def test_shard_and_replicate():
+    devices = data_mesh()
+    x = np.arange(12).reshape(4, 3)
+    split, whole = shard(devices, {"x": x})["x"], replicate(devices, x)
+    assert [s.data.shape for s in split.addressable_shards] == [(2, 3), (2, 3)]
+    assert [s.data.shape for s in whole.addressable_shards] == [(4, 3), (4, 3)]
+    np.testing.assert_array_equal(split, x)
+    np.testing.assert_array_equal(whole, x)
+
+
+@pytest.mark.parametrize("shape", [(3, 2), ()])
+def test_shard_refuses(shape):
+    with pytest.raises(ValueError, match=r"multiple of 2 devices, got shape .* at batch\['x'\]"):
+        shard(data_mesh(), {"x": np.zeros(shape)})

@@ -1,0 +1,129 @@
+"""A run that was stopped anywhere and resumed ends with the bits of one that was not."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import toy
+
+from seqjax.train import params_sha256
+
+
+class Stopped(Exception):
+    """Stands for whatever may stop a run."""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, toy.train(folder)
+
+
+def same(one, other):
+    assert params_sha256(one.params) == params_sha256(other.params)
+    assert one.best_epoch == other.best_epoch
+    assert one.validation == other.validation
+    assert (one.epochs_run, one.steps) == (other.epochs_run, other.steps)
+
+
+def stopping_at(step):
+    """Batches that fail before the given global step, counted from 0."""
+
+    def batches(epoch):
+        for i, batch in enumerate(toy.batches(epoch)):
+            if (epoch - 1) * 7 + i == step:
+                raise Stopped
+            yield batch
+
+    return batches
+
+
+# Before the first checkpoint, on one, inside an epoch, right after one, just before the end.
+@pytest.mark.parametrize("step", [2, 8, 13, 14, 27])
+def test_same_bits(tmp_path, whole, step):
+    with pytest.raises(Stopped):
+        toy.train(tmp_path, train_batches=stopping_at(step))
+    same(toy.train(tmp_path, resume=True), whole[1])
+    assert toy.rows(tmp_path) == toy.rows(whole[0])
+
+
+def test_same_bits_after_stopping_in_validation(tmp_path, whole):
+    def fails(params):
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        toy.train(tmp_path, validate=fails)
+    same(toy.train(tmp_path, resume=True), whole[1])
+    assert toy.rows(tmp_path) == toy.rows(whole[0])
+
+
+def test_same_bits_on_two_devices(tmp_path):
+    step = toy.make(num_devices=2)
+    whole = toy.train(tmp_path / "whole", step=step)
+    with pytest.raises(Stopped):
+        toy.train(tmp_path / "cut", step=step, train_batches=stopping_at(13))
+    same(toy.train(tmp_path / "cut", step=step, resume=True), whole)
+
+
+def test_same_bits_after_kill_9(tmp_path, whole):
+    python = [sys.executable, toy.__file__, str(tmp_path)]
+    root = Path(toy.__file__).parents[2]
+    process = subprocess.Popen(python, cwd=root, env={**os.environ, "PYTHONPATH": str(root)})
+    deadline = time.monotonic() + 30
+    metrics = tmp_path / "metrics.jsonl"
+    while not (metrics.exists() and metrics.read_text().count('"kind": "epoch"') >= 2):
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(0.12)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert (tmp_path / "checkpoints" / "seed_0").exists()
+    same(toy.train(tmp_path, resume=True), whole[1])
+    assert toy.rows(tmp_path) == toy.rows(whole[0])
+
+
+def test_finished_seed_is_read_back(tmp_path, whole):
+    def none(*_):
+        raise AssertionError("a finished seed was run again")
+
+    first = toy.train(tmp_path)
+    again = toy.train(tmp_path, resume=True, train_batches=none, validate=none)
+    same(again, first)
+    assert again.history == first.history
+    assert again.wall_s == first.wall_s > 0
+    same(first, whole[1])
+
+
+def test_seeds_share_a_folder(tmp_path, whole):
+    results = [toy.train(tmp_path, resume=True, seed=seed) for seed in (0, 1)]
+    same(results[0], whole[1])
+    assert params_sha256(results[1].params) != params_sha256(results[0].params)
+    found = toy.rows(tmp_path)
+    assert [r for r in found if r["seed"] == 0] == toy.rows(whole[0])
+    assert len(found) == 2 * len(toy.rows(whole[0]))
+    toy.train(tmp_path, resume=True, seed=0)
+    assert toy.rows(tmp_path) == found
+
+
+def test_wall_time_accumulates(tmp_path):
+    with pytest.raises(Stopped):
+        toy.train(tmp_path, train_batches=stopping_at(13))
+    seen = toy.open_run(tmp_path, toy.CONFIG, resume=True).metrics()
+    epoch_1 = next(row for row in seen if row["kind"] == "epoch")
+    result = toy.train(tmp_path, resume=True)
+    assert result.wall_s > epoch_1["wall_s"] > 0
+    assert np.all(np.diff([row["wall_s"] for row in result.history]) >= 0)
+
+
+def test_initial_params_stay_the_callers(tmp_path):
+    params = toy.init()
+    toy.train(tmp_path, params=params, epochs=1)
+    jax.block_until_ready(params)
+    assert float(params["b"]) == 0.0

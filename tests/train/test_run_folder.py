@@ -1,0 +1,146 @@
+"""The contract of the run folder."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from seqjax.train import RunError, config_hash, default_workdir, open_run, summarise
+from seqjax.train.run_folder import RESULT_KEYS
+
+CONFIG = {"rate": 0.1, "cell": "gru", "sizes": (4, 5), "model": {"size": np.int64(3)}}
+
+
+def result(**changes):
+    whole = {**dict.fromkeys(RESULT_KEYS), "floors": {"chance": 0.5}, "metrics": {}, **changes}
+    whole["metrics"]["test_accuracy"] = summarise([0.8, 0.9])
+    return whole
+
+
+def test_starts(tmp_path):
+    run = open_run(tmp_path / "a" / "b", CONFIG, resume=False)
+    found = json.loads((run.path / "config.json").read_text())
+    assert found == run.config == {**CONFIG, "sizes": [4, 5], "model": {"size": 3}}
+    assert not run.finished
+    assert run.metrics() == []
+
+
+def test_existing_run(tmp_path):
+    open_run(tmp_path, CONFIG, resume=True)  # nothing there: starts
+    with pytest.raises(RunError, match="already holds a run; continue it with --resume, or choose"):
+        open_run(tmp_path, CONFIG, resume=False)
+    assert open_run(tmp_path, CONFIG, resume=True).config["rate"] == 0.1
+
+
+def test_other_config_is_named(tmp_path):
+    open_run(tmp_path, CONFIG, resume=False)
+    other = {"rate": 0.2, "cell": "gru", "sizes": [4, 5], "model": {"size": 7}, "more": None}
+    with pytest.raises(RunError) as error:
+        open_run(tmp_path, other, resume=True)
+    assert (
+        "model.size was 3, is now 7; more was absent, is now None; rate was 0.1, is now 0.2. "
+        in str(error.value)
+    )
+
+
+def test_metrics_are_there_at_once(tmp_path):
+    run = open_run(tmp_path, CONFIG, resume=False)
+    run.append_metrics({"seed": 0, "loss": np.float32(0.5), "bad": float("inf")})
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"seed": 0, "loss": 0.5, "bad": null}\n'
+
+
+def test_half_written_last_line(tmp_path):
+    run = open_run(tmp_path, CONFIG, resume=False)
+    run.append_metrics({"seed": 0, "step": 1})
+    for half in ('{"seed": 0, "st', '{"seed": 0, "name": "\u00e9"'):
+        with open(tmp_path / "metrics.jsonl", "ab") as file:
+            file.write(half.encode()[:-2])
+        assert run.metrics() == [{"seed": 0, "step": 1}]
+        run = open_run(tmp_path, CONFIG, resume=True)
+        run.append_metrics({"seed": 0, "step": 2})
+        assert [row["step"] for row in run.metrics()] == [1, 2]
+        run.rewind_metrics(0, 1)
+
+
+def test_damaged_line(tmp_path):
+    run = open_run(tmp_path, CONFIG, resume=False)
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"st\n{"step": 3}\n')
+    with pytest.raises(RunError, match=r"metrics.jsonl:2 is damaged"):
+        run.metrics()
+    with pytest.raises(RunError, match=r"metrics.jsonl:2 is damaged"):
+        open_run(tmp_path, CONFIG, resume=True)
+
+
+def test_rewind(tmp_path):
+    run = open_run(tmp_path, CONFIG, resume=False)
+    for step in (1, 2, 3):
+        for seed in (0, 1):
+            run.append_metrics({"seed": seed, "step": step})
+    run.rewind_metrics(1, 1)
+    assert [(r["seed"], r["step"]) for r in run.metrics()] == [(0, 1), (1, 1), (0, 2), (0, 3)]
+
+
+def test_result(tmp_path):
+    run = open_run(tmp_path, CONFIG, resume=False)
+    with pytest.raises(RunError, match="no result yet; finish it with --resume"):
+        run.result()
+    path = run.write_result(result(cell="gru"))
+    assert path == tmp_path / "result.json"
+    assert list(json.loads(path.read_text())) == list(RESULT_KEYS)
+    run = open_run(tmp_path, CONFIG, resume=True)
+    assert run.finished
+    assert run.result()["metrics"]["test_accuracy"]["per_seed"] == [0.8, 0.9]
+    path.write_text("{")
+    with pytest.raises(RunError, match=r"result\.json is damaged"):
+        run.result()
+
+
+def test_result_keys(tmp_path):
+    run = open_run(tmp_path, CONFIG, resume=False)
+    with pytest.raises(ValueError, match=r"missing \[\], unknown \['extra'\]"):
+        run.write_result(result(extra=1))
+    with pytest.raises(ValueError, match=r"metric 'mse'.*missing \['ci95', 'per_seed'\]"):
+        run.write_result(result(metrics={"mse": {"mean": 1.0}}))
+    assert not run.finished
+
+
+def test_damaged_config(tmp_path):
+    open_run(tmp_path, CONFIG, resume=False)
+    (tmp_path / "config.json").write_text("[1")
+    with pytest.raises(RunError, match=r"config.json is damaged"):
+        open_run(tmp_path, CONFIG, resume=True)
+
+
+def test_run_without_config(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(RunError, match=r"holds checkpoints but no config\.json"):
+        open_run(tmp_path, CONFIG, resume=True)
+    with pytest.raises(RunError, match="already holds a run"):
+        open_run(tmp_path, CONFIG, resume=False)
+
+
+def test_file_in_the_way(tmp_path):
+    (tmp_path / "run").write_text("mine")
+    for path in (tmp_path / "run", tmp_path / "run" / "deeper"):
+        with pytest.raises(RunError, match=r"Cannot write to the run folder .*--workdir"):
+            open_run(path, CONFIG, resume=False)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a folder that even root cannot write")
+def test_not_writable():
+    with pytest.raises(RunError, match=r"Cannot write to the run folder /proc/seqjax"):
+        open_run("/proc/seqjax", CONFIG, resume=False)
+
+
+def test_config_must_be_plain(tmp_path):
+    with pytest.raises(TypeError, match=r"got PosixPath\. Convert it"):
+        open_run(tmp_path / "x", {"path": tmp_path}, resume=False)
+    assert not (tmp_path / "x").exists()
+
+
+def test_hash_and_default():
+    assert config_hash(CONFIG) == config_hash({**CONFIG, "sizes": [4, 5]})
+    assert config_hash(CONFIG) != config_hash({**CONFIG, "rate": 0.2})
+    path = default_workdir("imdb", "gru", CONFIG)
+    assert path.as_posix() == f"runs/imdb/gru-{config_hash(CONFIG)}"

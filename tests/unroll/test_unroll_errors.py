@@ -1,0 +1,126 @@
+"""Every mistake that `unroll` refuses, with the message that mends it."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import seqjax
+from seqjax.cells import HiddenState
+from seqjax.unroll import reverse_padded
+
+CELL = seqjax.lstm(4)
+PARAMS = jax.eval_shape(lambda key: CELL.init(key, 3), jax.random.key(0))
+XS = jax.ShapeDtypeStruct((5, 2, 3), jnp.float32)
+
+
+def unroll(xs=XS, **options):
+    """Traces an unroll, known arguments closed over as a user's are."""
+    return jax.eval_shape(lambda params, xs: seqjax.unroll(CELL, params, xs, **options), PARAMS, xs)
+
+
+def raises(message, error=ValueError):
+    return pytest.raises(error, match=re.escape(message))
+
+
+def test_the_arguments_used_here_are_right():
+    assert unroll(lengths=jnp.array([5, 0]), mask=jnp.ones((5, 2), bool))[0].shape == (5, 2, 4)
+
+
+def test_unknown_executor():
+    with raises("unknown executor 'fast'; the known executors are auto, sequential"):
+        unroll(executor="fast")
+
+
+@pytest.mark.parametrize("chunk_size", [0, -3])
+def test_chunk_size_below_one(chunk_size):
+    with raises(f"seqjax.unroll: `chunk_size` must be at least 1, got {chunk_size}."):
+        unroll(chunk_size=chunk_size)
+
+
+@pytest.mark.parametrize("shape", [(), (5,)], ids=str)
+def test_too_few_axes(shape):
+    with raises(f"`xs` must have shape (T, *B, D), got {shape}. A sequence of numbers needs"):
+        unroll(jax.ShapeDtypeStruct(shape, jnp.float32))
+
+
+@pytest.mark.parametrize("dtype", [jnp.int32, jnp.bool_, jnp.complex64], ids=lambda d: d.__name__)
+def test_not_floating(dtype):
+    with raises(f"`xs` must be floating, got {jnp.dtype(dtype)}. Embed token ids", TypeError):
+        unroll(jax.ShapeDtypeStruct((5, 2, 3), dtype))
+
+
+def test_wrong_features():
+    with raises("seqjax lstm: the input must have in_size = 3 features on its last axis, got"):
+        unroll(jax.ShapeDtypeStruct((5, 2, 4), jnp.float32))
+
+
+def test_lengths_not_integer():
+    with raises("`lengths` must be integers, got float32. Pass lengths.astype(int).", TypeError):
+        unroll(lengths=jnp.array([5.0, 2.0]))
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (5, 2)], ids=str)
+def test_lengths_of_another_shape(shape):
+    with raises(f"`lengths` must have shape (*B,) = (2,), got {shape}. Batch-first data needs"):
+        unroll(lengths=jnp.ones(shape, int))
+
+
+@pytest.mark.parametrize("lengths", [[6, 1], [-1, 5]], ids=str)
+@pytest.mark.parametrize("kind", [list, np.array, jnp.array], ids=["list", "numpy", "jax"])
+def test_lengths_out_of_range(lengths, kind):
+    message = f"lie in 0 ... T = 5, got values from {min(lengths)} to {max(lengths)}. Truncate"
+    with raises(message):
+        unroll(lengths=kind(lengths))
+
+
+def test_traced_lengths_are_not_looked_at():
+    """Their values are unknown; the data pipeline checks them on the host."""
+
+    def traced(params, xs, lengths):
+        return seqjax.unroll(CELL, params, xs, lengths=lengths)
+
+    lengths = jax.ShapeDtypeStruct((2,), jnp.int32)
+    assert jax.eval_shape(traced, PARAMS, XS, lengths)[0].shape == (5, 2, 4)
+
+
+@pytest.mark.parametrize("name", ["mask", "resets"])
+def test_steps_not_boolean(name):
+    with raises(f"`{name}` must be boolean, got int32. Pass {name}.astype(bool).", TypeError):
+        unroll(**{name: jnp.ones((5, 2), jnp.int32)})
+
+
+@pytest.mark.parametrize("name", ["mask", "resets"])
+@pytest.mark.parametrize("shape", [(2, 5), (5,), (5, 2, 1)], ids=str)
+def test_steps_of_another_shape(name, shape):
+    with raises(f"`{name}` must have shape (T, *B) = (5, 2), got {shape}. Batch-first data"):
+        unroll(**{name: jnp.ones(shape, bool)})
+
+
+def test_initial_state_of_another_cell():
+    with raises("`initial_state` must be a LSTMState as lstm makes it, got HiddenState. Start"):
+        unroll(initial_state=HiddenState(jnp.zeros((2, 4))))
+
+
+def test_initial_state_of_another_batch():
+    state = CELL.initial_state(None, (3,), jnp.float32)
+    with raises("`initial_state` must have shape (*B,) = (2,), got (3,)."):
+        unroll(initial_state=state)
+
+
+def test_initial_state_of_another_size():
+    state = seqjax.lstm(6).initial_state(None, (2,), jnp.float32)
+    with raises("must have leaves of shape (2, 4) for lstm(4), got (2, 6). Start from cell.init"):
+        unroll(initial_state=state)
+
+
+def test_reverse_padded_batch():
+    with raises("`lengths` must have shape (*B,) = (2,), got (3,)."):
+        reverse_padded(jnp.ones((5, 2, 3)), jnp.array([1, 2, 3]))
+
+
+def test_reverse_padded_range():
+    with raises("`lengths` must lie in 0 ... T = 5, got values from 1 to 6."):
+        reverse_padded(jnp.ones((5, 2, 3)), jnp.array([1, 6]))

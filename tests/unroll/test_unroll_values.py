@@ -1,0 +1,309 @@
+"""The numbers of `unroll`: against plain loops, and against itself run in other ways."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cell_table import (
+    BATCH,
+    HIDDEN,
+    IN,
+    STEPS,
+    Problem,
+    assert_trees_close,
+    assert_trees_equal,
+    both_directions,
+    every_cell,
+    every_kind,
+    problem,
+    random_params,
+    random_state,
+    reference,
+    run,
+    run_eagerly,
+)
+
+import seqjax
+from seqjax.unroll import reverse_padded
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+
+@every_cell
+@both_directions
+def test_equals_a_plain_loop(row, reverse):
+    """Lengths, interior masks, resets and an initial state together; every state, not the last."""
+    params, data = random_params(row.cell), problem()
+    start = random_state(row.cell, params)
+    expected = reference(row, params, data, start, reverse=reverse)
+    assert_trees_close(run(row, params, data, start, reverse=reverse), expected)
+
+
+@every_cell
+def test_eager_equals_jit(row):
+    params, data = random_params(row.cell), problem()
+    start = random_state(row.cell, params)
+    assert_trees_close(run_eagerly(row, params, data, start), run(row, params, data, start))
+
+
+@every_kind
+def test_every_argument_at_its_default(row):
+    """Compiled by the scan alone, as in a notebook; also the default chunk and the last of it."""
+    params, data = random_params(row.cell), problem(9, (2,), plain=True)
+    expected = reference(row, params, data)
+    assert_trees_close(seqjax.unroll(row.cell, params, data.xs), expected[:2])
+
+
+@every_cell
+def test_vmap_equals_batch(row):
+    params, data = random_params(row.cell), problem()
+    start = random_state(row.cell, params)
+
+    def one(xs, lengths, mask, resets, start):
+        arguments = {"lengths": lengths, "mask": mask, "resets": resets, "initial_state": start}
+        return seqjax.unroll(row.cell, params, xs, chunk_size=3, **arguments)
+
+    mapped = jax.vmap(one, in_axes=(1, 0, 1, 1, 0), out_axes=(1, 0))
+    with jax.disable_jit():
+        got = mapped(*(jnp.asarray(array) for array in data), start)
+    assert_trees_close(got, run(row, params, data, start)[:2])
+
+
+@every_kind
+def test_vmap_over_parameters(row):
+    """An ensemble: the same data under several parameters."""
+    data = problem(plain=True)
+    members = [random_params(row.cell, seed=seed) for seed in range(2)]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
+    mapped = jax.vmap(lambda params: seqjax.unroll(row.cell, params, data.xs, chunk_size=100)[0])
+    for member, ys in zip(members, jax.jit(mapped)(stacked), strict=True):
+        assert_trees_close(ys, reference(row, member, data)[0])
+
+
+@every_kind
+@pytest.mark.parametrize("batch", [(), (2, 3), (2, 1, 2)], ids=str)
+def test_any_batch_rank(row, batch):
+    params, data = random_params(row.cell), problem(batch=batch)
+    start = random_state(row.cell, params, batch)
+    got = run_eagerly(row, params, data, start)
+    assert got[0].shape == (STEPS, *batch, HIDDEN)
+    assert_trees_close(got, reference(row, params, data, start))
+
+
+@every_kind
+def test_empty_batch(row):
+    ys, state = seqjax.unroll(row.cell, random_params(row.cell), jnp.ones((STEPS, 0, IN)))
+    assert ys.shape == (STEPS, 0, HIDDEN)
+    assert all(leaf.shape == (0, HIDDEN) for leaf in state)
+
+
+@every_cell
+def test_reverse_is_flip_forward_flip(row):
+    params, data = random_params(row.cell), problem(plain=True)
+    start = random_state(row.cell, params)
+    ys, final, states = run(row, params, data, start, reverse=True)
+    flipped = data._replace(xs=data.xs[::-1])
+    flipped_ys, flipped_final, flipped_states = run(row, params, flipped, start)
+    assert_trees_close(ys, flipped_ys[::-1])
+    assert_trees_close(final, flipped_final)
+    assert_trees_close(states, jax.tree.map(lambda leaf: leaf[::-1], flipped_states))
+
+
+@every_cell
+def test_reverse_starts_at_the_last_valid_step(row):
+    params, data = random_params(row.cell), problem(plain=True)
+    data = data._replace(lengths=problem().lengths)
+    ys, final, _ = run(row, params, data, reverse=True)
+    turned = data._replace(xs=reverse_padded(jnp.asarray(data.xs), data.lengths))
+    turned_ys, turned_final, _ = run(row, params, turned)
+    assert_trees_close(ys, reverse_padded(turned_ys, data.lengths))
+    assert_trees_close(final, turned_final)
+
+
+@every_kind
+@both_directions
+def test_two_chunks_equal_one_pass(row, reverse):
+    """With the state carried over; a reset in the second goes to the cell's own initial state."""
+    params, data = random_params(row.cell), problem()
+    start = random_state(row.cell, params)
+    cut = 3
+    data.resets[[1, 5], 0] = True
+    data.lengths[0], data.mask[:, 0] = STEPS, True
+
+    def part(steps, offset):
+        xs, lengths, mask, resets = data
+        inside = (lengths - offset).clip(0, len(xs[steps]))
+        return Problem(xs[steps], inside, mask[steps], resets[steps])
+
+    halves = [part(slice(0, cut), 0), part(slice(cut, None), cut)]
+    if reverse:
+        halves.reverse()
+    first_ys, carried, _ = run_eagerly(row, params, halves[0], start, reverse=reverse)
+    second_ys, final, _ = run_eagerly(row, params, halves[1], carried, reverse=reverse)
+    ys = [second_ys, first_ys] if reverse else [first_ys, second_ys]
+    whole_ys, whole_final, _ = run(row, params, data, start, reverse=reverse)
+    assert_trees_close(jnp.concatenate(ys), whole_ys)
+    assert_trees_close(final, whole_final)
+
+
+@every_kind
+def test_reset_forgets_everything_before_it(row):
+    """Neither the past inputs, nor the initial state that was passed, reach beyond a reset."""
+    params, data = random_params(row.cell), problem(plain=True)
+    data.resets[3] = True
+    ys = run(row, params, data, random_state(row.cell, params, seed=8))[0]
+    other = data._replace(xs=np.concatenate([data.xs[:3] + 1, data.xs[3:]]))
+    other_ys = run(row, params, other, random_state(row.cell, params, seed=9))[0]
+    assert_trees_equal(ys[3:], other_ys[3:])
+    assert (np.abs(ys[:3] - other_ys[:3]).max(axis=(1, 2)) > 1e-3).all()
+
+    own = run_eagerly(row, params, problem(4, plain=True)._replace(xs=data.xs[3:]))[0]
+    assert_trees_close(ys[3:], own)
+
+
+@every_kind
+def test_reset_at_a_masked_step_counts(row):
+    params, data = random_params(row.cell), problem(plain=True)
+    data.mask[3], data.resets[3] = False, True
+    ys, _, states = run(row, params, data)
+    initial = row.cell.initial_state(params, (BATCH,), jnp.float64)
+    assert_trees_equal(jax.tree.map(lambda leaf: leaf[3], states), initial)
+    own = run_eagerly(row, params, problem(3, plain=True)._replace(xs=data.xs[4:]))[0]
+    assert_trees_close(ys[4:], own)
+
+
+@every_kind
+@both_directions
+def test_chunk_sizes_are_equal(row, reverse):
+    """Seven steps: one by one, with a rest, in one piece, and in a chunk longer than that."""
+    params, data = random_params(row.cell), problem()
+    start = random_state(row.cell, params)
+    expected = run(row, params, data, start, reverse=reverse)
+    assert_trees_close(run(row, params, data, start, reverse=reverse, chunk_size=3), expected)
+    for chunk_size in (1, 2, 6, 7, 8, 100):
+        got = run_eagerly(row, params, data, start, reverse=reverse, chunk_size=chunk_size)
+        assert_trees_close(got, expected)
+
+
+@every_kind
+@both_directions
+def test_chunks_without_a_rest(row, reverse):
+    params, data = random_params(row.cell), problem(6)
+    got = run(row, params, data, reverse=reverse, chunk_size=3)
+    assert_trees_close(got, reference(row, params, data, reverse=reverse))
+
+
+@every_cell
+def test_states_are_consistent(row):
+    params, data = random_params(row.cell), problem()
+    start = random_state(row.cell, params)
+    ys, final, states = run(row, params, data, start)
+    assert type(states) is type(final) is type(start)
+    assert_trees_equal(jax.tree.map(lambda leaf: leaf[-1], states), final)
+    outputs = np.where(data.valid[..., None], row.cell.output(states), 0)
+    assert_trees_equal(ys, outputs)
+
+
+def test_return_states_is_opt_in():
+    cell = seqjax.gru(HIDDEN)
+    params, xs = random_params(cell), problem().xs
+    with jax.disable_jit():
+        assert len(seqjax.unroll(cell, params, xs)) == 2
+        assert len(seqjax.unroll(cell, params, xs, return_states=True)) == 3
+
+
+@every_kind
+@both_directions
+def test_no_steps(row, reverse):
+    params, data = random_params(row.cell), problem(0)
+    start = random_state(row.cell, params)
+    ys, final, states = run(row, params, data, start, reverse=reverse)
+    assert ys.shape == states[0].shape == (0, BATCH, HIDDEN)
+    assert_trees_equal(final, start)
+
+
+@every_kind
+def test_one_step(row):
+    params, data = random_params(row.cell), problem(1)
+    start = random_state(row.cell, params)
+    forward, backward = (run_eagerly(row, params, data, start, reverse=r) for r in (False, True))
+    assert_trees_close(forward, reference(row, params, data, start))
+    assert_trees_close(forward, backward)
+
+
+@every_kind
+def test_absent_arguments_equal_trivial_ones(row):
+    """No lengths is all T, no mask is all True, no resets is none; one by one."""
+    params, data = random_params(row.cell), problem(plain=True)
+    expected = run(row, params, data)[:2]
+    for given in ({}, {"lengths": data.lengths}, {"mask": data.mask}, {"resets": data.resets}):
+        with jax.disable_jit():
+            got = seqjax.unroll(row.cell, params, data.xs, **given)
+        assert_trees_close(got, expected)
+
+
+@every_kind
+def test_lengths_equal_the_mask_they_stand_for(row):
+    params, data = random_params(row.cell), problem(plain=True)
+    lengths = problem().lengths
+    by_lengths = run(row, params, data._replace(lengths=lengths))
+    mask = np.arange(STEPS)[:, None] < lengths
+    assert_trees_equal(by_lengths, run(row, params, data._replace(mask=mask)))
+
+
+def test_lists_and_numpy_arrays_are_taken():
+    cell = seqjax.gru(HIDDEN)
+    params, data = random_params(cell), problem(plain=True)
+    lengths = [7, 0, 1, 6, 3]
+    with jax.disable_jit():
+        got = seqjax.unroll(cell, params, data.xs, lengths=lengths, mask=data.mask.tolist())
+        lengths = jnp.array(lengths, jnp.int8)
+        expected = seqjax.unroll(cell, params, jnp.asarray(data.xs), lengths=lengths)
+    assert_trees_equal(got, expected)
+
+
+def test_executors_are_equal():
+    cell = seqjax.gru(HIDDEN)
+    params, xs = random_params(cell), problem().xs
+    with jax.disable_jit():
+        sequential = seqjax.unroll(cell, params, xs, executor="sequential")
+        assert_trees_equal(seqjax.unroll(cell, params, xs, executor="auto"), sequential)
+
+
+@every_cell
+@both_directions
+def test_causality(row, reverse):
+    """A change at step t leaves the outputs before t (after t in reverse) as they were."""
+    params, data = random_params(row.cell), problem(plain=True)
+    ys = run(row, params, data, reverse=reverse)[0]
+    for t in range(STEPS):
+        xs = data.xs.copy()
+        xs[t] += 0.5
+        moved = np.abs(run(row, params, data._replace(xs=xs), reverse=reverse)[0] - ys)
+        untouched = slice(t + 1, None) if reverse else slice(0, t)
+        assert (moved[untouched] == 0).all()
+        assert moved[t].max() > 0
+
+
+@every_cell
+def test_sequences_of_a_batch_do_not_meet(row):
+    params, data = random_params(row.cell), problem(plain=True)
+    xs = data.xs.copy()
+    xs[:, 2] += 0.5
+    moved = np.abs(run(row, params, data._replace(xs=xs))[0] - run(row, params, data)[0])
+    assert (np.delete(moved, 2, axis=1) == 0).all()
+    assert moved[:, 2].max() > 0
+
+
+@pytest.mark.parametrize("trailing", [(), (2,), (2, 3)], ids=str)
+def test_reverse_padded(trailing):
+    lengths = np.array([[4, 0, 1], [2, 4, 3]])
+    x = np.random.default_rng(0).normal(size=(4, 2, 3, *trailing))
+    got = reverse_padded(jnp.asarray(x), jnp.asarray(lengths))
+    expected = x.copy()
+    for index, length in np.ndenumerate(lengths):
+        expected[(slice(0, length), *index)] = x[(slice(0, length), *index)][::-1]
+    np.testing.assert_array_equal(got, expected)
+    again = reverse_padded(got, jnp.asarray(lengths))
+    np.testing.assert_array_equal(again, x)
+    assert got.dtype == x.dtype
