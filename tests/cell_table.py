@@ -113,12 +113,14 @@ class Row:
       make: constructor, from the hidden size.
       step: one step in NumPy, `step(params, state, x) -> state` for a single sequence.
       fields: number of fields of the state.
+      known_step: whether another row has the same step, so that only its start is of interest.
     """
 
     name: str
     make: Callable[[int], Cell]
     step: Callable[..., tuple]
     fields: int = 1
+    known_step: bool = False
 
     @functools.cached_property
     def cell(self) -> Cell:
@@ -126,8 +128,9 @@ class Row:
         return self.make(HIDDEN)
 
 
-def _lstm(name, **options):
-    return Row(name, functools.partial(seqjax.lstm, **options), lstm_step, fields=2)
+def _lstm(name, known_step=False, **options):
+    make = functools.partial(seqjax.lstm, **options)
+    return Row(name, make, lstm_step, fields=2, known_step=known_step)
 
 
 ROWS = [
@@ -144,7 +147,7 @@ ROWS = [
     ),
     _lstm("lstm"),
     _lstm("lstm_learned", learned_initial_state=True),
-    _lstm("lstm_chrono", max_timescale=50.0),
+    _lstm("lstm_chrono", known_step=True, max_timescale=50.0),
     Row("gru", seqjax.gru, gru_after_step),
     Row("gru_reset_before", functools.partial(seqjax.gru, reset_after=False), gru_before_step),
     Row("min_gru", seqjax.min_gru, min_gru_step),
@@ -156,6 +159,9 @@ BY_NAME = {row.name: row for row in ROWS}
 KINDS = [BY_NAME[name] for name in ("lstm_learned", "gru_reset_before", "min_gru")]
 
 every_cell = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+every_step = pytest.mark.parametrize(
+    "row", [row for row in ROWS if not row.known_step], ids=lambda row: row.name
+)
 every_kind = pytest.mark.parametrize("row", KINDS, ids=lambda row: row.name)
 both_directions = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 
@@ -221,14 +227,15 @@ def run(row: Row, params, problem: Problem, initial_state=None, **options):
 
 
 def run_eagerly(row: Row, params, problem: Problem, initial_state=None, **options):
-    """Runs `unroll` step by step in Python, for what does not depend on the compiler.
-
-    Compiling costs more than all else in these suites. Chunks of 3 steps cut a `Problem` of 7 in
-    two and a rest.
-    """
+    """Runs `unroll` step by step in Python, without any compiled loop."""
     with jax.disable_jit():
-        options = {"chunk_size": 3} | options
         return _run(seqjax.unroll, row, params, problem, initial_state, options)
+
+
+def in_numpy(tree):
+    """Moves results to NumPy, where indexing compiles nothing; a traced result stays as it is."""
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
+    return tree if traced else jax.device_get(tree)
 
 
 def _run(unroll, row, params, problem, initial_state, options):
@@ -236,16 +243,8 @@ def _run(unroll, row, params, problem, initial_state, options):
     if initial_state is None:
         initial_state = row.cell.initial_state(params, lengths.shape, jnp.float64)
     options = {"chunk_size": 100, "return_states": True} | options
-    return unroll(
-        row.cell,
-        params,
-        xs,
-        initial_state=initial_state,
-        lengths=lengths,
-        mask=mask,
-        resets=resets,
-        **options,
-    )
+    arguments = {"lengths": lengths, "mask": mask, "resets": resets} | options
+    return in_numpy(unroll(row.cell, params, xs, initial_state=initial_state, **arguments))
 
 
 WEIGHTS = np.random.default_rng(6).normal(size=(STEPS + 1, BATCH, HIDDEN))
@@ -267,10 +266,26 @@ def _values_and_gradients(row, params, problem, start, **options):
     return gradient(params, problem.xs, start)[::-1]
 
 
+def part(problem: Problem, start: int, stop: int) -> Problem:
+    """Cuts steps out, padded with NaN to the same number of steps: no new program is needed."""
+    steps = len(problem.xs)
+
+    def cut(array, fill):
+        rest = np.full((steps - (stop - start), *array.shape[1:]), fill, array.dtype)
+        return np.concatenate([array[start:stop], rest])
+
+    return Problem(
+        cut(problem.xs, np.nan),
+        (problem.lengths - start).clip(0, stop - start),
+        cut(problem.mask, True),
+        cut(problem.resets, False),
+    )
+
+
 def values_and_gradients(row: Row, params, problem: Problem, start, **options):
     """Returns what `run` does, and the gradients of parameters, input and initial state."""
     problem = Problem(*(jnp.asarray(array) for array in problem))
-    return _values_and_gradients(row, params, problem, start, **options)
+    return in_numpy(_values_and_gradients(row, params, problem, start, **options))
 
 
 def reference(row: Row, params, problem: Problem, initial_state=None, *, reverse=False):

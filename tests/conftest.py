@@ -2,9 +2,13 @@
 
 import os
 
-# Before JAX starts: two CPU devices, so that the sharded paths run as users run them, and threads to
-# spare for devices that wait for each other (see seqjax.train.use_all_cores).
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+# Before JAX starts: two CPU devices, so that the sharded paths run as users run them, threads to
+# spare for devices that wait for each other (see seqjax.train.use_all_cores), and quick
+# compilation, since tests compile for longer than they run.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0",
+)
 os.environ.setdefault("NPROC", "8")
 
 import hypothesis

@@ -10,6 +10,7 @@ folder (docs/design.md, "What a run leaves"). Kill it at any time and continue w
 `--predict="text"` asks a finished run. Notebooks and tests call `run(Config(...))`.
 """
 
+from experiments.imdb.config import CELLS as CELLS
 from experiments.imdb.config import PRESETS as PRESETS
 from experiments.imdb.config import Config as Config
 from experiments.imdb.predict import predict as predict

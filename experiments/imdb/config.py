@@ -51,8 +51,14 @@ class Config:
     num_buckets: int = setting(8, "padded lengths, hence compiled programs", minimum=1)
     linear_path: bool = setting(
         True,
-        "whether the network adds to the logit of a logistic regression on n-grams, cross-fitted "
-        "on the training reviews, or answers alone",
+        "whether the answer is the sum of the network's logit and that of a logistic regression on "
+        "n-grams, or the network's alone; the network is trained alone either way",
+    )
+    soft_labels: float = setting(
+        0.0,
+        "how much of a training label is the probability that the logistic regression gives the "
+        "review without having seen it",
+        minimum=0,
     )
     embedding_size: int = setting(100, "size of a word vector", minimum=1)
     pair_size: int = setting(
@@ -82,9 +88,17 @@ class Config:
     def __post_init__(self):
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
-        for name in ("token_dropout", "embedding_dropout", "dropout", "validation_fraction"):
+        for name in (
+            "soft_labels",
+            "token_dropout",
+            "embedding_dropout",
+            "dropout",
+            "validation_fraction",
+        ):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"--{name} must lie in [0, 1), got {getattr(self, name)}.")
+        if self.validation_fraction == 0:
+            raise ConfigError("--validation_fraction must be above 0: it chooses the epoch.")
         if self.segment_length and self.pooling == "last":
             raise ConfigError(
                 "--pooling=last needs --segment_length=0: the last segment alone would decide."
@@ -109,6 +123,7 @@ PRESETS = {
         max_length=200,
         keep="last",
         linear_path=False,
+        soft_labels=0.0,
         embedding_size=128,
         pair_size=0,
         hidden_size=128,

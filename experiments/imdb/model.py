@@ -1,15 +1,17 @@
 """The model of the sentiment experiment, its loss and its optimiser."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
+from jax.sharding import Mesh
 
 import seqjax
 from experiments.imdb.config import Config
-from seqjax import data
+from seqjax import data, train
 
 
 class Functions(NamedTuple):
@@ -18,7 +20,7 @@ class Functions(NamedTuple):
     Attributes:
       init: `init(key) -> params`.
       logits: `logits(params, batch, key=None) -> (B,)`, log-odds that a review is positive.
-      model: the module at seed 0, for its table.
+      model: the module with shapes in place of numbers, for its table.
     """
 
     init: Any
@@ -71,31 +73,68 @@ def make_functions(config: Config, vocab_size: int) -> Functions:
     def build(rngs: nnx.Rngs) -> seqjax.nn.SequenceClassifier:
         return build_model(config, vocab_size, rngs)
 
-    model = build(nnx.Rngs(config.seed))
+    model = nnx.eval_shape(lambda: build(nnx.Rngs(0)))
     structure, _ = nnx.split(model)
 
+    @jax.jit
     def init(key: jax.Array) -> Any:
         return nnx.state(build(nnx.Rngs(params=key)))
 
     def logits(params: Any, batch: data.Batch, key: jax.Array | None = None) -> jax.Array:
-        own = nnx.merge(structure, params)(batch.tokens, batch.lengths, key=key)[:, 0]
-        return own + batch.offsets
+        return nnx.merge(structure, params)(batch.tokens, batch.lengths, key=key)[:, 0]
 
     return Functions(init, logits, model)
 
 
-def make_loss(functions: Functions):
-    """Returns the training loss, weighted so that filler rows do not count."""
+def make_loss(functions: Functions, soft_labels: float):
+    """Returns the training loss of the network alone, in which filler rows do not count.
 
-    def loss(params: Any, key: jax.Array | None, batch: data.Batch):
+    Args:
+      functions: the model.
+      soft_labels: how much of a label comes from the linear model's probability, which does not
+        know the review, instead of the review's own label.
+
+    Returns:
+      `loss(params, key, batch)` as `seqjax.train.make_train_step` takes it.
+    """
+
+    def loss(params: Any, key: jax.Array, batch: data.Batch):
         logits = functions.logits(params, batch, key)
-        losses = optax.sigmoid_binary_cross_entropy(logits, batch.labels.astype(logits.dtype))
+        targets = (1 - soft_labels) * batch.labels + soft_labels * jax.nn.sigmoid(batch.offsets)
+        losses = optax.sigmoid_binary_cross_entropy(logits, targets)
         weight = batch.weights.sum()
         correct = (batch.weights * ((logits > 0) == (batch.labels > 0))).sum()
         mean = (batch.weights * losses).sum() / jnp.maximum(weight, 1)
         return mean, {"weight": weight, "accuracy": correct}
 
     return loss
+
+
+def make_evaluate(functions: Functions, mesh: Mesh):
+    """Returns `evaluate(params, batches) -> {"accuracy", "loss", "network_accuracy"}`.
+
+    Accuracy and loss are those of the sum of the network's logit and the linear path's (zero
+    without one); the network's accuracy is that of its own logit.
+    """
+
+    @jax.jit
+    def sums(params: Any, batch: data.Batch):
+        network = functions.logits(params, batch)
+        both = network + batch.offsets
+        positive = batch.labels > 0
+        parts = {
+            "accuracy": (both > 0) == positive,
+            "loss": optax.sigmoid_binary_cross_entropy(both, batch.labels.astype(both.dtype)),
+            "network_accuracy": (network > 0) == positive,
+        }
+        return {name: (batch.weights * part).sum() for name, part in parts.items()}
+
+    def evaluate(params: Any, batches: Sequence[data.Batch]) -> dict[str, float]:
+        parts = jax.device_get([sums(params, train.shard(mesh, batch)) for batch in batches])
+        weight = sum(float(batch.weights.sum()) for batch in batches)
+        return {name: float(sum(part[name] for part in parts)) / weight for name in parts[0]}
+
+    return evaluate
 
 
 def make_optimizer(config: Config, num_steps: int) -> optax.GradientTransformation:

@@ -48,7 +48,9 @@ def predict(path: str | Path, text: str) -> float:
     like = functions.init(jax.random.key(0))
     folder = train.open_run(path, settings, resume=True)
     probabilities = [
-        jax.nn.sigmoid(functions.logits(train.best_params(folder, seed, like), batch))[0]
+        jax.nn.sigmoid(
+            functions.logits(train.best_params(folder, seed, like), batch) + batch.offsets
+        )[0]
         for seed in range(config.seed, config.seed + config.seeds)
     ]
     return float(np.mean(probabilities))

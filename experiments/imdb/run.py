@@ -11,9 +11,9 @@ import numpy as np
 import seqjax
 from experiments.imdb.config import Config
 from experiments.imdb.linear import save_linear
-from experiments.imdb.model import Functions, make_functions, make_loss, make_optimizer
+from experiments.imdb.model import make_evaluate, make_functions, make_loss, make_optimizer
 from experiments.imdb.report import command, preview, results_table
-from experiments.imdb.task import Split, Task, load_task
+from experiments.imdb.task import Task, load_task
 from seqjax import data, train
 
 
@@ -72,12 +72,14 @@ def run(
     functions = make_functions(config, len(task.vocabulary))
     steps_per_epoch = len(epoch_batches(config, task, config.seed, epoch=1))
     step = train.make_train_step(
-        make_loss(functions),
+        make_loss(functions, config.soft_labels),
         make_optimizer(config, steps_per_epoch * config.epochs),
         ema_decay=config.ema_decay or None,
         mesh=train.data_mesh(config.batch_size),
     )
-    evaluate = make_evaluate(config, functions, task.buckets, step.mesh)
+    evaluate = make_evaluate(functions, step.mesh)
+    validation = task.validation.batches(config.batch_size, task.buckets)
+    test = task.test.batches(config.batch_size, task.buckets)
     notify(preview(config, task, functions, step, path))
 
     fits, tests = [], []
@@ -87,7 +89,7 @@ def run(
             step,
             functions.init(init_key),
             lambda epoch, seed=seed: epoch_batches(config, task, seed, epoch),
-            lambda params: evaluate(params, task.validation),
+            lambda params: evaluate(params, validation),
             key=train_key,
             run=folder,
             seed=seed,
@@ -97,7 +99,7 @@ def run(
             checkpoint_every=200,
         )
         fits.append(fit)
-        tests.append(evaluate(fit.params, task.test))
+        tests.append(evaluate(fit.params, test))
         notify(
             f"seed {seed}: test accuracy {tests[-1]['accuracy']:.4f} at epoch {fit.best_epoch} "
             f"(validation {fit.validation['accuracy']:.4f}), {fit.wall_s:.0f} s"
@@ -120,8 +122,9 @@ def run(
         "params_sha256": train.params_sha256([fit.params for fit in fits]),
         "floors": task.linear.floors,
         "metrics": {
-            "test_accuracy": train.summarise([test["accuracy"] for test in tests]),
-            "test_nll": train.summarise([test["loss"] for test in tests]),
+            "test_accuracy": train.summarise([t["accuracy"] for t in tests]),
+            "test_accuracy_network": train.summarise([t["network_accuracy"] for t in tests]),
+            "test_nll": train.summarise([t["loss"] for t in tests]),
             "validation_accuracy": train.summarise([fit.validation["accuracy"] for fit in fits]),
             "selected_epoch": train.summarise([fit.best_epoch for fit in fits]),
             "seed_wall_s": train.summarise([fit.wall_s for fit in fits]),
@@ -138,21 +141,3 @@ def epoch_batches(config: Config, task: Task, seed: int, epoch: int) -> Sequence
     """Returns the training batches of an epoch, in the order that seed and epoch decide."""
     rng = np.random.default_rng([seed, epoch])
     return task.train.batches(config.batch_size, task.buckets, rng)
-
-
-def make_evaluate(config: Config, functions: Functions, buckets: Sequence[int], mesh):
-    """Returns `evaluate(params, split) -> {"accuracy", "loss"}`."""
-    loss = make_loss(functions)
-
-    @jax.jit
-    def sums(params: Any, batch: data.Batch):
-        mean, totals = loss(params, None, batch)
-        return {**totals, "loss": mean * totals["weight"]}
-
-    def evaluate(params: Any, split: Split) -> dict[str, float]:
-        batches = split.batches(config.batch_size, buckets)
-        parts = jax.device_get([sums(params, train.shard(mesh, batch)) for batch in batches])
-        totals = {name: float(sum(part[name] for part in parts)) for name in parts[0]}
-        return {name: totals[name] / totals["weight"] for name in ("accuracy", "loss")}
-
-    return evaluate

@@ -17,7 +17,8 @@ class Split(NamedTuple):
     Attributes:
       sequences: token ids of each review, cut to length.
       labels: 1 for positive, int32.
-      offsets: logit of the linear path, float32; zeros without it.
+      offsets: logit of the linear model, which has not seen the review, float32; zeros where the
+        answer is to be the network's alone.
     """
 
     sequences: list[np.ndarray]
@@ -91,12 +92,16 @@ def load_task(config: Config, cache_dir: str | None, notify: Callable[[str], Non
         config.num_buckets,
         multiple=config.segment_length or 8,
     )
+    test = Split(cut(encoded.test, config), encoded.test_labels, linear.test_logits)
+    judged = [everything.take(validation), test]
+    if not config.linear_path:
+        judged = [split._replace(offsets=np.zeros_like(split.offsets)) for split in judged]
     return Task(
         reviews=reviews,
         vocabulary=encoded.vocabulary,
         train=everything.take(train),
-        validation=everything.take(validation),
-        test=Split(cut(encoded.test, config), encoded.test_labels, used * linear.test_logits),
+        validation=judged[0],
+        test=judged[1],
         buckets=buckets,
         linear=linear,
     )

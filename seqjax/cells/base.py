@@ -21,8 +21,13 @@ State = Any
 Initializer = Callable[..., Array]
 
 glorot_uniform: Initializer = jax.nn.initializers.glorot_uniform()
-orthogonal: Initializer = jax.nn.initializers.orthogonal()
 zeros: Initializer = jax.nn.initializers.zeros
+
+
+def orthogonal(key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> Array:
+    """Draws an orthogonal matrix, in float32 or wider, where its decomposition exists."""
+    wide = jnp.promote_types(dtype, jnp.float32)
+    return jax.nn.initializers.orthogonal()(key, shape, wide).astype(dtype)
 
 
 class HiddenState(NamedTuple):
@@ -309,9 +314,9 @@ def affine(x: Array, kernel: Array, bias: Array | None = None) -> Array:
       dtype('float32')
     """
     dtype = jnp.promote_types(kernel.dtype, jnp.float32)
-    rows = x.astype(kernel.dtype).reshape(-1, x.shape[-1])
-    y = jnp.matmul(rows, kernel, preferred_element_type=dtype)
-    return add_bias(y.reshape(*x.shape[:-1], kernel.shape[-1]), bias)
+    # Not reshaped to two axes first: merging time with a batch axis that is split over devices
+    # would gather the whole batch on each of them.
+    return add_bias(jnp.matmul(x.astype(kernel.dtype), kernel, preferred_element_type=dtype), bias)
 
 
 def add_bias(y: Array, bias: Array | None) -> Array:

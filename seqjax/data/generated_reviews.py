@@ -78,7 +78,7 @@ _AGREEMENT_RATE = 0.5
 _SLOT = re.compile(r"\{(\w+)\}")
 
 
-def generate_reviews(num_train: int = 4000, num_test: int = 1000, seed: int = 0) -> Reviews:
+def generate_reviews(num_train: int = 20_000, num_test: int = 2_000, seed: int = 0) -> Reviews:
     """Generates reviews of 10 to 80 words, half of them favourable.
 
     Args:

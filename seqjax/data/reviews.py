@@ -85,7 +85,7 @@ def load_reviews(
 
     Example:
       >>> load_reviews("generated_reviews").train_labels.shape
-      (4000,)
+      (20000,)
     """
     # Each source is imported when it is asked for: they import this module.
     if dataset == "generated_reviews":

@@ -88,7 +88,7 @@ class RNN(nnx.Module):
         """
         resets = None if resets is None else time_first(jnp.asarray(resets), -1)
         if resets is not None and self.reverse:
-            resets = jnp.concatenate([resets[1:], jnp.ones_like(resets[:1])])
+            resets = jnp.concatenate([resets[1:], jnp.zeros_like(resets[:1])])
         ys, state = unroll(
             self.cell,
             self.cell_params(),

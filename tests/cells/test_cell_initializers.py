@@ -124,3 +124,15 @@ def test_learned_initial_state_starts_at_zero(name):
 def test_gru_recurrent_bias_only_with_reset_after():
     assert (seqjax.gru(2).init(KEY, 3).recurrent_bias == jnp.zeros(2)).all()
     assert seqjax.gru(2, reset_after=False).init(KEY, 3).recurrent_bias is None
+
+
+@every_cell
+def test_low_precision_parameters_can_be_made(row):
+    """An orthogonal matrix has no bfloat16 decomposition: it is drawn wider and rounded."""
+    params = row.cell.init(KEY, 3, jnp.bfloat16)
+    exact = row.cell.init(KEY, 3)
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("bfloat16")}
+    if row.name != "min_gru":
+        np.testing.assert_array_equal(
+            params.recurrent_kernel, exact.recurrent_kernel.astype(jnp.bfloat16)
+        )

@@ -13,7 +13,7 @@ DENIALS = ("never", "not", "nobody", "hardly")
 
 @pytest.fixture(scope="module")
 def reviews():
-    return generate_reviews()
+    return generate_reviews(4000, 1000)
 
 
 def judge(text: str) -> int:

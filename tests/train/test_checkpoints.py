@@ -67,7 +67,9 @@ def test_unfinished_save_is_ignored(tmp_path):
     assert restored(tmp_path)[1].saves == 1
     assert not half.exists()
     checkpoints = Checkpoints(tmp_path, CONFIG)
-    checkpoints.save({"tree": tree()}, Position(saves=1))  # the very number that was left unfinished
+    checkpoints.save(
+        {"tree": tree()}, Position(saves=1)
+    )  # the very number that was left unfinished
     checkpoints.close()
     assert restored(tmp_path)[1].saves == 2
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cell_table import BATCH, HIDDEN, IN, STEPS, every_cell, every_kind, random_params
+from cell_table import BATCH, HIDDEN, IN, STEPS, every_kind, every_step, random_params
 
 import seqjax
 
@@ -28,19 +28,18 @@ def dtypes(tree):
     return {leaf.dtype for leaf in jax.tree.leaves(tree)}
 
 
-@every_cell
+@every_step
 @pytest.mark.parametrize("dtype", [*LOW, jnp.float32, jnp.float64], ids=lambda d: d.__name__)
 def test_outputs_follow_the_input(x64, row, dtype):
     """The carry is float32 or wider, whatever the dtype the parameters are stored in."""
-    for stored in (jnp.float32, jnp.bfloat16):
-        params = random_params(row.cell, dtype=stored)
-        ys, final, states = traced(row.cell, params, inputs(dtype))
-        assert ys.dtype == dtype
-        assert dtypes((final, states)) == {jnp.promote_types(dtype, jnp.float32)}
-        assert ys.shape == (STEPS, BATCH, HIDDEN)
+    params = random_params(row.cell, dtype=jnp.bfloat16)
+    ys, final, states = traced(row.cell, params, inputs(dtype))
+    assert ys.dtype == dtype
+    assert dtypes((final, states)) == {jnp.promote_types(dtype, jnp.float32)}
+    assert ys.shape == (STEPS, BATCH, HIDDEN)
 
 
-@every_cell
+@every_kind
 @pytest.mark.parametrize("carry", [*LOW, jnp.float32], ids=lambda d: d.__name__)
 def test_carry_dtype_is_what_was_asked(row, carry):
     params = random_params(row.cell, dtype=jnp.float32)

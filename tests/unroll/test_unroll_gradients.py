@@ -1,51 +1,76 @@
 """Gradients: against finite differences in both modes, and against a plain `lax.scan`."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from cell_table import (
-    HIDDEN,
+    BY_NAME,
     KINDS,
     assert_trees_close,
-    both_directions,
-    every_cell,
     every_kind,
+    every_step,
     loss,
     problem,
     random_params,
     random_state,
-    run_eagerly,
+    run,
     values_and_gradients,
 )
 from jax import lax
-from jax.test_util import check_grads
+from jax.test_util import check_jvp, check_vjp
 
 import seqjax
 
 pytestmark = pytest.mark.usefixtures("x64")
 
 
-@every_cell
+@every_step
 def test_finite_differences(row):
-    """Forward and reverse mode, with lengths, masks and resets, in chunks with a rest."""
-    params, data = random_params(row.cell), problem(4, (3,))
-    data = data._replace(lengths=np.array([4, 1, 3]))
+    """Forward and reverse mode, with lengths, masks and resets.
 
-    def outputs(params, xs, start):
-        return run_eagerly(row, params, data._replace(xs=xs), start)[:2]
+    `check_grads` in its two parts, so that the programs of the other suites serve here too.
+    """
+    params, data = random_params(row.cell), problem()
+    arguments = (params, jnp.asarray(data.xs), random_state(row.cell, params))
 
-    arguments = (params, jnp.asarray(data.xs), random_state(row.cell, params, (3,)))
-    check_grads(outputs, arguments, order=1, modes=("fwd", "rev"), atol=1e-6, rtol=1e-6)
+    def of(params, xs, start):
+        return loss(*run(row, params, data._replace(xs=xs), start)[:2])
+
+    def of_vjp(params, xs, start):
+        values, gradients = values_and_gradients(row, params, data._replace(xs=xs), start)
+        return loss(*values[:2]), lambda ct: jax.tree.map(lambda leaf: ct * leaf, gradients)
+
+    def of_jvp(primals, tangents):
+        return jvp(row, problem_arrays(data), primals, tangents)
+
+    check_vjp(of, of_vjp, arguments, atol=1e-6, rtol=1e-6)
+    check_jvp(of, of_jvp, arguments, atol=1e-6, rtol=1e-6)
 
 
-@every_cell
+@functools.partial(jax.jit, static_argnums=0)
+def jvp(row, data, primals, tangents):
+    def of(params, xs, start):
+        return loss(*run(row, params, data._replace(xs=xs), start)[:2])
+
+    return jax.jvp(of, primals, tangents)
+
+
+def problem_arrays(data):
+    return type(data)(*(jnp.asarray(array) for array in data))
+
+
+@every_step
 def test_equals_a_plain_scan(row):
-    """The compiled gradient, against autodiff of nothing but `project`, `step` and `output`."""
+    """Against autodiff of nothing but `project`, `step` and `output`."""
     cell, data = row.cell, problem(plain=True)
     params = random_params(cell)
     start = random_state(cell, params)
 
+    @jax.jit
+    @functools.partial(jax.grad, argnums=(0, 1, 2))
     def plain(params, xs, start):
         def step(state, x):
             state = cell.step(params, state, cell.project(params, x))
@@ -54,8 +79,7 @@ def test_equals_a_plain_scan(row):
         final, ys = lax.scan(step, start, xs)
         return loss(ys, final)
 
-    with jax.disable_jit():
-        expected = jax.grad(plain, (0, 1, 2))(params, jnp.asarray(data.xs), start)
+    expected = plain(params, data.xs, start)
     assert_trees_close(values_and_gradients(row, params, data, start)[1], expected)
     # The passed state hides a learned one; all other parameters take part.
     of_params = expected[0]._replace(initial_state=None)
@@ -63,74 +87,70 @@ def test_equals_a_plain_scan(row):
 
 
 @every_kind
-@both_directions
-def test_chunks_are_equal(row, reverse):
-    params, data = random_params(row.cell), problem()
-    start = random_state(row.cell, params)
-
-    def total(chunk_size):
-        def of(params, xs, start):
-            options = {"reverse": reverse, "chunk_size": chunk_size}
-            return loss(*run_eagerly(row, params, data._replace(xs=xs), start, **options)[:2])
-
-        return jax.grad(of, (0, 1, 2))(params, jnp.asarray(data.xs), start)
-
-    expected = values_and_gradients(row, params, data, start, reverse=reverse)[1]
-    for chunk_size in (1, 3, 100):
-        assert_trees_close(total(chunk_size), expected)
-
-
-def test_compiled_chunks_are_equal():
-    """The nested loops and the rest, differentiated by the compiler's own scan."""
-    row = KINDS[0]
+def test_chunks_are_equal(row):
+    """One scan, against nested ones with a rest."""
     params, data = random_params(row.cell), problem()
     start = random_state(row.cell, params)
     expected = values_and_gradients(row, params, data, start)
     assert_trees_close(values_and_gradients(row, params, data, start, chunk_size=3), expected)
 
 
+def test_chunks_are_equal_in_reverse():
+    row, data = KINDS[0], problem()
+    params = random_params(row.cell)
+    start = random_state(row.cell, params)
+    expected = values_and_gradients(row, params, data, start, reverse=True)
+    options = {"reverse": True, "chunk_size": 3}
+    assert_trees_close(values_and_gradients(row, params, data, start, **options), expected)
+
+
 def test_learned_initial_state_gets_a_gradient():
     """From the start, and from every reset; none where another state was passed, without reset."""
-    cell = seqjax.gru(HIDDEN, learned_initial_state=True)
-    params, data = random_params(cell), problem(plain=True)
+    row, data = BY_NAME["lstm_learned"], problem(plain=True)
+    params = random_params(row.cell)
 
-    def gradient(resets, start):
-        def total(params):
-            options = {"resets": resets, "initial_state": start}
-            return loss(*seqjax.unroll(cell, params, data.xs, **options))
+    def gradient(data, start):
+        return values_and_gradients(row, params, data, start)[1][0].initial_state
 
-        with jax.disable_jit():
-            return jax.grad(total)(params).initial_state.hidden
+    passed = random_state(row.cell, params)
+    assert all((leaf == 0).all() for leaf in gradient(data, passed))
+    data.resets[2] = True
+    assert all((np.abs(leaf) > 1e-6).all() for leaf in gradient(data, passed))
 
-    passed = random_state(cell, params)
-    at_reset = data.resets.copy()
-    at_reset[2] = True
-    assert (gradient(data.resets, passed) == 0).all()
-    assert (np.abs(gradient(at_reset, passed)) > 1e-6).all()
-    assert (np.abs(gradient(data.resets, None)) > 1e-6).all()
+    @jax.jit
+    @jax.grad
+    def of_default(params):
+        return loss(*seqjax.unroll(row.cell, params, data.xs))
+
+    assert all((np.abs(leaf) > 1e-6).all() for leaf in of_default(params).initial_state)
 
 
 def test_second_derivatives():
     """A Hessian-vector product, as a curvature study needs it, against finite differences."""
-    cell = seqjax.lstm(2)
-    params = random_params(cell)
-    xs = problem(3, (2,)).xs
+    row, data = BY_NAME["gru"], problem()
+    params, direction = random_params(row.cell), random_params(row.cell, seed=1)
+    start = random_state(row.cell, params)
 
-    def total(params):
-        with jax.disable_jit():
-            return (seqjax.unroll(cell, params, xs, lengths=jnp.array([3, 1]))[0] ** 2).sum()
+    def gradient(params):
+        return values_and_gradients(row, params, data, start)[1][0]
 
-    check_grads(total, (params,), order=2, modes=("rev",), atol=1e-5, rtol=1e-5)
+    def moved(by):
+        return gradient(jax.tree.map(lambda leaf, d: leaf + by * d, params, direction))
+
+    got = jax.jvp(gradient, (params,), (direction,))[1]
+    eps = 1e-5
+    expected = jax.tree.map(lambda a, b: (a - b) / (2 * eps), moved(eps), moved(-eps))
+    assert_trees_close(got, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_rematerialisation():
     """`jax.checkpoint` around an unroll changes no gradient."""
-    cell = seqjax.gru(HIDDEN)
-    params, xs = random_params(cell), jnp.asarray(problem().xs)
+    row, data = BY_NAME["gru"], problem()
+    params = random_params(row.cell)
+    start = random_state(row.cell, params)
 
     def total(params):
-        return (seqjax.unroll(cell, params, xs)[0] ** 2).sum()
+        return loss(*run(row, params, data, start)[:2])
 
-    with jax.disable_jit():
-        expected = jax.grad(total)(params)
+    expected = values_and_gradients(row, params, data, start)[1][0]
     assert_trees_close(jax.jit(jax.grad(jax.checkpoint(total)))(params), expected)

@@ -1,0 +1,139 @@
+"""The cells against Keras on the JAX backend: values, final states, masks and both directions."""
+
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import seqjax
+from seqjax.nn import Bidirectional
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+keras = pytest.importorskip(
+    "keras", reason="Keras is not installed: no parity with it", exc_type=ImportError
+)
+if keras.backend.backend() != "jax":
+    pytest.skip("Keras runs on another backend", allow_module_level=True)
+
+B, T, D, H = 4, 6, 3, 5
+LENGTHS = np.array([6, 1, 4, 3])
+XS = np.random.default_rng(0).normal(size=(B, T, D))
+
+LAYERS = {
+    "rnn_tanh": (seqjax.elman(H), keras.layers.SimpleRNN, {}),
+    "rnn_relu": (
+        seqjax.elman(H, activation="relu"),
+        keras.layers.SimpleRNN,
+        {"activation": "relu"},
+    ),
+    "lstm": (seqjax.lstm(H), keras.layers.LSTM, {}),
+    "gru_reset_after": (seqjax.gru(H), keras.layers.GRU, {"reset_after": True}),
+    "gru_reset_before": (
+        seqjax.gru(H, reset_after=False),
+        keras.layers.GRU,
+        {"reset_after": False},
+    ),
+}
+every_layer = pytest.mark.parametrize("name", LAYERS)
+
+
+@pytest.fixture(autouse=True)
+def keras_in_double_precision():
+    """Keras promotes ranks silently, which our own code may not."""
+    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    with jax.enable_x64(True), jax.numpy_rank_promotion("allow"):
+        yield
+    keras.config.set_floatx(floatx)
+    keras.config.set_dtype_policy(policy)
+
+
+def randomise(layer):
+    rng = np.random.default_rng(2)
+    layer.set_weights([0.5 * rng.normal(size=weight.shape) for weight in layer.weights])
+    return [np.asarray(weight.value) for weight in layer.weights]
+
+
+def params_of(weights):
+    """Keras: gates i f c o or z r h; `z` weighs the old state; GRU's two biases in two rows."""
+    kernel, recurrent_kernel, bias = weights
+    recurrent_bias = None
+    if kernel.shape[1] == 3 * H:
+        sign = np.repeat([-1.0, 1.0, 1.0], H)
+        kernel, recurrent_kernel, bias = kernel * sign, recurrent_kernel * sign, bias * sign
+        if bias.ndim == 2:
+            recurrent_bias = bias[1, 2 * H :]
+            bias = bias[0] + np.concatenate([bias[1, : 2 * H], np.zeros(H)])
+    leaves = (kernel, recurrent_kernel, bias, recurrent_bias, None)
+    return seqjax.cells.GatedParams(*(None if x is None else jnp.asarray(x) for x in leaves))
+
+
+def make(name):
+    cell, layer, options = LAYERS[name]
+    options = {"return_sequences": True, **options}
+    return cell, layer(H, **options, return_state=True), options
+
+
+@every_layer
+def test_values_and_gradients(name):
+    cell, layer, _ = make(name)
+    layer.build((B, T, D))
+    params = params_of(randomise(layer))
+    expected, *final = layer(XS)
+
+    @jax.jit
+    def ours(params, xs):
+        def of(params, xs):
+            ys, state = seqjax.unroll(cell, params, jnp.swapaxes(xs, 0, 1))
+            return (ys**2).sum(), (jnp.swapaxes(ys, 0, 1), state)
+
+        return jax.grad(of, (0, 1), has_aux=True)(params, xs)
+
+    (of_params, of_xs), (ys, state) = ours(params, jnp.asarray(XS))
+    close(ys, expected)
+    for leaf, wanted in zip(state, final, strict=True):
+        close(leaf, wanted)
+
+    variables = [variable.value for variable in layer.trainable_variables]
+
+    @jax.jit
+    def theirs(variables, xs):
+        def of(variables, xs):
+            return (layer.stateless_call(variables, [], xs)[0][0] ** 2).sum()
+
+        return jax.grad(of, (0, 1))(variables, xs)
+
+    keras_variables, keras_xs = theirs(variables, jnp.asarray(XS))
+    close(of_xs, keras_xs)
+    sign = np.repeat([-1.0, 1.0, 1.0], H) if "gru" in name else 1.0
+    close(of_params.input_kernel, keras_variables[0] * sign)
+    close(of_params.recurrent_kernel, keras_variables[1] * sign)
+    bias = keras_variables[2] * sign
+    close(of_params.bias, bias[0] if bias.ndim == 2 else bias)
+    if of_params.recurrent_bias is not None:
+        close(of_params.recurrent_bias, bias[1, 2 * H :])
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru_reset_after", "gru_reset_before"])
+def test_masked_bidirectional(name):
+    """Where the padding is masked Keras agrees, once its outputs there are set aside."""
+    from flax import nnx
+
+    cell, forward, options = make(name)
+    layer = keras.layers.Bidirectional(type(forward)(H, **options))
+    layer.build((B, T, D))
+    weights = randomise(layer)
+    module = Bidirectional(cell, D, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
+    module.forward.params = nnx.data(jax.tree.map(nnx.Param, params_of(weights[:3])))
+    module.backward.params = nnx.data(jax.tree.map(nnx.Param, params_of(weights[3:])))
+    mask = np.arange(T) < LENGTHS[:, None]
+    expected = np.asarray(layer(jnp.asarray(XS), mask=jnp.asarray(mask)))
+    ys = np.asarray(module(np.where(mask[..., None], XS, np.nan), lengths=LENGTHS))
+    close(ys[mask], expected[mask])
+
+
+def close(got, expected):
+    np.testing.assert_allclose(np.asarray(got), np.asarray(expected), rtol=1e-8, atol=1e-10)

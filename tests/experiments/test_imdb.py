@@ -1,0 +1,253 @@
+"""The sentiment experiment, end to end, on a folder of a hundred small reviews."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import command_line, imdb
+from experiments.imdb.linear import fit_linear, linear_logits
+from experiments.imdb.model import make_functions
+from experiments.imdb.report import command
+from seqjax import data, train
+
+ROOT = Path(__file__).parents[2]
+SMALL = {
+    "dataset": "folder",
+    "seeds": 2,
+    "epochs": 2,
+    "learning_rate": 0.03,
+    "batch_size": 16,
+    "embedding_size": 6,
+    "pair_size": 2,
+    "pair_buckets": 32,
+    "hidden_size": 5,
+    "segment_length": 10,
+    "max_length": 40,
+    "num_buckets": 2,
+    "vocab_size": 200,
+}
+
+
+@pytest.fixture(scope="module")
+def reviews_folder(tmp_path_factory):
+    """Generated reviews, written as a user would lay out their own."""
+    root = tmp_path_factory.mktemp("reviews")
+    reviews = data.generate_reviews(num_train=120, num_test=40)
+    for split, texts, labels in (
+        ("train", reviews.train_texts, reviews.train_labels),
+        ("test", reviews.test_texts, reviews.test_labels),
+    ):
+        for i, (text, label) in enumerate(zip(texts, labels, strict=True)):
+            file = root / split / ("neg", "pos")[label] / f"{i}.txt"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+    return root
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+def small(reviews_folder, **changes):
+    return imdb.Config(**{**SMALL, "data_dir": str(reviews_folder), **changes})
+
+
+@pytest.fixture(scope="module")
+def finished(reviews_folder, cache, tmp_path_factory):
+    path = tmp_path_factory.mktemp("run")
+    lines = []
+    config = small(reviews_folder)
+    result = imdb.run(config, workdir=path, cache_dir=str(cache), notify=lines.append)
+    return config, result, "\n".join(lines)
+
+
+def test_run_folder(finished):
+    config, (path, result), _ = finished
+    assert json.loads((path / "result.json").read_text()) == result
+    assert json.loads((path / "config.json").read_text()) == dataclasses.asdict(config)
+    assert list(result) == [
+        "experiment", "cell", "dataset", "num_params", "seeds", "epochs_run", "wall_s", "versions",
+        "devices", "data_sha256", "params_sha256", "floors", "metrics",
+    ]  # fmt: skip
+    assert result["experiment"] == "imdb"
+    assert result["seeds"] == 2
+    accuracy = result["metrics"]["test_accuracy"]
+    assert accuracy["mean"] == pytest.approx(np.mean(accuracy["per_seed"]))
+    assert accuracy["ci95"][0] <= accuracy["mean"] <= accuracy["ci95"][1]
+    assert set(result["floors"]) >= {"majority_class", "nb_logistic_trigram"}
+    assert (path / "figures" / "training.png").exists()
+    assert "test_accuracy" in (path / "summary.md").read_text()
+    rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    assert [(row["seed"], row["epoch"]) for row in rows if row["kind"] == "epoch"] == [
+        (0, 1), (0, 2), (1, 1), (1, 2),
+    ]  # fmt: skip
+
+
+def test_report(finished):
+    _, (path, result), report = finished
+    assert report.splitlines()[-1].startswith("test_accuracy 0.")
+    assert report.splitlines()[-1].endswith(str(path / "result.json"))
+    for part in ("Embedding(", "Bidirectional(gru(5)", "cost ", "floor: nb_logistic_bigram"):
+        assert part in report
+    assert f"{result['num_params']:,}" in report
+
+
+def test_every_parameter_moves_and_the_loss_falls(finished):
+    config, (path, _), _ = finished
+    vocabulary = data.Vocabulary.load(path / "vocabulary.json")
+    functions = make_functions(config, len(vocabulary))
+    before = functions.init(jax.random.split(jax.random.key(0))[0])
+    run = train.open_run(path, dataclasses.asdict(config), resume=True)
+    after = train.best_params(run, 0, before)
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), before, after)
+    assert all(jax.tree.leaves(moved)), moved
+    losses = [row["train_loss"] for row in run.metrics() if row["kind"] == "epoch"]
+    assert losses[1] < losses[0]
+
+
+def test_same_settings_same_bits(finished, cache, tmp_path):
+    config, (_, result), _ = finished
+    again = imdb.run(config, workdir=tmp_path, cache_dir=str(cache), notify=lambda line: None)
+    assert again.result["params_sha256"] == result["params_sha256"]
+    assert again.result["metrics"]["test_nll"] == result["metrics"]["test_nll"]
+
+
+def test_finished_run(finished, cache):
+    config, (path, result), _ = finished
+    with pytest.raises(train.RunError, match="already holds a run; continue it with --resume"):
+        imdb.run(config, workdir=path, cache_dir=str(cache))
+    lines = []
+    again = imdb.run(config, workdir=path, resume=True, cache_dir=str(cache), notify=lines.append)
+    assert again.result == result
+    assert "finished already" in lines[0]
+    other = dataclasses.replace(config, hidden_size=7)
+    with pytest.raises(train.RunError, match="hidden_size was 5, is now 7"):
+        imdb.run(other, workdir=path, resume=True, cache_dir=str(cache))
+
+
+def test_predict(finished, tmp_path):
+    _, (path, _), _ = finished
+    assert 0 < imdb.predict(path, "The plot was good but the ending was not good.") < 1
+    with pytest.raises(data.DataError, match="a text with a word the run has seen, got '###'"):
+        imdb.predict(path, "###")
+    with pytest.raises(train.RunError, match="needs a finished run"):
+        imdb.predict(tmp_path, "good")
+
+
+def test_linear_path(reviews_folder, cache):
+    reviews = data.load_reviews("folder", data_dir=reviews_folder)
+    fresh = fit_linear(reviews, str(cache / "fresh"), lambda line: None)
+    cached = fit_linear(reviews, str(cache / "fresh"), lambda line: pytest.fail(line))
+    np.testing.assert_array_equal(fresh.train_logits, cached.train_logits)
+    assert fresh.floors == cached.floors
+    again = linear_logits(cached.arrays, reviews.test_texts)
+    np.testing.assert_allclose(again, fresh.test_logits, rtol=1e-5, atol=1e-6)
+    accuracy = np.mean((fresh.test_logits > 0) == reviews.test_labels)
+    assert fresh.floors["nb_logistic_trigram"] == pytest.approx(accuracy)
+
+
+@pytest.mark.parametrize("cell", [c for c in imdb.CELLS if c != "bigru"])
+def test_every_cell_has_a_model(cell, reviews_folder):
+    config = small(reviews_folder, cell=cell, num_layers=2, linear_path=False)
+    functions = make_functions(config, vocab_size=20)
+    (batch,) = data.bucketed_batches([np.array([3, 4])], [1], 1, [10], rng=None)
+    logits = jax.jit(functions.logits)(functions.init(jax.random.key(0)), batch)
+    assert logits.shape == (1,)
+    assert np.isfinite(logits).all()
+
+
+def test_keras_preset_is_the_classic_script():
+    functions = make_functions(imdb.PRESETS["keras"], vocab_size=10_000)
+    shapes = jax.eval_shape(functions.init, jax.random.key(0))
+    sizes = [leaf.size for leaf in jax.tree.leaves(shapes)]
+    # Embedding, two LSTMs, Dense(128), Dense(1), as Keras counts them.
+    assert sum(sizes) == 10_000 * 128 + 2 * 4 * 128 * (128 + 128 + 1) + 257 * 128 + 129
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"cell": "transformer"}, "--cell must be one of rnn, lstm, gru, birnn, bilstm, bigru"),
+        ({"hidden_size": 0}, "--hidden_size must be at least 1, got 0"),
+        ({"dropout": 1.0}, r"--dropout must lie in \[0, 1\), got 1.0"),
+        ({"pooling": "last"}, "--pooling=last needs --segment_length=0"),
+        ({"validation_fraction": 0.0}, "--validation_fraction must be above 0"),
+    ],
+)
+def test_settings_are_checked(changes, message):
+    with pytest.raises(command_line.ConfigError, match=message):
+        imdb.Config(**changes)
+
+
+def test_command_repeats_the_run():
+    config = dataclasses.replace(imdb.PRESETS["keras"], seeds=1, cell="lstm")
+    assert command(config) == "python -m experiments.imdb --cell=lstm --preset=keras --seeds=1"
+
+
+def start(*flags):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": ""}
+    return subprocess.Popen(
+        [sys.executable, "-m", "experiments.imdb", *flags],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_mistake_is_one_line_and_status_2(tmp_path, reviews_folder, cache):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    torn = tmp_path / "torn"
+    (torn / "imdb_reviews" / "plain_text" / "1.0.0").mkdir(parents=True)
+    runs = {
+        ("--cell=transformer",): "rnn|lstm|gru|birnn|bilstm|bigru",
+        ("--hiden_size=3",): "hiden_size",
+        ("--epochs=many",): "epochs",
+        ("--dataset=folder", f"--data_dir={empty}"): "train",
+        ("--dataset=imdb_reviews", f"--data_dir={torn}"): "dataset_info.json",
+        ("--predict=good", f"--workdir={tmp_path / 'nothing'}"): "needs a finished run",
+    }
+    processes = [start(f"--cache_dir={cache}", *flags) for flags in runs]
+    for process, (flags, part) in zip(processes, runs.items(), strict=True):
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 2, (flags, out, err)
+        assert "Traceback" not in err + out
+        assert len(err.strip().splitlines()) == 1, err
+        assert part in err
+
+
+def test_killed_and_resumed_to_the_same_bits(tmp_path, reviews_folder, cache):
+    settings = {**SMALL, "data_dir": reviews_folder, "seeds": 1, "epochs": 6}
+    flags = [f"--{name}={value}" for name, value in settings.items()] + [f"--cache_dir={cache}"]
+    whole = start(*flags, f"--workdir={tmp_path / 'whole'}")
+    killed = start(*flags, f"--workdir={tmp_path / 'killed'}")
+    metrics = tmp_path / "killed" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (metrics.exists() and '"epoch": 2' in metrics.read_text()):
+        assert time.monotonic() < deadline
+        assert killed.poll() is None, killed.communicate()
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert not (tmp_path / "killed" / "result.json").exists()
+    resumed = start(*flags, f"--workdir={tmp_path / 'killed'}", "--resume")
+    out, err = resumed.communicate(timeout=120)
+    assert resumed.returncode == 0, err
+    assert whole.communicate(timeout=120)[0]
+    results = [json.loads((tmp_path / n / "result.json").read_text()) for n in ("whole", "killed")]
+    assert results[0]["params_sha256"] == results[1]["params_sha256"]
+    assert results[0]["metrics"]["test_accuracy"] == results[1]["metrics"]["test_accuracy"]
+    assert out.strip().splitlines()[-1].startswith("test_accuracy 0.")

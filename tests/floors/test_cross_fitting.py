@@ -1,0 +1,65 @@
+"""Out-of-fold logits are those of fits that have not seen the text, or a copy of it."""
+
+import numpy as np
+import pytest
+
+from seqjax import floors
+from seqjax.floors import naive_bayes_logistic
+
+
+def texts(number, seed=0):
+    """Texts of which word 2 or 3 tells the label, three times out of four."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, number)
+    hints = np.where(rng.random(number) < 0.75, labels, 1 - labels)
+    return [np.array([4 + rng.integers(30), 2 + h, 4 + rng.integers(30)]) for h in hints], labels
+
+
+def test_accuracy_out_of_fold_is_that_on_new_texts():
+    sequences, labels = texts(600)
+    crossed = floors.cross_fit(sequences, labels, order=2)
+    out_of_fold = np.mean((crossed.out_of_fold > 0) == labels)
+    new = crossed.model.accuracy(*texts(600, seed=1))
+    assert abs(out_of_fold - new) < 0.06
+
+
+def test_a_text_is_not_in_its_own_fit():
+    # Every text has a word of its own, with which a fit that saw it would get it right.
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 200)
+    sequences = [np.array([2 + i, 2 + i]) for i in range(200)]
+    crossed = floors.cross_fit(sequences, labels, order=1)
+    assert np.ptp(crossed.out_of_fold) < 0.2
+
+
+def test_copies_share_a_fold():
+    rng = np.random.default_rng(0)
+    labels = np.repeat(rng.permutation(np.arange(40) % 2), 10)
+    sequences = [np.array([2 + i // 10]) for i in range(400)]
+    apart = floors.cross_fit(sequences, labels, order=1)
+    together = floors.cross_fit(sequences, labels, order=1, groups=np.arange(400) // 10)
+    assert np.mean((apart.out_of_fold > 0) == labels) > 0.9  # the copies give the label away
+    assert np.mean((together.out_of_fold > 0) == labels) < 0.7
+
+
+def test_the_whole_fit_is_the_plain_one():
+    sequences, labels = texts(200)
+    crossed = floors.cross_fit(sequences, labels, order=2)
+    plain = naive_bayes_logistic.fit(sequences, labels, 2)
+    np.testing.assert_allclose(
+        crossed.logits(sequences), crossed.scale * plain.logits(sequences), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_calibration_gives_probabilities_that_hold():
+    rng = np.random.default_rng(0)
+    true = rng.normal(size=20_000) * 2
+    labels = rng.random(true.size) < 1 / (1 + np.exp(-true))
+    assert floors.calibration(5 * true, labels) == pytest.approx(1 / 5, rel=0.05)
+
+
+@pytest.mark.parametrize("folds", [1, 7])
+def test_folds_are_checked(folds):
+    sequences, labels = texts(6)
+    with pytest.raises(ValueError, match="`folds` must lie between 2 and the number of groups, 6"):
+        floors.cross_fit(sequences, labels, order=1, folds=folds)

@@ -1,0 +1,36 @@
+"""A batch split over devices stays split: no device ever gathers the others' part."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import seqjax
+from seqjax import train
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+@pytest.mark.parametrize("batch", [(4,), (4, 3)])
+def test_no_device_gathers_the_batch(name, batch):
+    mesh = train.data_mesh(batch[0])
+    if mesh.size < 2:
+        pytest.skip("needs two devices; tests/conftest.py asks for them on a CPU")
+    cell = seqjax.make_cell(name, 5)
+    params = train.replicate(mesh, cell.init(jax.random.key(0), 3))
+    xs = jax.random.normal(jax.random.key(1), (*batch, 9, 3))  # batch first, as a user has it
+
+    def loss(params, xs):
+        ys, _ = seqjax.unroll(cell, params, jnp.moveaxis(xs, -2, 0))
+        return (ys**2).sum()
+
+    gradient = jax.jit(jax.grad(loss, argnums=(0, 1)))
+    sharded = train.shard(mesh, xs)
+    compiled = gradient.lower(params, sharded).compile().as_text()
+    for collective in ("all-gather", "all-to-all", "collective-permute"):
+        assert collective not in compiled
+    for one, two in zip(
+        jax.tree.leaves(gradient(*jax.device_put((params, xs), jax.devices()[0]))),
+        jax.tree.leaves(gradient(params, sharded)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-5)
