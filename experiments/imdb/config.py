@@ -32,7 +32,7 @@ class Config:
     epochs: int = setting(2, "epochs at most", minimum=1)
     patience: int = setting(2, "stop after this many epochs without improvement", minimum=1)
     batch_size: int = setting(96, "reviews in a batch", minimum=1)
-    learning_rate: float = setting(2e-3, "peak learning rate", minimum=0)
+    learning_rate: float = setting(3e-3, "peak learning rate", minimum=0)
     schedule: str = setting(
         "cosine", "learning rate after a short warm-up", choices=("cosine", "constant")
     )
@@ -55,7 +55,7 @@ class Config:
         "n-grams, or the network's alone; the network is trained alone either way",
     )
     soft_labels: float = setting(
-        0.0,
+        0.4,
         "how much of a training label is the probability that the logistic regression gives the "
         "review without having seen it",
         minimum=0,
@@ -79,8 +79,8 @@ class Config:
     )
     head_size: int = setting(0, "units of a ReLU layer before the read-out; 0 for none", minimum=0)
     token_dropout: float = setting(0.1, "rate at which words are dropped", minimum=0)
-    embedding_dropout: float = setting(0.3, "rate at which numbers of word vectors are dropped")
-    dropout: float = setting(0.4, "rate of the dropout between layers and before the read-out")
+    embedding_dropout: float = setting(0.2, "rate at which numbers of word vectors are dropped")
+    dropout: float = setting(0.3, "rate of the dropout between layers and before the read-out")
     validation_fraction: float = setting(
         0.1, "part of the training reviews that chooses the epoch", minimum=0
     )
@@ -112,7 +112,7 @@ PRESETS = {
         cell="bilstm",
         preset="keras",
         epochs=10,
-        patience=10,
+        patience=3,
         batch_size=32,
         learning_rate=1e-3,
         schedule="constant",

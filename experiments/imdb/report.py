@@ -79,12 +79,17 @@ def duration(seconds: float) -> str:
 
 
 def results_table(result: dict[str, Any]) -> str:
-    """Returns test accuracy and the floors, in per cent, one below the other."""
-    accuracy = result["metrics"]["test_accuracy"]
-    low, high = accuracy["ci95"]
-    interval = "" if low is None else f"   95 % interval {100 * low:.2f} to {100 * high:.2f}"
-    seeds = ", ".join(f"{100 * value:.2f}" for value in accuracy["per_seed"])
-    rows = [(f"{result['cell']} (seeds {seeds})", f"{100 * accuracy['mean']:.2f}{interval}")]
+    """Returns test accuracies and the floors, in per cent, one below the other."""
+    rows = []
+    for metric, name in (
+        ("test_accuracy", result["cell"]),
+        ("test_accuracy_network", "the network alone"),
+    ):
+        accuracy = result["metrics"][metric]
+        low, high = accuracy["ci95"]
+        interval = "" if low is None else f", 95 % interval {100 * low:.2f} to {100 * high:.2f}"
+        seeds = ", ".join(f"{100 * value:.2f}" for value in accuracy["per_seed"])
+        rows.append((name, f"{100 * accuracy['mean']:.2f}  (seeds {seeds}{interval})"))
     rows += [(f"floor: {name}", f"{100 * value:.2f}") for name, value in result["floors"].items()]
     width = max(len(name) for name, _ in rows)
     lines = [f"{name:<{width}}  {value}" for name, value in rows]

@@ -34,7 +34,8 @@ def use_all_cores(num: int | None = None) -> None:
     # XLA's CPU client runs all devices from one pool of NPROC threads, by default one a core. A
     # device that waits for the others in a collective keeps its thread, so with two collectives
     # under way each device can hold what the other needs: seen to stop for good on two cores.
-    os.environ.setdefault("NPROC", str(4 * num))
+    if num > 1:
+        os.environ.setdefault("NPROC", str(4 * num))
     try:
         jax.config.update("jax_num_cpu_devices", num)
     except RuntimeError:
