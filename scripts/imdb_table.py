@@ -31,7 +31,7 @@ BEST, KERAS = imdb.PRESETS["best"], imdb.PRESETS["keras"]
 ROWS = {
     cell: dataclasses.replace(BEST, cell=cell)
     for cell in ("bigru", "bilstm", "birnn", "gru", "lstm", "rnn")
-} | {"bilstm, preset keras": dataclasses.replace(KERAS, seeds=1)}
+} | {"bilstm keras": dataclasses.replace(KERAS, seeds=1)}
 
 
 def define() -> None:

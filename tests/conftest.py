@@ -1,15 +1,17 @@
 """Every test runs with warnings as errors and without silent rank promotion."""
 
-import importlib.metadata
 import os
+from importlib.metadata import version
 
 # Before JAX starts: two CPU devices, so that the sharded paths run as users run them, threads to
 # spare for devices that wait for each other (see seqjax.train.use_all_cores), and the quickest
 # compilation there is, since tests compile for longer than they run.
-flags = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
-if importlib.metadata.version("jaxlib").startswith("0.10."):
-    flags += " --xla_cpu_use_fusion_emitters=false"  # newer ones refuse it: they have no other
-os.environ.setdefault("XLA_FLAGS", flags)
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
+    # Newer versions refuse this flag.
+    + " --xla_cpu_use_fusion_emitters=false" * version("jaxlib").startswith("0.10."),
+)
 os.environ.setdefault("NPROC", "8")
 
 import hypothesis

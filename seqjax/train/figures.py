@@ -23,7 +23,7 @@ def plot_training(
     metric: str = "accuracy",
     best_epochs: Mapping[int, int] | None = None,
 ) -> None:
-    """Draws the training loss and a validation metric, a thin line a seed and their mean.
+    """Draws the training loss and a metric in training and validation, a thin line a seed.
 
     Args:
       rows: from `RunFolder.metrics`.
@@ -34,11 +34,9 @@ def plot_training(
     Raises:
       ValueError: if no epoch has such a metric.
     """
-    seeds: dict[int, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        if row.get("kind") == "epoch" and row.get(f"val_{metric}") is not None:
-            seeds.setdefault(row["seed"], []).append(row)
-    if not seeds:
+    rows = list(rows)
+    epochs = _curves(rows, "epoch", f"val_{metric}")
+    if not epochs:
         raise ValueError(
             f"seqjax.train.plot_training: no epoch has the metric {f'val_{metric}'!r}. "
             "Finish an epoch first, or name a metric that `validate` returns."
@@ -47,55 +45,70 @@ def plot_training(
     figure = Figure(figsize=(9, 3.6), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     loss, score = figure.subplots(1, 2)
-    _draw(loss, seeds, "train_loss", {})
+    for kind in ("step", "epoch"):
+        if losses := _curves(rows, kind, "train_loss"):
+            _draw(loss, losses, ACCENT, "training")
+            break
     loss.set_title("Training loss", loc="left", fontsize=11)
-    _draw(score, seeds, f"val_{metric}", best_epochs or {})
-    score.set_title(f"Validation {metric.replace('_', ' ')}", loc="left", fontsize=11)
-    handles, labels = score.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    _draw(score, _curves(rows, "step", f"train_{metric}"), GREY, "training")
+    _draw(score, epochs, ACCENT, "validation", marker="o")
+    for seed, epoch in (best_epochs or {}).items():
+        score.plot(
+            *next(point for point in epochs[seed] if round(point[0]) == epoch),
+            marker="o",
+            color=INK,
+            markersize=5,
+            zorder=4,
+            linestyle="none",
+            label="selected epoch" if seed == min(best_epochs or {}) else None,
+        )
+    score.set_title(metric.replace("_", " ").capitalize(), loc="left", fontsize=11)
+    score.legend(frameon=False, fontsize=9)
+    for axes in (loss, score):
+        axes.set_xlabel("epoch", fontsize=9)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlim(left=0)
+        axes.tick_params(labelsize=9, color=GREY)
+        axes.grid(axis="y", color="#e6e9eb", linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color(GREY)
     image = io.BytesIO()
     figure.savefig(image, format="png")
     replace_file(Path(path), image.getvalue())
 
 
+def _curves(rows: list[Mapping[str, Any]], kind: str, name: str) -> dict[int, list[tuple]]:
+    """Returns, for each seed, points (epochs trained, value) from its rows of a kind."""
+    steps_an_epoch = {
+        row["seed"]: row["step"] / row["epoch"] for row in rows if row.get("kind") == "epoch"
+    }
+    curves: dict[int, list[tuple]] = {}
+    for row in rows:
+        seed = row.get("seed")
+        if row.get("kind") == kind and row.get(name) is not None and seed in steps_an_epoch:
+            curves.setdefault(seed, []).append((row["step"] / steps_an_epoch[seed], row[name]))
+    return curves
+
+
 def _draw(
-    axes: Axes,
-    seeds: Mapping[int, list[Mapping[str, Any]]],
-    name: str,
-    best_epochs: Mapping[int, int],
+    axes: Axes, curves: Mapping[int, list[tuple]], color: str, label: str, marker: str | None = None
 ) -> None:
-    several = len(seeds) > 1
-    for number, (seed, rows) in enumerate(sorted(seeds.items())):
-        epochs, values = [row["epoch"] for row in rows], [row[name] for row in rows]
+    """Draws each seed's curve, thin if there are several, and then their mean."""
+    several = len(curves) > 1
+    for number, points in enumerate(curves.values()):
         axes.plot(
-            epochs,
-            values,
-            color=GREY if several else ACCENT,
+            *zip(*points, strict=True),
+            color=color,
+            alpha=0.45 if several else 1,
             linewidth=0.9 if several else 1.8,
-            marker="." if len(epochs) == 1 else None,
-            label=("each seed" if several else f"seed {seed}") if number == 0 else None,
+            marker=marker or ("." if len(points) == 1 else None),
+            markersize=4,
+            label=label if number == 0 and not several else None,
         )
-        if seed in best_epochs:
-            chosen = epochs.index(best_epochs[seed])
-            axes.plot(
-                epochs[chosen],
-                values[chosen],
-                "o",
-                color=INK,
-                markersize=4.5,
-                zorder=3,
-                label="selected epoch" if seed == min(best_epochs) else None,
-            )
     if several:
-        # Only the epochs all seeds reached: a mean over the survivors would jump where one stops.
-        shared = min(len(rows) for rows in seeds.values())
-        mean = np.mean([[row[name] for row in rows[:shared]] for rows in seeds.values()], axis=0)
-        epochs = [row["epoch"] for row in next(iter(seeds.values()))[:shared]]
-        axes.plot(epochs, mean, color=ACCENT, linewidth=2.0, label=f"mean of {len(seeds)} seeds")
-    axes.set_xlabel("epoch", fontsize=9)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.tick_params(labelsize=9, color=GREY)
-    axes.grid(axis="y", color="#e6e9eb", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(GREY)
+        # Only as far as all seeds went: a mean over the survivors would jump where one stops.
+        shared = min(len(points) for points in curves.values())
+        mean = np.mean([points[:shared] for points in curves.values()], axis=0)
+        label = f"{label}, mean of {len(curves)} seeds"
+        axes.plot(mean[:, 0], mean[:, 1], color=color, linewidth=2.0, label=label)

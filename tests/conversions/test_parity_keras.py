@@ -95,11 +95,12 @@ def test_values_and_gradients(name):
         close(leaf, wanted)
 
     variables = [variable.value for variable in layer.trainable_variables]
+    others = [variable.value for variable in layer.non_trainable_variables]
 
     @jax.jit
     def theirs(variables, xs):
         def of(variables, xs):
-            return (layer.stateless_call(variables, [], xs)[0][0] ** 2).sum()
+            return (layer.stateless_call(variables, others, xs)[0][0] ** 2).sum()
 
         return jax.grad(of, (0, 1))(variables, xs)
 
