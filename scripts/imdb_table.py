@@ -28,10 +28,10 @@ FLAGS = flags.FLAGS
 ROOT = Path(__file__).resolve().parents[1]
 BEST, KERAS = imdb.PRESETS["best"], imdb.PRESETS["keras"]
 # The cells with default settings, then the classic script.
-ROWS = {
-    cell: dataclasses.replace(BEST, cell=cell)
-    for cell in ("bigru", "bilstm", "birnn", "gru", "lstm", "rnn")
-} | {"bilstm keras": dataclasses.replace(KERAS, seeds=1)}
+ROWS = {"bigru": BEST}
+for cell in ("bilstm", "birnn", "gru", "lstm", "rnn"):
+    ROWS[cell] = dataclasses.replace(BEST, cell=cell, seeds=2)
+ROWS["bilstm keras"] = dataclasses.replace(KERAS, seeds=1)
 
 
 def define() -> None:

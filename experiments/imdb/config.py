@@ -51,8 +51,8 @@ class Config:
     num_buckets: int = setting(8, "padded lengths, hence compiled programs", minimum=1)
     linear_path: bool = setting(
         True,
-        "whether the answer is the sum of the network's logit and that of a logistic regression on "
-        "n-grams, or the network's alone; the network is trained alone either way",
+        "whether the answer is a weighted sum of the network's logit and that of a logistic "
+        "regression on n-grams, or the network's alone; the network is trained alone either way",
     )
     soft_labels: float = setting(
         0.4,

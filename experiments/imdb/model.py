@@ -5,13 +5,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jax.sharding import Mesh
 
 import seqjax
 from experiments.imdb.config import Config
-from seqjax import data, train
+from seqjax import data, floors, train
 
 
 class Functions(NamedTuple):
@@ -20,12 +21,14 @@ class Functions(NamedTuple):
     Attributes:
       init: `init(key) -> params`.
       logits: `logits(params, batch, key=None) -> (B,)`, log-odds that a review is positive.
-      model: the module with shapes in place of numbers, for its table.
+      summary: table of the layers and their parameters.
+      num_params: number of parameters.
     """
 
     init: Any
     logits: Any
-    model: seqjax.nn.SequenceClassifier
+    summary: str
+    num_params: int
 
 
 def build_model(config: Config, vocab_size: int, rngs: nnx.Rngs) -> seqjax.nn.SequenceClassifier:
@@ -73,8 +76,16 @@ def make_functions(config: Config, vocab_size: int) -> Functions:
     def build(rngs: nnx.Rngs) -> seqjax.nn.SequenceClassifier:
         return build_model(config, vocab_size, rngs)
 
-    model = nnx.eval_shape(lambda: build(nnx.Rngs(0)))
-    structure, _ = nnx.split(model)
+    described = {}
+
+    def describe() -> None:  # traced for its shapes alone: no number is drawn
+        model = build(nnx.Rngs(0))
+        described["structure"] = nnx.graphdef(model)
+        described["summary"] = seqjax.nn.summary(model)
+        described["num_params"] = seqjax.nn.num_params(model)
+
+    jax.eval_shape(describe)
+    structure = described.pop("structure")
 
     @jax.jit
     def init(key: jax.Array) -> Any:
@@ -83,7 +94,7 @@ def make_functions(config: Config, vocab_size: int) -> Functions:
     def logits(params: Any, batch: data.Batch, key: jax.Array | None = None) -> jax.Array:
         return nnx.merge(structure, params)(batch.tokens, batch.lengths, key=key)[:, 0]
 
-    return Functions(init, logits, model)
+    return Functions(init, logits, **described)
 
 
 def make_loss(functions: Functions, soft_labels: float):
@@ -110,31 +121,54 @@ def make_loss(functions: Functions, soft_labels: float):
     return loss
 
 
-def make_evaluate(functions: Functions, mesh: Mesh):
-    """Returns `evaluate(params, batches) -> {"accuracy", "loss", "network_accuracy"}`.
-
-    Accuracy and loss are those of the sum of the network's logit and the linear path's (zero
-    without one); the network's accuracy is that of its own logit.
-    """
+def make_predict(functions: Functions, mesh: Mesh):
+    """Returns `predict(params, batches) -> Judged`: the network's logit of every real review."""
 
     @jax.jit
-    def sums(params: Any, batch: data.Batch):
-        network = functions.logits(params, batch)
-        both = network + batch.offsets
-        positive = batch.labels > 0
-        parts = {
-            "accuracy": (both > 0) == positive,
-            "loss": optax.sigmoid_binary_cross_entropy(both, batch.labels.astype(both.dtype)),
-            "network_accuracy": (network > 0) == positive,
+    def logits(params: Any, batch: data.Batch) -> jax.Array:
+        return functions.logits(params, batch)
+
+    def predict(params: Any, batches: Sequence[data.Batch]) -> Judged:
+        found = jax.device_get([logits(params, train.shard(mesh, batch)) for batch in batches])
+        real = np.concatenate([batch.weights for batch in batches]) > 0
+        return Judged(
+            network=np.concatenate(found)[real].astype(np.float64),
+            linear=np.concatenate([batch.offsets for batch in batches])[real].astype(np.float64),
+            positive=np.concatenate([batch.labels for batch in batches])[real] > 0,
+        )
+
+    return predict
+
+
+class Judged(NamedTuple):
+    """What each part of the model says of some reviews.
+
+    Attributes:
+      network: the network's logit of each review.
+      linear: the linear path's logit, zero without one.
+      positive: the truth.
+    """
+
+    network: np.ndarray
+    linear: np.ndarray
+    positive: np.ndarray
+
+    def weights(self) -> np.ndarray:
+        """Returns the weights of network and linear path that suit these reviews best."""
+        if not self.linear.any():
+            return np.array([1.0, 0.0])
+        logits = np.stack([self.network, self.linear], axis=1)
+        return floors.stacking_weights(logits, self.positive)
+
+    def metrics(self, weights: Sequence[float] | np.ndarray) -> dict[str, float]:
+        """Returns accuracy and loss of the weighted sum, and the accuracy of the network alone."""
+        logits = weights[0] * self.network + weights[1] * self.linear
+        sign = np.where(self.positive, 1.0, -1.0)
+        return {
+            "accuracy": float(np.mean((logits > 0) == self.positive)),
+            "loss": float(np.mean(np.logaddexp(0.0, -sign * logits))),
+            "network_accuracy": float(np.mean((self.network > 0) == self.positive)),
         }
-        return {name: (batch.weights * part).sum() for name, part in parts.items()}
-
-    def evaluate(params: Any, batches: Sequence[data.Batch]) -> dict[str, float]:
-        parts = jax.device_get([sums(params, train.shard(mesh, batch)) for batch in batches])
-        weight = sum(float(batch.weights.sum()) for batch in batches)
-        return {name: float(sum(part[name] for part in parts)) / weight for name in parts[0]}
-
-    return evaluate
 
 
 def make_optimizer(config: Config, num_steps: int) -> optax.GradientTransformation:

@@ -47,10 +47,11 @@ def predict(path: str | Path, text: str) -> float:
     functions = make_functions(config, len(vocabulary))
     like = functions.init(jax.random.key(0))
     folder = train.open_run(path, settings, resume=True)
-    probabilities = [
-        jax.nn.sigmoid(
-            functions.logits(train.best_params(folder, seed, like), batch) + batch.offsets
-        )[0]
-        for seed in range(config.seed, config.seed + config.seeds)
-    ]
+    metrics = folder.result()["metrics"]
+    probabilities = []
+    for i in range(config.seeds):
+        params = train.best_params(folder, config.seed + i, like)
+        network = metrics["network_weight"]["per_seed"][i] * functions.logits(params, batch)[0]
+        linear = metrics["linear_weight"]["per_seed"][i] * batch.offsets[0]
+        probabilities.append(jax.nn.sigmoid(network + linear))
     return float(np.mean(probabilities))

@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import numpy as np
 
-import seqjax
 from experiments.imdb.config import PRESETS, Config
 from experiments.imdb.model import Functions
 from experiments.imdb.task import Task
@@ -38,7 +37,7 @@ def preview(
     batches = task.train.batches(config.batch_size, task.buckets)
     words = sum(batch.tokens.size for batch in batches)
     seconds = words * seconds_per_word(functions, step, batches)
-    params = seqjax.nn.num_params(functions.model)
+    params = functions.num_params
     copies = 4 + bool(config.ema_decay)  # weights, gradient, two moments, moving average
     return "\n".join([
         f"data      {task.reviews.name}: {num_train:,} reviews to train on, {num_validation:,} to "
@@ -46,7 +45,7 @@ def preview(
         f"devices   {devices['count']} x {devices['kind']}",
         f"run       {path}",
         "",
-        seqjax.nn.summary(functions.model),
+        functions.summary,
         "",
         f"cost      about {duration(seconds)} an epoch of {len(batches):,} steps, at most "
         f"{duration(seconds * config.epochs)} a seed ({config.epochs} epochs), "

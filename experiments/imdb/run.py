@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-import seqjax
 from experiments.imdb.config import Config
 from experiments.imdb.linear import save_linear
-from experiments.imdb.model import make_evaluate, make_functions, make_loss, make_optimizer
+from experiments.imdb.model import make_functions, make_loss, make_optimizer, make_predict
 from experiments.imdb.report import command, preview, results_table
 from experiments.imdb.task import Task, load_task
 from seqjax import data, train
@@ -77,19 +76,19 @@ def run(
         ema_decay=config.ema_decay or None,
         mesh=train.data_mesh(config.batch_size),
     )
-    evaluate = make_evaluate(functions, step.mesh)
+    predict = make_predict(functions, step.mesh)
     validation = task.validation.batches(config.batch_size, task.buckets)
     test = task.test.batches(config.batch_size, task.buckets)
     notify(preview(config, task, functions, step, path))
 
-    fits, tests = [], []
+    fits, stacked, tests = [], [], []
     for seed in range(config.seed, config.seed + config.seeds):
         init_key, train_key = jax.random.split(jax.random.key(seed))
         fit = train.fit(
             step,
             functions.init(init_key),
             lambda epoch, seed=seed: epoch_batches(config, task, seed, epoch),
-            lambda params: evaluate(params, validation),
+            lambda params: predict(params, validation).metrics((1.0, 1.0)),
             key=train_key,
             run=folder,
             seed=seed,
@@ -99,9 +98,11 @@ def run(
             checkpoint_every=200,
         )
         fits.append(fit)
-        tests.append(evaluate(fit.params, test))
+        stacked.append(predict(fit.params, validation).weights())
+        tests.append(predict(fit.params, test).metrics(stacked[-1]))
         notify(
-            f"seed {seed}: test accuracy {tests[-1]['accuracy']:.4f} at epoch {fit.best_epoch} "
+            f"seed {seed}: test accuracy {tests[-1]['accuracy']:.4f}, the network alone "
+            f"{tests[-1]['network_accuracy']:.4f}, at epoch {fit.best_epoch} "
             f"(validation {fit.validation['accuracy']:.4f}), {fit.wall_s:.0f} s"
         )
 
@@ -112,7 +113,7 @@ def run(
         "experiment": "imdb",
         "cell": config.cell,
         "dataset": task.reviews.name,
-        "num_params": seqjax.nn.num_params(functions.model),
+        "num_params": functions.num_params,
         "seeds": config.seeds,
         "epochs_run": max(fit.epochs_run for fit in fits),
         "wall_s": round(sum(fit.wall_s for fit in fits), 1),
@@ -125,6 +126,8 @@ def run(
             "test_accuracy": train.summarise([t["accuracy"] for t in tests]),
             "test_accuracy_network": train.summarise([t["network_accuracy"] for t in tests]),
             "test_nll": train.summarise([t["loss"] for t in tests]),
+            "network_weight": train.summarise([weights[0] for weights in stacked]),
+            "linear_weight": train.summarise([weights[1] for weights in stacked]),
             "validation_accuracy": train.summarise([fit.validation["accuracy"] for fit in fits]),
             "selected_epoch": train.summarise([fit.best_epoch for fit in fits]),
             "seed_wall_s": train.summarise([fit.wall_s for fit in fits]),

@@ -186,8 +186,7 @@ def gated_cell(
     gates, separate = tuple(gates), tuple(separate)
     bias_inits = dict(bias_inits or {})
     where = f"seqjax.gated_cell({name!r})"
-    if hidden_size < 1:
-        raise ValueError(f"{where}: `hidden_size` must be at least 1, got {hidden_size}.")
+    check_hidden_size(name, hidden_size)
     if len(set(gates)) != len(gates) or not gates:
         raise ValueError(f"{where}: `gates` must be one or more distinct names, got {gates}.")
     if unknown := sorted({*separate, *bias_inits} - {*gates}):
@@ -268,6 +267,9 @@ def linear_cell(
     Returns:
       The cell, whose state is a `HiddenState`.
 
+    Raises:
+      ValueError: if `hidden_size` is below 1.
+
     Example:
       >>> import jax.numpy as jnp, seqjax
       >>> running_sum = seqjax.linear_cell(
@@ -280,6 +282,8 @@ def linear_cell(
       >>> ys[:, 0].tolist()
       [1.0, 2.0, 3.0]
     """
+
+    check_hidden_size(name, hidden_size)
 
     def step(params: Params, previous: HiddenState, drive: tuple[Array, Array]) -> HiddenState:
         a, b = drive
@@ -347,6 +351,12 @@ def learned_zeros(state: type, hidden_size: int, dtype: DTypeLike) -> State:
     """Returns a learned initial state at its start: zeros of shape (H,) in every field."""
     fields = state._fields  # pyright: ignore[reportAttributeAccessIssue]
     return state(*(jnp.zeros(hidden_size, dtype) for _ in fields))
+
+
+def check_hidden_size(name: str, hidden_size: int) -> None:
+    """Refuses a `hidden_size` below 1."""
+    if hidden_size < 1:
+        raise ValueError(f"seqjax {name}: `hidden_size` must be at least 1, got {hidden_size}.")
 
 
 def check_in_size_positive(name: str, in_size: int) -> None:

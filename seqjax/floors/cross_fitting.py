@@ -106,3 +106,49 @@ def calibration(logits: np.ndarray, labels: np.ndarray) -> float:
         lambda scale: np.logaddexp(0.0, -scale * margins).mean(), bounds=(0, 10), method="bounded"
     )
     return float(found.x)
+
+
+def stacking_weights(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns the weights, none negative, by which logits of several models are best summed.
+
+    Args:
+      logits: log-odds of label 1 by each model, shape (examples, models), on examples that no
+        model has seen.
+      labels: 0 or 1 for each example.
+
+    Returns:
+      Weights that give the labels the greatest likelihood, shape (models,).
+
+    Raises:
+      ValueError: if the shapes do not fit.
+
+    Example:
+      >>> good, useless = np.array([4.0, -4.0, 4.0, 4.0]), np.array([3.0, 3.0, -3.0, -3.0])
+      >>> weights = stacking_weights(np.stack([good, useless], axis=1), np.array([1, 0, 1, 0]))
+      >>> bool(weights[0] > 0), float(weights[1])
+      (True, 0.0)
+
+    Reference: Wolpert (1992), Stacked generalization; Breiman (1996), Stacked regressions (weights
+    that are not negative).
+    """
+    labels = np.asarray(labels)
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        raise ValueError(
+            "stacking_weights: `logits` must have shape (examples, models) and `labels` (examples,"
+            f"), got {logits.shape} and {labels.shape}."
+        )
+    signed = np.where(labels > 0, 1.0, -1.0)[:, None] * logits
+
+    def loss_and_gradient(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        margins = signed @ weights
+        slope = -1.0 / (1.0 + np.exp(np.clip(margins, -50.0, 50.0)))
+        return np.logaddexp(0.0, -margins).mean(), signed.T @ slope / len(slope)
+
+    found = optimize.minimize(
+        loss_and_gradient,
+        np.full(logits.shape[1], 0.5),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0.0, 20.0)] * logits.shape[1],
+    )
+    return found.x

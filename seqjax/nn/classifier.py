@@ -29,7 +29,8 @@ class SequenceClassifier(nnx.Module):
       rngs: gives the keys of the initialisers.
 
     Raises:
-      ValueError: if `pooling` is unknown, or "last" is asked of segments.
+      ValueError: if `pooling` is unknown or "last" is asked of segments, or `recurrent` gives a
+        pair of outputs.
 
     Example:
       >>> import jax.numpy as jnp, seqjax
@@ -63,6 +64,11 @@ class SequenceClassifier(nnx.Module):
             raise ValueError(
                 'seqjax.nn.SequenceClassifier: `pooling` must not be "last" with '
                 "`segment_length`, since the last segment alone would decide. Use mean_max."
+            )
+        if getattr(recurrent, "merge", None) == "none":
+            raise ValueError(
+                'seqjax.nn.SequenceClassifier: `recurrent` must give one array, got merge="none". '
+                "Use concat, sum, mul or ave."
             )
         self.segment_length = segment_length
         self.embedding = embedding

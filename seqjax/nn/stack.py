@@ -23,7 +23,7 @@ class Stack(nnx.Module):
       residual: whether each layer after the first adds its input to its output.
 
     Raises:
-      ValueError: if there is no layer, or sizes do not fit.
+      ValueError: if there is no layer, sizes do not fit, or a layer gives a pair of outputs.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -40,6 +40,12 @@ class Stack(nnx.Module):
         """Takes the layers over."""
         if not layers:
             raise ValueError("seqjax.nn.Stack: `layers` must hold at least one layer, got none.")
+        for index, layer in enumerate(layers):
+            if getattr(layer, "merge", None) == "none":
+                raise ValueError(
+                    f'seqjax.nn.Stack: layer {index} must give one array, got merge="none". '
+                    "Use concat, sum, mul or ave."
+                )
         for index, (below, above) in enumerate(itertools.pairwise(layers)):
             if below.out_size != above.in_size:
                 raise ValueError(

@@ -19,7 +19,7 @@ def gated(**options):
     return seqjax.gated_cell("mine", options.pop("hidden_size", 4), **options)
 
 
-@pytest.mark.parametrize("make", [seqjax.elman, seqjax.lstm, seqjax.gru])
+@pytest.mark.parametrize("make", [seqjax.elman, seqjax.lstm, seqjax.gru, seqjax.min_gru])
 def test_hidden_size_below_one(make):
     with raises("`hidden_size` must be at least 1, got 0."):
         make(0)

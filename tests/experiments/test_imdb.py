@@ -23,8 +23,11 @@ ROOT = Path(__file__).parents[2]
 SMALL = {
     "dataset": "folder",
     "seeds": 2,
-    "epochs": 2,
+    "epochs": 3,
     "learning_rate": 0.03,
+    "token_dropout": 0.0,
+    "embedding_dropout": 0.1,
+    "dropout": 0.0,
     "batch_size": 16,
     "embedding_size": 6,
     "pair_size": 2,
@@ -89,7 +92,7 @@ def test_run_folder(finished):
     assert "test_accuracy" in (path / "summary.md").read_text()
     rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     assert [(row["seed"], row["epoch"]) for row in rows if row["kind"] == "epoch"] == [
-        (0, 1), (0, 2), (1, 1), (1, 2),
+        (0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3),
     ]  # fmt: skip
 
 
@@ -111,8 +114,10 @@ def test_every_parameter_moves_and_the_loss_falls(finished):
     after = train.best_params(run, 0, before)
     moved = jax.tree.map(lambda a, b: bool((a != b).any()), before, after)
     assert all(jax.tree.leaves(moved)), moved
-    losses = [row["train_loss"] for row in run.metrics() if row["kind"] == "epoch"]
-    assert losses[1] < losses[0]
+    losses = [
+        row["train_loss"] for row in run.metrics() if row["kind"] == "epoch" and row["seed"] == 0
+    ]
+    assert losses[-1] < losses[0]
 
 
 def test_same_settings_same_bits(finished, cache, tmp_path):
@@ -222,7 +227,7 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path, reviews_folder, cache):
     }
     processes = [start(f"--cache_dir={cache}", *flags) for flags in runs]
     for process, (flags, part) in zip(processes, runs.items(), strict=True):
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=400)
         assert process.returncode == 2, (flags, out, err)
         assert "Traceback" not in err + out
         assert len(err.strip().splitlines()) == 1, err
@@ -235,7 +240,7 @@ def test_killed_and_resumed_to_the_same_bits(tmp_path, reviews_folder, cache):
     whole = start(*flags, f"--workdir={tmp_path / 'whole'}")
     killed = start(*flags, f"--workdir={tmp_path / 'killed'}")
     metrics = tmp_path / "killed" / "metrics.jsonl"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 400
     while not (metrics.exists() and '"epoch": 2' in metrics.read_text()):
         assert time.monotonic() < deadline
         assert killed.poll() is None, killed.communicate()
@@ -244,9 +249,9 @@ def test_killed_and_resumed_to_the_same_bits(tmp_path, reviews_folder, cache):
     killed.communicate()
     assert not (tmp_path / "killed" / "result.json").exists()
     resumed = start(*flags, f"--workdir={tmp_path / 'killed'}", "--resume")
-    out, err = resumed.communicate(timeout=120)
+    out, err = resumed.communicate(timeout=400)
     assert resumed.returncode == 0, err
-    assert whole.communicate(timeout=120)[0]
+    assert whole.communicate(timeout=400)[0]
     results = [json.loads((tmp_path / n / "result.json").read_text()) for n in ("whole", "killed")]
     assert results[0]["params_sha256"] == results[1]["params_sha256"]
     assert results[0]["metrics"]["test_accuracy"] == results[1]["metrics"]["test_accuracy"]

@@ -63,3 +63,23 @@ def test_folds_are_checked(folds):
     sequences, labels = texts(6)
     with pytest.raises(ValueError, match="`folds` must lie between 2 and the number of groups, 6"):
         floors.cross_fit(sequences, labels, order=1, folds=folds)
+
+
+def test_stacking_ignores_what_says_nothing():
+    rng = np.random.default_rng(0)
+    true = rng.normal(size=20_000) * 2
+    labels = rng.random(true.size) < 1 / (1 + np.exp(-true))
+    logits = np.stack([2 * true, rng.normal(size=true.size)], axis=1)
+    np.testing.assert_allclose(floors.stacking_weights(logits, labels), [0.5, 0.0], atol=0.03)
+
+
+def test_stacking_weighs_two_halves_of_the_truth():
+    rng = np.random.default_rng(0)
+    halves = rng.normal(size=(20_000, 2)) * 2
+    labels = rng.random(len(halves)) < 1 / (1 + np.exp(-halves.sum(axis=1)))
+    np.testing.assert_allclose(floors.stacking_weights(halves, labels), [1, 1], rtol=0.06)
+
+
+def test_stacking_shapes():
+    with pytest.raises(ValueError, match=r"shape \(examples, models\)"):
+        floors.stacking_weights(np.zeros(3), np.zeros(3))

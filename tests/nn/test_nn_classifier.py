@@ -150,3 +150,9 @@ def test_last_and_segments():
 def test_unknown_pooling():
     with pytest.raises(ValueError, match="`kind` must be one of last, mean"):
         classifier(pooling="first")
+
+
+def test_pair_of_outputs():
+    pair = Bidirectional(seqjax.gru(4), 3, merge="none", rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match='`recurrent` must give one array, got merge="none"'):
+        SequenceClassifier(Embedding(5, 3, rngs=nnx.Rngs(0)), pair, num_classes=1, rngs=nnx.Rngs(0))

@@ -142,3 +142,9 @@ def test_residual_sizes_do_not_fit():
 def test_wrong_number_of_initial_states():
     with pytest.raises(ValueError, match="zip"):
         Stack(layers(D, H))(XS, initial_state=(None,))
+
+
+def test_pair_of_outputs():
+    pair = Bidirectional(seqjax.gru(4), D, merge="none", rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match='layer 0 must give one array, got merge="none"'):
+        Stack([pair])
