@@ -282,7 +282,6 @@ def linear_cell(
       >>> ys[:, 0].tolist()
       [1.0, 2.0, 3.0]
     """
-
     check_hidden_size(name, hidden_size)
 
     def step(params: Params, previous: HiddenState, drive: tuple[Array, Array]) -> HiddenState:

@@ -85,8 +85,10 @@ def _curves(rows: list[Mapping[str, Any]], kind: str, name: str) -> dict[int, li
     }
     curves: dict[int, list[tuple]] = {}
     for row in rows:
-        seed = row.get("seed")
-        if row.get("kind") == kind and row.get(name) is not None and seed in steps_an_epoch:
+        if row.get("kind") != kind or row.get(name) is None:
+            continue
+        seed = row["seed"]
+        if seed in steps_an_epoch:
             curves.setdefault(seed, []).append((row["step"] / steps_an_epoch[seed], row[name]))
     return curves
 
