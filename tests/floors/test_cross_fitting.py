@@ -70,7 +70,7 @@ def test_stacking_ignores_what_says_nothing():
     true = rng.normal(size=20_000) * 2
     labels = rng.random(true.size) < 1 / (1 + np.exp(-true))
     logits = np.stack([2 * true, rng.normal(size=true.size)], axis=1)
-    np.testing.assert_allclose(floors.stacking_weights(logits, labels), [0.5, 0.0], atol=0.03)
+    np.testing.assert_allclose(floors.stacking_weights(logits, labels), [0.5, 0.0], atol=0.08)
 
 
 def test_stacking_weighs_two_halves_of_the_truth():
