@@ -1,4 +1,4 @@
-"""`python -m experiments.imdb`: flags, and nothing else."""
+"""Trains a recurrent classifier of film reviews, or asks one that has been trained."""
 
 import dataclasses
 
@@ -13,6 +13,7 @@ FLAGS = flags.FLAGS
 def define() -> None:
     """Defines the flags."""
     command_line.define_flags(imdb.Config, shown=imdb.PRESETS["best"])
+    flags.adopt_module_key_flags(command_line)  # so that --help lists them
     flags.DEFINE_string("workdir", None, "the run folder (default: runs/imdb/<cell>-<hash>)")
     flags.DEFINE_boolean("resume", False, "continue the run in the run folder, if there is one")
     flags.DEFINE_string("cache_dir", None, "where encoded data is kept (default: ~/.cache/seqjax)")

@@ -234,6 +234,13 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path, reviews_folder, cache):
         assert part in err
 
 
+def test_help_lists_the_settings():
+    out, err = start("--help").communicate(timeout=400)
+    assert "--hidden_size: hidden units of a layer and direction (default: 64)" in out
+    assert "--cell: <rnn|lstm|gru|birnn|bilstm|bigru>" in out
+    assert not err
+
+
 def test_killed_and_resumed_to_the_same_bits(tmp_path, reviews_folder, cache):
     settings = {**SMALL, "data_dir": reviews_folder, "seeds": 1, "epochs": 6}
     flags = [f"--{name}={value}" for name, value in settings.items()] + [f"--cache_dir={cache}"]
