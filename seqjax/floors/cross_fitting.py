@@ -123,8 +123,8 @@ def stacking_weights(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
       ValueError: if the shapes do not fit.
 
     Example:
-      >>> good, useless = np.array([4.0, -4.0, 4.0, 4.0]), np.array([3.0, 3.0, -3.0, -3.0])
-      >>> weights = stacking_weights(np.stack([good, useless], axis=1), np.array([1, 0, 1, 0]))
+      >>> good, bad = np.array([4.0, -4.0, 4.0, 4.0]), np.array([3.0, 3.0, -3.0, 3.0])
+      >>> weights = stacking_weights(np.stack([good, bad], axis=1), np.array([1, 0, 1, 0]))
       >>> bool(weights[0] > 0), float(weights[1])
       (True, 0.0)
 
