@@ -18,7 +18,7 @@ from seqjax import train
 def preview(
     config: Config, task: Task, functions: Functions, step: train.TrainStep, path: Path
 ) -> str:
-    """Says what the run will do and, from two timed steps, about how long it will take.
+    """Says what the run will do and, from a few timed steps, about how long it will take.
 
     Args:
       config: the settings.

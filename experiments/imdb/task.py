@@ -79,8 +79,7 @@ def load_task(config: Config, cache_dir: str | None, notify: Callable[[str], Non
     reviews = dataclasses.replace(reviews, unlabelled=[])  # nothing here learns from them
     encoded = data.encode_reviews(reviews, config.vocab_size, cache_dir=cache_dir, notify=notify)
     linear = fit_linear(reviews, cache_dir, notify)
-    used = float(config.linear_path)
-    everything = Split(cut(encoded.train, config), encoded.train_labels, used * linear.train_logits)
+    everything = Split(cut(encoded.train, config), encoded.train_labels, linear.train_logits)
     train, validation = data.split_validation(
         everything.labels,
         config.validation_fraction,
@@ -92,16 +91,15 @@ def load_task(config: Config, cache_dir: str | None, notify: Callable[[str], Non
         config.num_buckets,
         multiple=config.segment_length or 8,
     )
-    test = Split(cut(encoded.test, config), encoded.test_labels, linear.test_logits)
-    judged = [everything.take(validation), test]
-    if not config.linear_path:
-        judged = [split._replace(offsets=np.zeros_like(split.offsets)) for split in judged]
+    # Training takes its soft labels from the offsets whether or not the answer adds them.
+    used = np.float32(config.linear_path)
+    held_out = everything.take(validation)
     return Task(
         reviews=reviews,
         vocabulary=encoded.vocabulary,
         train=everything.take(train),
-        validation=judged[0],
-        test=judged[1],
+        validation=held_out._replace(offsets=used * held_out.offsets),
+        test=Split(cut(encoded.test, config), encoded.test_labels, used * linear.test_logits),
         buckets=buckets,
         linear=linear,
     )

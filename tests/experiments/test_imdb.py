@@ -17,6 +17,7 @@ from experiments import command_line, imdb
 from experiments.imdb.linear import fit_linear, linear_logits
 from experiments.imdb.model import make_functions
 from experiments.imdb.report import command
+from experiments.imdb.task import load_task
 from seqjax import data, train
 
 ROOT = Path(__file__).parents[2]
@@ -159,6 +160,17 @@ def test_linear_path(reviews_folder, cache):
     np.testing.assert_allclose(again, fresh.test_logits, rtol=1e-5, atol=1e-6)
     accuracy = np.mean((fresh.test_logits > 0) == reviews.test_labels)
     assert fresh.floors["nb_logistic_trigram"] == pytest.approx(accuracy)
+
+
+def test_without_the_linear_path_only_the_answer_changes(reviews_folder, cache):
+    tasks = [
+        load_task(small(reviews_folder, linear_path=used), str(cache), lambda line: None)
+        for used in (True, False)
+    ]
+    np.testing.assert_array_equal(tasks[0].train.offsets, tasks[1].train.offsets)
+    for task, used in zip(tasks, (True, False), strict=True):
+        assert task.train.offsets.all()  # the soft labels
+        assert task.validation.offsets.any() == task.test.offsets.any() == used
 
 
 @pytest.mark.parametrize("cell", [c for c in imdb.CELLS if c != "bigru"])
