@@ -110,7 +110,8 @@ class GatedCell(Cell):
         state = update(state, **{gate: z[gate] for gate in gates})
 
     A gate listed in `separate` reaches `update` as the pair `(drive, recurrent)`, its part from
-    the input and its part from the hidden state, not yet summed. Make one with `gated_cell`.
+    the input and its part from the hidden state, not yet summed. Make one with `gated_cell`; a
+    record changed with `dataclasses.replace` must keep `step` equal to the two methods below.
 
     Attributes:
       gates: names of the gates, in the order of the kernels' columns.
@@ -121,6 +122,48 @@ class GatedCell(Cell):
     gates: tuple[str, ...]
     separate: tuple[str, ...] = ()
     update: Callable[..., State]
+
+    @property
+    def summed_size(self) -> int:
+        """Columns of the gates whose two parts are summed; they stand first."""
+        return (len(self.gates) - len(self.separate)) * self.hidden_size
+
+    def gate_inputs(self, params: GatedParams, hidden: Array, drive: Array) -> "GateInputs":
+        """Returns what the gates see, from the hidden state (..., H) and the drive (..., G * H)."""
+        summed = self.summed_size
+        recurrent = affine(hidden, params.recurrent_kernel)
+        # XLA recomputes a product in each of its fused consumers unless it is held back here; one
+        # barrier after the sum is half the cost of one around each term.
+        total = lax.optimization_barrier(drive[..., :summed] + recurrent[..., :summed])
+        if not self.separate:
+            return GateInputs(total, None, None)
+        biased = add_bias(recurrent[..., summed:], params.recurrent_bias)
+        return GateInputs(total, drive[..., summed:], biased)
+
+    def next_state(self, state: State, inputs: "GateInputs") -> State:
+        """Returns `update(state, **gates)`, the gates cut out of `inputs`."""
+        values: list[Any] = []
+        if self.summed_size:
+            values = jnp.split(inputs.total, len(self.gates) - len(self.separate), axis=-1)
+        if inputs.drive is not None and inputs.recurrent is not None:
+            pair = (inputs.drive, inputs.recurrent)
+            parts = (jnp.split(part, len(self.separate), axis=-1) for part in pair)
+            values += zip(*parts, strict=True)
+        return self.update(state, **dict(zip(self.gates, values, strict=True)))
+
+
+class GateInputs(NamedTuple):
+    """What the gates of a `GatedCell` see, with `S` separate gates among `G`.
+
+    Attributes:
+      total: drive plus recurrent part of the summed gates, (..., (G - S) * H).
+      drive: drive of the separate gates, (..., S * H), or None without any.
+      recurrent: recurrent part of the separate gates with its bias, (..., S * H), or None.
+    """
+
+    total: Array
+    drive: Array | None
+    recurrent: Array | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -196,7 +239,6 @@ def gated_cell(
             f"{where}: `separate` must name the last gates of {gates} in their order, "
             f"got {separate}. Reorder `gates`."
         )
-    summed = (len(gates) - len(separate)) * hidden_size
 
     def init(key: Array, in_size: int, dtype: DTypeLike = jnp.float32) -> GatedParams:
         check_in_size_positive(name, in_size)
@@ -223,18 +265,9 @@ def gated_cell(
         return affine(x, params.input_kernel, params.bias)
 
     def step(params: GatedParams, previous: State, drive: Array) -> State:
-        recurrent = affine(previous[0], params.recurrent_kernel)
-        # XLA recomputes a product in each of its fused consumers unless it is held back here; one
-        # barrier after the sum is half the cost of one around each term.
-        total = lax.optimization_barrier(drive[..., :summed] + recurrent[..., :summed])
-        inputs: list[Any] = jnp.split(total, len(gates) - len(separate), axis=-1) if summed else []
-        if separate:
-            drives = jnp.split(drive[..., summed:], len(separate), axis=-1)
-            biased = add_bias(recurrent[..., summed:], params.recurrent_bias)
-            inputs += zip(drives, jnp.split(biased, len(separate), axis=-1), strict=True)
-        return update(previous, **dict(zip(gates, inputs, strict=True)))
+        return cell.next_state(previous, cell.gate_inputs(params, previous[0], drive))
 
-    return GatedCell(
+    cell = GatedCell(
         name=name,
         hidden_size=hidden_size,
         init=init,
@@ -246,6 +279,7 @@ def gated_cell(
         separate=separate,
         update=update,
     )
+    return cell
 
 
 def linear_cell(

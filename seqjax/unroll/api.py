@@ -8,13 +8,13 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from seqjax.cells.base import Cell
+from seqjax.cells.base import Cell, GatedCell
+from seqjax.unroll.gated import Operands, Plan, gates_fit, run_gated
 from seqjax.unroll.padding import boolean_steps, check_batch, select, valid_steps
-from seqjax.unroll.sequential import Inputs, run_sequential
+from seqjax.unroll.sequential import Inputs, run_scan
 
-# An executor takes what `run_sequential` takes and gives the same numbers. "auto" chooses one by
-# the kind of the cell, the shapes and the device.
-_EXECUTORS = {"sequential": run_sequential}
+EXECUTORS = ("auto", "sequential", "scan")
+RESIDUALS = ("auto", "states", "gates")
 
 
 @overload
@@ -33,6 +33,7 @@ def unroll(
     carry_dtype: DTypeLike | None = None,
     chunk_size: int | None = None,
     executor: str = "auto",
+    residuals: str = "auto",
 ) -> tuple[Array, Any]: ...
 
 
@@ -52,6 +53,7 @@ def unroll(
     carry_dtype: DTypeLike | None = None,
     chunk_size: int | None = None,
     executor: str = "auto",
+    residuals: str = "auto",
 ) -> tuple[Array, Any, Any]: ...
 
 
@@ -70,6 +72,7 @@ def unroll(
     carry_dtype: DTypeLike | None = None,
     chunk_size: int | None = None,
     executor: str = "auto",
+    residuals: str = "auto",
 ) -> tuple[Array, Any] | tuple[Array, Any, Any]:
     """Runs a cell over sequences, time first.
 
@@ -98,7 +101,11 @@ def unroll(
         precision accumulates in float32.
       chunk_size: steps whose input is projected together; by default as many, up to 8, as keep the
         projection of a chunk within 512 rows.
-      executor: "auto" or "sequential". All give the same numbers.
+      executor: "auto", "sequential" (step after step; a `GatedCell` with a backward pass of its
+        own) or "scan" (a `lax.scan` that JAX differentiates). All give the same numbers.
+      residuals: what "sequential" keeps of a `GatedCell` for the backward pass beside `xs`:
+        "states" alone, the least memory, or also the inputs of the "gates", the least time;
+        "auto" keeps the gates' up to 64 MiB.
 
     Returns:
       `(ys, state)`: outputs of shape (T, *B, H) in `dtype`, and the final state in `carry_dtype`.
@@ -106,7 +113,7 @@ def unroll(
 
     Raises:
       ValueError: if a shape does not fit, lengths known while tracing are out of range, or the
-        executor is unknown.
+        executor or the residuals are unknown.
       TypeError: if `xs` is not floating, `lengths` not integer, or `mask` or `resets` not boolean.
 
     Example:
@@ -118,10 +125,14 @@ def unroll(
       >>> ys.shape, bool((ys[2:, 1] == 0).all()), bool((state.hidden[1] == ys[1, 1]).all())
       ((5, 2, 4), True, True)
     """
-    if executor != "auto" and executor not in _EXECUTORS:
+    if executor not in EXECUTORS:
         raise ValueError(
-            f"seqjax.unroll: unknown executor {executor!r}; the known executors are auto, "
-            f"{', '.join(_EXECUTORS)}."
+            f"seqjax.unroll: unknown executor {executor!r}; the known executors are "
+            f"{', '.join(EXECUTORS)}."
+        )
+    if residuals not in RESIDUALS:
+        raise ValueError(
+            f"seqjax.unroll: `residuals` must be one of {', '.join(RESIDUALS)}, got {residuals!r}."
         )
     if chunk_size is not None and chunk_size < 1:
         raise ValueError(f"seqjax.unroll: `chunk_size` must be at least 1, got {chunk_size}.")
@@ -154,15 +165,24 @@ def unroll(
         check_state(cell, initial_state, reset_state, batch_shape)
         state = jax.tree.map(lambda leaf: jnp.asarray(leaf, carry_dtype), initial_state)
 
-    final, states = _EXECUTORS["sequential" if executor == "auto" else executor](
-        cell,
-        params,
-        Inputs(xs.astype(dtype), valid, resets),
-        state,
-        reset_state,
-        reverse=reverse,
-        chunk_size=chunk_size,
-    )
+    xs = xs.astype(dtype)
+    if isinstance(cell, GatedCell) and executor != "scan" and num_steps:
+        keep_gates = residuals == "gates" or (residuals == "auto" and gates_fit(xs, params))
+        plan = Plan(cell, reverse, chunk_size, keep_gates, return_states)
+        operands = Operands(
+            params._replace(initial_state=None), xs, state, None if resets is None else reset_state
+        )
+        final, states = run_gated(plan, operands, valid, resets)
+    else:
+        final, states, _ = run_scan(
+            cell,
+            params,
+            Inputs(xs, valid, resets),
+            state,
+            reset_state,
+            reverse=reverse,
+            chunk_size=chunk_size,
+        )
     ys = cell.output(states).astype(dtype)
     if valid is not None:
         ys = select(valid, ys, jnp.zeros_like(ys))

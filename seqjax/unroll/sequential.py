@@ -1,5 +1,6 @@
-"""The sequential executor: a scan over time, any cell, any mask, both directions."""
+"""The plain scan over time: any cell, any mask, both directions, differentiated by JAX."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -24,7 +25,7 @@ class Inputs(NamedTuple):
     resets: Array | None
 
 
-def run_sequential(
+def run_scan(
     cell: Cell,
     params: Any,
     inputs: Inputs,
@@ -33,7 +34,8 @@ def run_sequential(
     *,
     reverse: bool,
     chunk_size: int,
-) -> tuple[Any, Any]:
+    step: Callable[[Any, Any, Any], tuple[Any, Any]] | None = None,
+) -> tuple[Any, Any, Any]:
     """Runs a cell step after step; see `seqjax.unroll` for the semantics.
 
     The input is projected `chunk_size` steps at a time: one large product per chunk, without the
@@ -48,50 +50,87 @@ def run_sequential(
       reset_state: the state that a reset puts in place.
       reverse: whether time runs from the last step to the first.
       chunk_size: steps projected together.
+      step: used in place of `cell.step`; returns the new state and something to keep of the step.
 
     Returns:
-      The final state, and the state after every step with time first.
+      The final state, the state after every step with time first, and what `step` kept.
     """
 
-    def step(state, at_step):
+    def run_step(state, at_step):
         drive, valid, reset = at_step
         if reset is not None:
             state = jax.tree.map(lambda new, old: select(reset, new, old), reset_state, state)
-        new = cell.step(params, state, drive)
+        new, kept = step(params, state, drive) if step else (cell.step(params, state, drive), None)
         new = jax.tree.map(lambda leaf, old: leaf.astype(old.dtype), new, state)
         if valid is not None:
             new = jax.tree.map(lambda leaf, old: select(valid, leaf, old), new, state)
-        return new, new
+        return new, (new, kept)
 
-    def chunk(state, inputs: Inputs):
-        xs, valid, resets = inputs
-        if valid is not None:
-            # The garbage goes before the arithmetic, not after it: a NaN that is only masked out
-            # of the result would still poison the gradient.
-            xs = select(valid, xs, jnp.zeros_like(xs))
-        return lax.scan(step, state, (cell.project(params, xs), valid, resets), reverse=reverse)
+    def run_chunk(state, _, chunk: Inputs):
+        drives = cell.project(params, without_garbage(chunk))
+        return lax.scan(run_step, state, (drives, chunk.valid, chunk.resets), reverse=reverse)
 
-    num_steps = inputs.xs.shape[0]
+    final, (states, kept) = scan_chunks(
+        run_chunk, initial_state, inputs, chunk_size=chunk_size, reverse=reverse
+    )
+    return final, states, kept
+
+
+def without_garbage(inputs: Inputs) -> Array:
+    """Returns the inputs with zeros at the steps that are not real.
+
+    The garbage goes before the arithmetic, not after it: a NaN that is only masked out of the
+    result would still poison the gradient.
+    """
+    if inputs.valid is None:
+        return inputs.xs
+    return select(inputs.valid, inputs.xs, jnp.zeros_like(inputs.xs))
+
+
+def scan_chunks(
+    body: Callable[[Any, Any, Any], tuple[Any, Any]],
+    carry: Any,
+    inputs: Any,
+    *,
+    chunk_size: int,
+    reverse: bool,
+) -> tuple[Any, Any]:
+    """A `lax.scan` whose body takes `chunk_size` steps at a time, and at the end of time the rest.
+
+    Args:
+      body: `body(carry, start, chunk) -> (carry, results)`; `start` is the index of the chunk's
+        first step in time, leaves of `chunk` and `results` have the chunk's steps first.
+      carry: the first carry.
+      inputs: pytree whose leaves have time first.
+      chunk_size: steps of a chunk.
+      reverse: whether the chunks run from the last to the first.
+
+    Returns:
+      The last carry and the results of all steps.
+    """
+    num_steps = jax.tree.leaves(inputs)[0].shape[0]
     num_chunks, rest = divmod(num_steps, chunk_size)
     whole = num_chunks * chunk_size
-    if num_chunks <= 1:
-        return chunk(initial_state, inputs)
+    if num_chunks <= 1 and not (num_chunks and rest):
+        return body(carry, 0, inputs)
 
-    def whole_chunks(state):
+    def whole_chunks(carry):
         split = jax.tree.map(
             lambda leaf: leaf[:whole].reshape(num_chunks, chunk_size, *leaf.shape[1:]), inputs
         )
-        state, states = lax.scan(chunk, state, split, reverse=reverse)
-        return state, jax.tree.map(lambda leaf: leaf.reshape(whole, *leaf.shape[2:]), states)
+        starts = chunk_size * jnp.arange(num_chunks)
+        carry, results = lax.scan(
+            lambda carry, at: body(carry, *at), carry, (starts, split), reverse=reverse
+        )
+        return carry, jax.tree.map(lambda leaf: leaf.reshape(whole, *leaf.shape[2:]), results)
 
     if not rest:
-        return whole_chunks(initial_state)
+        return whole_chunks(carry)
     tail = jax.tree.map(lambda leaf: leaf[whole:], inputs)
     if reverse:
-        state, tail_states = chunk(initial_state, tail)
-        state, states = whole_chunks(state)
+        carry, last = body(carry, whole, tail)
+        carry, first = whole_chunks(carry)
     else:
-        state, states = whole_chunks(initial_state)
-        state, tail_states = chunk(state, tail)
-    join = jax.tree.map(lambda first, last: jnp.concatenate([first, last]), states, tail_states)
-    return state, join
+        carry, first = whole_chunks(carry)
+        carry, last = body(carry, whole, tail)
+    return carry, jax.tree.map(lambda first, last: jnp.concatenate([first, last]), first, last)

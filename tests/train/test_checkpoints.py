@@ -109,7 +109,7 @@ def spoil_position(path):
 
 
 # Where one file cannot be read, Orbax abandons its reads of the others, and their callbacks find a
-# closed event loop: noise of the test's process, which must end while this test is the one that runs.
+# closed event loop: noise of the process, which must end while this test is the one that runs.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("damage", [flip, truncate, remove, spoil_position])
 def test_damage_is_one_line(tmp_path, damage, capfd):

@@ -30,8 +30,13 @@ def test_the_arguments_used_here_are_right():
 
 
 def test_unknown_executor():
-    with raises("unknown executor 'fast'; the known executors are auto, sequential"):
+    with raises("unknown executor 'fast'; the known executors are auto, sequential, scan."):
         unroll(executor="fast")
+
+
+def test_unknown_residuals():
+    with raises("`residuals` must be one of auto, states, gates, got 'none'."):
+        unroll(residuals="none")
 
 
 @pytest.mark.parametrize("chunk_size", [0, -3])

@@ -1,0 +1,333 @@
+"""Gated cells in time with a backward pass of our own, derived from the pointwise `update` alone.
+
+Differentiating a scan step by step keeps every intermediate of every step, and adds to the weight
+gradients at every step. Here the forward pass keeps the states (and the gates' inputs where there
+is room), and the backward pass goes through the chunks once more:
+
+1. what the gates saw, for all steps of a chunk by one product (or read back);
+2. the derivatives of `update`, for all steps of a chunk at once;
+3. the chain of state cotangents, step after step: nothing but one product and pointwise sums;
+4. the gradients of weights and input, one product each per chunk.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from seqjax.cells.base import GatedCell, GatedParams, GateInputs, State, affine
+from seqjax.unroll.padding import select
+from seqjax.unroll.sequential import Inputs, run_scan, scan_chunks, without_garbage
+from seqjax.unroll.transposable import linear_map
+
+
+class Plan(NamedTuple):
+    """What is fixed before the numbers are known.
+
+    Attributes:
+      cell: the cell.
+      reverse: whether time runs from the last step to the first.
+      chunk_size: steps taken together.
+      keep_gates: whether the inputs of the gates are kept for the backward pass, or made again.
+      all_states: whether every field of the states is a result, or only the hidden state.
+    """
+
+    cell: GatedCell
+    reverse: bool
+    chunk_size: int
+    keep_gates: bool
+    all_states: bool
+
+
+class Operands(NamedTuple):
+    """What an unroll is differentiated by.
+
+    Attributes:
+      params: parameters of the cell, without those of the initial state.
+      xs: inputs, shape (T, *B, D).
+      initial_state: the state before the first step.
+      reset_state: the state that a reset puts in place, or None without resets.
+    """
+
+    params: GatedParams
+    xs: Array
+    initial_state: State
+    reset_state: State | None
+
+
+# Where a further batch axis may stand in each operand; parameters are shared by the batch.
+_BATCH_AXES = Operands._make((-1, 1, 0, 0))
+
+
+class Results(NamedTuple):
+    """What an unroll gives.
+
+    Attributes:
+      final: the final state.
+      states: the state after every step, leaves (T, *B, H); None for a field not asked for.
+    """
+
+    final: State
+    states: State
+
+
+class Residuals(NamedTuple):
+    """What the backward pass reads.
+
+    Attributes:
+      operands: what the unroll was called with.
+      valid: which steps are real, or None.
+      resets: before which steps the state starts anew, or None.
+      states: the state after every step, leaves (T, *B, H).
+      gates: what the gates saw at every step, or None.
+    """
+
+    operands: Operands
+    valid: Array | None
+    resets: Array | None
+    states: State
+    gates: GateInputs | None
+
+
+def gates_fit(xs: Array, params: GatedParams) -> bool:
+    """Returns whether what the gates see at every step takes no more than 64 MiB."""
+    columns = sum(leaf.size for leaf in (params.bias, params.recurrent_bias) if leaf is not None)
+    wide = jnp.promote_types(xs.dtype, jnp.float32)
+    return math.prod(xs.shape[:-1]) * columns * wide.itemsize <= 2**26
+
+
+def run_gated(plan: Plan, operands: Operands, valid: Array | None, resets: Array | None) -> Results:
+    """Runs a gated cell in time.
+
+    Forward mode, second derivatives and `vmap` work as for the plain scan, whose tangents these
+    are; only their transpose, which is what reverse mode asks for, is ours.
+
+    Args:
+      plan: cell, direction, chunks.
+      operands: what can be differentiated by.
+      valid: which steps are real, booleans (T, *B), or None.
+      resets: before which steps the state starts anew, booleans (T, *B), or None.
+
+    Returns:
+      Final state and states.
+    """
+
+    @jax.custom_jvp
+    def run(operands: Operands, valid: Array | None, resets: Array | None) -> Results:
+        return _forward(plan, operands, valid, resets)
+
+    @run.defjvp
+    def _(primals, tangents):
+        operands, valid, resets = primals
+        results, states, gates = _forward_keeping(plan, operands, valid, resets)
+        of_results = linear_map(
+            functools.partial(_push, plan),
+            functools.partial(_backward, plan),
+            Residuals(operands, valid, resets, states, gates),
+            tangents[0],
+            batch_axes=(
+                Residuals._make((_BATCH_AXES, 1, 1, 1, 1)),
+                _BATCH_AXES,
+                Results._make((0, 1)),
+            ),
+        )
+        return results, of_results
+
+    return run(operands, valid, resets)
+
+
+def _push(plan: Plan, residuals: Residuals, of_operands: Operands) -> Results:
+    """Returns the tangents of the results, given those of the operands."""
+
+    def results(operands: Operands) -> Results:
+        return _forward(plan, operands, residuals.valid, residuals.resets)
+
+    return jax.jvp(results, (residuals.operands,), (of_operands,))[1]
+
+
+def _forward(plan: Plan, operands: Operands, valid: Array | None, resets: Array | None) -> Results:
+    final, states, _ = _scan(plan, operands, valid, resets, None)
+    return _results(plan, final, states)
+
+
+def _forward_keeping(
+    plan: Plan, operands: Operands, valid: Array | None, resets: Array | None
+) -> tuple[Results, State, GateInputs | None]:
+    """Returns the results, and what the backward pass reads: all states, and the gates' inputs."""
+
+    def step(params, state, drive):
+        inputs = plan.cell.gate_inputs(params, state[0], drive)
+        return plan.cell.next_state(state, inputs), inputs
+
+    final, states, gates = _scan(plan, operands, valid, resets, step if plan.keep_gates else None)
+    return _results(plan, final, states), states, gates
+
+
+def _scan(plan, operands, valid, resets, step):
+    return run_scan(
+        plan.cell,
+        operands.params,
+        Inputs(operands.xs, valid, resets),
+        operands.initial_state,
+        operands.reset_state,
+        reverse=plan.reverse,
+        chunk_size=plan.chunk_size,
+        step=step,
+    )
+
+
+def _results(plan: Plan, final: State, states: State) -> Results:
+    if not plan.all_states:
+        states = type(states)(states[0], *(None for _ in states[1:]))
+    return Results(final, states)
+
+
+def _backward(plan: Plan, residuals: Residuals, of_results: Results) -> Operands:
+    """Returns the cotangents of the operands, given those of the results."""
+    operands, valid, resets, states, gates = residuals
+    cell, params = plan.cell, operands.params
+    num_steps = operands.xs.shape[0]
+    # Transposed once: inside the loop it would be done at every step.
+    input_kernel, recurrent_kernel = params.input_kernel.T, params.recurrent_kernel.T
+
+    def before(start, chunk_states: State) -> State:
+        """The state before each step of a chunk."""
+        size = jax.tree.leaves(chunk_states)[0].shape[0]
+        outside, first = (start + size, num_steps) if plan.reverse else (start - 1, -1)
+
+        def shifted(initial, whole, chunk):
+            index = jnp.clip(outside, 0, num_steps - 1)
+            edge = lax.dynamic_index_in_dim(whole, index, keepdims=True)
+            edge = jnp.where(outside == first, initial[None], edge)
+            parts = (chunk[1:], edge) if plan.reverse else (edge, chunk[:-1])
+            return jnp.concatenate(parts)
+
+        return jax.tree.map(shifted, operands.initial_state, states, chunk_states)
+
+    def chunk_backward(carry, start, chunk):
+        of_state, of_params, of_reset_state = carry
+        inputs, chunk_states, chunk_gates, of_states = chunk
+        xs, previous = without_garbage(inputs), before(start, chunk_states)
+        if resets is not None:
+            previous = jax.tree.map(
+                lambda new, old: select(inputs.resets, jnp.broadcast_to(new[None], old.shape), old),
+                operands.reset_state,
+                previous,
+            )
+        if chunk_gates is None:
+            chunk_gates = cell.gate_inputs(params, previous[0], cell.project(params, xs))
+        pulls = _pulls(cell, previous, chunk_gates)
+
+        def step(carry, at_step):
+            of_state, of_reset_state = carry
+            pull, of_output, valid, reset = at_step
+            of_state = _add_known(of_state, of_output)
+            of_new = of_state
+            if valid is not None:
+                of_new = jax.tree.map(lambda leaf: _where(valid, leaf), of_new)
+            of_previous, of_gates = pull(of_new)
+            of_gates = lax.optimization_barrier(of_gates)
+            of_hidden = affine(_of_recurrent(of_gates), recurrent_kernel)
+            of_previous = of_previous._replace(
+                **{of_previous._fields[0]: of_previous[0] + of_hidden.astype(of_previous[0].dtype)}
+            )
+            if valid is not None:
+                of_previous = jax.tree.map(
+                    lambda leaf, kept: leaf + _where(~valid, kept), of_previous, of_state
+                )
+            if reset is not None:
+                of_reset_state = jax.tree.map(
+                    lambda total, leaf: total + _where(reset, leaf), of_reset_state, of_previous
+                )
+                of_previous = jax.tree.map(lambda leaf: _where(~reset, leaf), of_previous)
+            return (of_previous, of_reset_state), of_gates
+
+        (of_state, of_reset_state), of_gates = lax.scan(
+            step,
+            (of_state, of_reset_state),
+            (lax.optimization_barrier(pulls), of_states, inputs.valid, inputs.resets),
+            reverse=not plan.reverse,
+        )
+        of_drive = _joined(of_gates.total, of_gates.drive)
+        of_params = jax.tree.map(
+            jnp.add, of_params, _param_gradients(xs, previous[0], of_drive, of_gates)
+        )
+        of_xs = affine(of_drive, input_kernel)
+        if inputs.valid is not None:
+            of_xs = _where(inputs.valid, of_xs)
+        return (of_state, of_params, of_reset_state), of_xs.astype(xs.dtype)
+
+    wide = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, jnp.promote_types(leaf.dtype, jnp.float32)), params
+    )
+    zero_state = jax.tree.map(jnp.zeros_like, operands.reset_state)
+    carry = (of_results.final, wide, zero_state)
+    chunks = (Inputs(operands.xs, valid, resets), states, gates, of_results.states)
+    (of_state, of_params, of_reset_state), of_xs = scan_chunks(
+        chunk_backward, carry, chunks, chunk_size=plan.chunk_size, reverse=not plan.reverse
+    )
+    of_params = jax.tree.map(lambda total, leaf: total.astype(leaf.dtype), of_params, params)
+    return Operands(of_params, of_xs, of_state, of_reset_state)
+
+
+def _pulls(cell: GatedCell, previous: State, gates: GateInputs) -> Callable[..., Any]:
+    """Returns the transposed derivatives of `update` at every step of a chunk, steps first."""
+
+    def pull(state, inputs):
+        def update(state, inputs):
+            new = cell.next_state(state, inputs)
+            return jax.tree.map(lambda leaf, old: leaf.astype(old.dtype), new, state)
+
+        return jax.vjp(update, state, inputs)[1]
+
+    return jax.vmap(pull)(previous, lax.optimization_barrier(gates))
+
+
+def _param_gradients(
+    xs: Array, hidden: Array, of_drive: Array, of_gates: GateInputs
+) -> GatedParams:
+    recurrent_bias = None if of_gates.recurrent is None else _sum_steps(of_gates.recurrent)
+    return GatedParams(
+        input_kernel=_weight_gradient(xs, of_drive),
+        recurrent_kernel=_weight_gradient(hidden.astype(xs.dtype), _of_recurrent(of_gates)),
+        bias=_sum_steps(of_drive),
+        recurrent_bias=recurrent_bias,
+        initial_state=None,
+    )
+
+
+def _of_recurrent(of_gates: GateInputs) -> Array:
+    return _joined(of_gates.total, of_gates.recurrent)
+
+
+def _joined(total: Array, separate: Array | None) -> Array:
+    return total if separate is None else jnp.concatenate([total, separate], axis=-1)
+
+
+def _weight_gradient(inputs: Array, of_outputs: Array) -> Array:
+    """Returns the sum over all axes but the last of `inputs^T of_outputs`, (D, N)."""
+    axes = tuple(range(inputs.ndim - 1))
+    return lax.dot_general(
+        inputs,
+        of_outputs.astype(inputs.dtype),
+        ((axes, axes), ((), ())),
+        preferred_element_type=jnp.promote_types(inputs.dtype, jnp.float32),
+    )
+
+
+def _sum_steps(x: Array) -> Array:
+    return x.sum(axis=tuple(range(x.ndim - 1)))
+
+
+def _add_known(of_state: State, of_output: State) -> State:
+    """Adds cotangents of the fields that have one."""
+    parts = zip(of_state, of_output, strict=True)
+    return type(of_state)(*(a if b is None else a + b for a, b in parts))
+
+
+def _where(condition: Array, leaf: Array) -> Array:
+    return select(condition, leaf, jnp.zeros_like(leaf))
