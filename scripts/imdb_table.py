@@ -28,9 +28,7 @@ FLAGS = flags.FLAGS
 ROOT = Path(__file__).resolve().parents[1]
 BEST, KERAS = imdb.PRESETS["best"], imdb.PRESETS["keras"]
 # The cells with default settings, then the classic script.
-ROWS = {"bigru": BEST, "bilstm": dataclasses.replace(BEST, cell="bilstm", seeds=1)}
-for cell in ("birnn", "gru", "lstm", "rnn"):
-    ROWS[cell] = dataclasses.replace(BEST, cell=cell, seeds=2)
+ROWS = {cell: dataclasses.replace(BEST, cell=cell) for cell in imdb.CELLS[::-1]}
 ROWS["bilstm keras"] = dataclasses.replace(KERAS, seeds=1)
 
 

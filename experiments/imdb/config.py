@@ -29,7 +29,7 @@ class Config:
     )
     seeds: int = setting(3, "number of seeds, trained one after the other", minimum=1)
     seed: int = setting(0, "the first seed", minimum=0)
-    epochs: int = setting(2, "epochs at most", minimum=1)
+    epochs: int = setting(3, "epochs at most", minimum=1)
     patience: int = setting(2, "stop after this many epochs without improvement", minimum=1)
     batch_size: int = setting(96, "reviews in a batch", minimum=1)
     learning_rate: float = setting(3e-3, "peak learning rate", minimum=0)
@@ -43,6 +43,9 @@ class Config:
     )
     vocab_size: int = setting(
         20_000, "words, the most frequent ones of the training set", minimum=3
+    )
+    punctuation: bool = setting(
+        True, "whether the marks ! ? . , are read as words, or dropped like all others"
     )
     max_length: int = setting(400, "words of a review that are read", minimum=1)
     keep: str = setting(
@@ -120,6 +123,7 @@ PRESETS = {
         clip_norm=0.0,
         ema_decay=0.0,
         vocab_size=10_000,
+        punctuation=False,
         max_length=200,
         keep="last",
         linear_path=False,

@@ -77,7 +77,13 @@ def load_task(config: Config, cache_dir: str | None, notify: Callable[[str], Non
     """
     reviews = data.load_reviews(config.dataset, data_dir=config.data_dir, notify=notify)
     reviews = dataclasses.replace(reviews, unlabelled=[])  # nothing here learns from them
-    encoded = data.encode_reviews(reviews, config.vocab_size, cache_dir=cache_dir, notify=notify)
+    encoded = data.encode_reviews(
+        reviews,
+        config.vocab_size,
+        cache_dir=cache_dir,
+        notify=notify,
+        punctuation=config.punctuation,
+    )
     linear = fit_linear(reviews, cache_dir, notify)
     everything = Split(cut(encoded.train, config), encoded.train_labels, linear.train_logits)
     train, validation = data.split_validation(

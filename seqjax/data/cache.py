@@ -45,6 +45,8 @@ def encode_reviews(
     vocab_size: int,
     cache_dir: str | os.PathLike[str] | None = None,
     notify: Callable[[str], None] = print,
+    *,
+    punctuation: bool = True,
 ) -> EncodedReviews:
     """Encodes `reviews` with a vocabulary of their training texts, or reads an earlier encoding.
 
@@ -57,6 +59,7 @@ def encode_reviews(
       cache_dir: by default `seqjax` in $XDG_CACHE_HOME or in ~/.cache. Where nothing can be written
         the reviews are encoded all the same.
       notify: receives a line when an entry is damaged or cannot be written.
+      punctuation: whether punctuation marks are tokens; see `build_vocabulary`.
 
     Returns:
       The encoded reviews.
@@ -64,14 +67,16 @@ def encode_reviews(
     Raises:
       DataError: if `vocab_size` is too small.
     """
-    key = hashlib.sha256(
-        f"{reviews.sha256} {vocab_size} {TOKENIZER_VERSION} {_LAYOUT}".encode()
-    ).hexdigest()
+    made_from = f"{reviews.sha256} {vocab_size} {TOKENIZER_VERSION} {_LAYOUT}"
+    if not punctuation:
+        made_from += " words alone"
+    key = hashlib.sha256(made_from.encode()).hexdigest()
     folder = cache_folder(cache_dir)
     entry = folder / f"{reviews.name}-{key[:16]}.npz"
     arrays = read_entry(entry, key, notify)
     if arrays is None:
-        arrays = _encode(reviews, vocab_size)
+        vocabulary = build_vocabulary(reviews.train_texts, vocab_size, punctuation=punctuation)
+        arrays = _encode(reviews, vocabulary)
         try:
             write_entry(entry, key, arrays)
         except OSError as error:
@@ -92,8 +97,7 @@ def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
     return Path(cache_dir).expanduser()
 
 
-def _encode(reviews: Reviews, vocab_size: int) -> dict[str, np.ndarray]:
-    vocabulary = build_vocabulary(reviews.train_texts, vocab_size)
+def _encode(reviews: Reviews, vocabulary: Vocabulary) -> dict[str, np.ndarray]:
     arrays = {"vocabulary": np.frombuffer(vocabulary.to_json().encode("utf-8"), np.uint8)}
     texts = (reviews.train_texts, reviews.test_texts, reviews.unlabelled)
     for name, split in zip(_SPLITS, texts, strict=True):

@@ -20,7 +20,8 @@ TOKENIZER_VERSION = 1
 _SPECIAL = ("<pad>", "<unk>")
 # Words, with the apostrophes inside them, and the marks that carry feeling or end a clause.
 # Hyphens, brackets, quotes and the rest separate.
-_TOKEN = r"[\p{L}\p{N}]+(?:'[\p{L}\p{N}]+)*|[!?.,]"
+_WORD = r"[\p{L}\p{N}]+(?:'[\p{L}\p{N}]+)*"
+_MARK = r"[!?.,]"
 _ENCODE_AT_ONCE = 2000  # texts; an Encoding is some fifty times larger than its ids
 
 
@@ -85,7 +86,7 @@ class Vocabulary:
             ) from error
 
 
-def build_vocabulary(texts: Iterable[str], size: int) -> Vocabulary:
+def build_vocabulary(texts: Iterable[str], size: int, *, punctuation: bool = True) -> Vocabulary:
     """Numbers the most frequent words of `texts`.
 
     Text is lower-cased, `<br />` and accents removed. Tokens are words, whole with their inner
@@ -94,6 +95,7 @@ def build_vocabulary(texts: Iterable[str], size: int) -> Vocabulary:
     Args:
       texts: training texts.
       size: the most ids there may be, with padding and unknown: at least 3.
+      punctuation: whether the marks are tokens, or dropped like other signs.
 
     Returns:
       The vocabulary. Words equally frequent are numbered in alphabetical order.
@@ -124,8 +126,9 @@ def build_vocabulary(texts: Iterable[str], size: int) -> Vocabulary:
             normalizers.Lowercase(),
         ]
     )
+    token = f"{_WORD}|{_MARK}" if punctuation else _WORD
     # Inverted, the pattern says what stays rather than what separates.
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_TOKEN), "removed", invert=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(token), "removed", invert=True)
     trainer = trainers.WordLevelTrainer(
         vocab_size=int(size), special_tokens=list(_SPECIAL), show_progress=False
     )
