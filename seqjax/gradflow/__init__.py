@@ -20,6 +20,12 @@ from seqjax.gradflow.norms import NormSummary as NormSummary
 from seqjax.gradflow.norms import state_gradient_norms as state_gradient_norms
 from seqjax.gradflow.norms import state_gradients as state_gradients
 from seqjax.gradflow.norms import summarise_norms as summarise_norms
+from seqjax.gradflow.plots import plot_gradient_norms as plot_gradient_norms
+from seqjax.gradflow.plots import plot_lyapunov as plot_lyapunov
+from seqjax.gradflow.plots import plot_saturation as plot_saturation
+from seqjax.gradflow.plots import plot_singular_values as plot_singular_values
+from seqjax.gradflow.probe import Probe as Probe
+from seqjax.gradflow.probe import make_probe as make_probe
 from seqjax.gradflow.singular import product_singular_values as product_singular_values
 from seqjax.gradflow.spectra import Spectrum as Spectrum
 from seqjax.gradflow.spectra import largest_singular_value as largest_singular_value
