@@ -33,7 +33,8 @@ def make_probe(
 ) -> Probe:
     """Makes a function of the parameters that measures the gradient flow on a fixed batch.
 
-    Compiled once, one transfer to the host a call. The names of the metrics:
+    Compiled once, one transfer to the host a call. Spectral radii are those of powers, see
+    `spectral_radius`. The names of the metrics:
 
     - `gradient_norm/<path>` for every parameter group, and `gradient_norm/all`, with `loss`;
     - `log_slope/<field>`: median over examples of the slope of `log |dL/ds_t|` against the lag, for
@@ -136,7 +137,7 @@ def _of_the_cell(
         start,
     )
     jacobian = jacobian_function(cell)(params, before, cell.project(params, first[at]))
-    found["jacobian/spectral_radius"] = spectral_radius(jacobian)
+    found["jacobian/spectral_radius"] = spectral_radius(jacobian, method="powers")
     found["jacobian/sigma"] = largest_singular_value(jacobian)
     valid = valid_steps(len(xs), xs.shape[1:-1], lengths)
     if valid is not None:
@@ -148,7 +149,7 @@ def _of_the_cell(
         return values.mean(axes) if valid is None else values.mean(axes, where=valid[..., None])
 
     if isinstance(cell, GatedCell):
-        for gate, spectrum in recurrent_spectra(cell, params).items():
+        for gate, spectrum in recurrent_spectra(cell, params, method="powers").items():
             found[f"recurrent/{gate}/spectral_radius"] = spectrum.radius
             found[f"recurrent/{gate}/sigma"] = spectrum.sigma
         for gate, values in gate_activations(cell, params, xs, functions=functions).items():

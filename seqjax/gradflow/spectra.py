@@ -1,13 +1,16 @@
 """Spectral radii and largest singular values of recurrent kernels and Jacobians."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jax.typing import ArrayLike
 
 from seqjax.cells.base import Cell, GatedCell
+
+Method = Literal["eigenvalues", "powers"]
+_SQUARINGS = 16
 
 
 class Spectrum(NamedTuple):
@@ -22,23 +25,36 @@ class Spectrum(NamedTuple):
     sigma: Array
 
 
-def spectral_radius(matrices: ArrayLike) -> Array:
+def spectral_radius(matrices: ArrayLike, *, method: Method = "eigenvalues") -> Array:
     """Returns the largest |eigenvalue| of each matrix.
+
+    "powers" squares the matrix sixteen times and takes `|A^n|^(1/n)` with `n = 2^16`, all in
+    logarithms: never below the radius but for rounding, and above it at most by a factor of
+    `(c N)^(1/n)`, where c is the condition number of the eigenvectors (1.001 for `c N = 1e28`).
+    It is made of products only, fast on any device.
 
     Args:
       matrices: shape (..., N, N), such as `step_jacobians` returns.
+      method: "eigenvalues" or "powers".
 
     Returns:
       Array of shape (...).
 
     Raises:
-      ValueError: if the matrices are not square.
+      ValueError: if the matrices are not square, or `method` is unknown.
 
     Example:
       >>> round(float(spectral_radius(jnp.array([[0.0, 4.0], [1.0, 0.0]]))), 4)
       2.0
     """
     matrices = _square(matrices, "spectral_radius")
+    if method == "powers":
+        return _radius_by_powers(matrices)
+    if method != "eigenvalues":
+        raise ValueError(
+            "seqjax.gradflow.spectral_radius: `method` must be 'eigenvalues' or 'powers', got "
+            f"{method!r}."
+        )
     return jnp.abs(jnp.linalg.eigvals(matrices)).max(axis=-1)
 
 
@@ -59,7 +75,11 @@ def largest_singular_value(matrices: ArrayLike) -> Array:
 
 
 def recurrent_spectra(
-    cell: Cell, params: Any, gates: Sequence[str] | None = None
+    cell: Cell,
+    params: Any,
+    gates: Sequence[str] | None = None,
+    *,
+    method: Method = "eigenvalues",
 ) -> dict[str, Spectrum]:
     """Returns the spectrum of each gate's block of the recurrent kernel.
 
@@ -69,6 +89,7 @@ def recurrent_spectra(
       cell: a `GatedCell`, or any cell whose parameters have a `recurrent_kernel` (H, G * H).
       params: its parameters.
       gates: the gates' names; by default those of the `GatedCell`.
+      method: of the spectral radius, as there.
 
     Returns:
       Gate to its spectrum.
@@ -101,9 +122,23 @@ def recurrent_spectra(
         )
     blocks = jnp.split(kernel, len(gates), axis=1)
     return {
-        gate: Spectrum(spectral_radius(block), largest_singular_value(block))
+        gate: Spectrum(spectral_radius(block, method=method), largest_singular_value(block))
         for gate, block in zip(gates, blocks, strict=True)
     }
+
+
+def _radius_by_powers(matrices: Array) -> Array:
+    def normalised(power: Array) -> tuple[Array, Array]:
+        norm = jnp.sqrt((power**2).sum(axis=(-2, -1), keepdims=True))
+        return power / jnp.where(norm > 0, norm, 1), jnp.log(norm[..., 0, 0])
+
+    def squared(_: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        power, log_norm = carry  # A^(2^s): its direction and its log norm
+        power, growth = normalised(jnp.matmul(power, power, precision="highest"))
+        return power, 2 * log_norm + growth
+
+    _, log_norm = lax.fori_loop(0, _SQUARINGS, squared, normalised(matrices))
+    return jnp.exp(log_norm / 2**_SQUARINGS)
 
 
 def _square(matrices: ArrayLike, where: str) -> Array:

@@ -32,7 +32,7 @@ def test_probe(row):
     assert metrics["gradient_norm/all"] > metrics["gradient_norm/cell"] > 0
     jacobian = np.asarray(gradflow.step_jacobians(cell, params["cell"], xs)[-1, 0])
     expected = np.abs(np.linalg.eigvals(jacobian)).max()
-    assert metrics["jacobian/spectral_radius"] == pytest.approx(expected, rel=1e-4)
+    assert metrics["jacobian/spectral_radius"] == pytest.approx(expected, rel=1e-3)
     assert ("recurrent/forget/sigma" in metrics) == (row.name == "lstm_learned")
     assert ("time_scale/hidden" in metrics) == (row.name != "gru_reset_before")
 

@@ -130,6 +130,9 @@ def test_lyapunov_of_a_memory():
 def test_spectra():
     matrix = non_normal_matrix([0.9, -0.3, 0.2])
     np.testing.assert_allclose(gradflow.spectral_radius(np.stack([matrix, 2 * matrix])), [0.9, 1.8])
+    stacked = np.stack([matrix, 0 * matrix, 1e-9 * matrix])
+    powers = gradflow.spectral_radius(stacked, method="powers")
+    np.testing.assert_allclose(powers, [0.9, 0, 0.9e-9], rtol=1e-3)
     sigma = gradflow.largest_singular_value(matrix)
     assert sigma == pytest.approx(np.linalg.norm(matrix, 2))
     cell = seqjax.lstm(8)
@@ -151,6 +154,8 @@ def test_refuses():
         gradflow.product_singular_values(jnp.ones((3, 2, 2)), lags=[0, 1, 4])
     with pytest.raises(ValueError, match="'exact' or 'qr', got 'svd'"):
         gradflow.product_singular_values(jnp.ones((3, 2, 2)), method="svd")  # pyright: ignore
+    with pytest.raises(ValueError, match="'eigenvalues' or 'powers', got 'qr'"):
+        gradflow.spectral_radius(jnp.eye(2), method="qr")  # pyright: ignore
     with pytest.raises(ValueError, match=r"shape \(\.\.\., N, N\), got \(3, 6\)"):
         gradflow.spectral_radius(jnp.ones((3, 6)))
     cell, params, xs = linear_network(), {"R": jnp.eye(SIZE)}, jnp.ones((5, SIZE))
