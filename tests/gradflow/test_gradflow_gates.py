@@ -29,13 +29,17 @@ def test_lstm():
         [affine(p, x, 1, 4) + recurrent(p, s[0], 1) for x, s in zip(xs[:, 0], states, strict=True)]
     )
     options = {"functions": {"candidate": jnp.tanh, "input": None}}
-    z = gradflow.gate_preactivations(cell, params, xs)
-    gates = gradflow.gate_activations(cell, params, xs, **options)
-    assert list(gates) == ["forget", "candidate", "output"]
+    z, gates, kept = jax.jit(
+        lambda params, xs: (
+            gradflow.gate_preactivations(cell, params, xs),
+            gradflow.gate_activations(cell, params, xs, **options),
+            gradflow.retention(cell, params, xs),
+        )
+    )(params, xs)
+    assert set(gates) == {"forget", "candidate", "output"}
     np.testing.assert_allclose(z["forget"][:, 0], forget, rtol=1e-12)
     np.testing.assert_allclose(gates["forget"][:, 0], sigmoid(forget), rtol=1e-12)
     np.testing.assert_allclose(gates["candidate"], np.tanh(z["candidate"]), rtol=1e-12)
-    kept = gradflow.retention(cell, params, xs)
     np.testing.assert_allclose(kept.cell, gates["forget"], rtol=1e-12)
     assert (kept.hidden == 0).all()
 

@@ -8,9 +8,9 @@ from cell_table import (
     BATCH,
     BY_NAME,
     HIDDEN,
+    KINDS,
     STEPS,
     assert_trees_close,
-    every_step,
     problem,
     random_params,
     random_state,
@@ -46,7 +46,7 @@ def test_closed_form():
     assert summary.log_slope == pytest.approx(np.log(0.9), rel=1e-6)
 
 
-@every_step
+@pytest.mark.parametrize("row", [*KINDS, BY_NAME["user"]], ids=lambda row: row.name)
 def test_finite_differences(row):
     """Each field of the state moved by hand after a step in a loop over the NumPy step."""
     params, xs = random_params(row.cell), problem().xs
