@@ -1,6 +1,7 @@
 """Recurrent networks in JAX: write a cell's mathematics once, get everything else."""
 
 from seqjax import cells as cells
+from seqjax import gradflow as gradflow
 from seqjax import nn as nn
 from seqjax.cells import chrono as chrono
 from seqjax.cells import elman as elman

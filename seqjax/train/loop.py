@@ -61,6 +61,8 @@ def fit(
     patience: int | None = None,
     log_every: int = 50,
     checkpoint_every: int | None = None,
+    probe: Callable[[PyTree], Mapping[str, float]] | None = None,
+    probe_every: int | None = None,
 ) -> FitResult:
     """Trains one seed, from its newest checkpoint if it has one.
 
@@ -83,6 +85,10 @@ def fit(
       patience: stop after this many epochs without a better value; never by default.
       log_every: steps between two rows of metrics.
       checkpoint_every: steps between checkpoints inside an epoch; only at its end by default.
+      probe: parameters (those of training, not their average) to named numbers, such as
+        `seqjax.gradflow.make_probe` makes; written as rows of the kind "probe". It must not
+        change anything.
+      probe_every: steps between two probes; `log_every` by default.
 
     Returns:
       The best parameters and their record.
@@ -97,6 +103,11 @@ def fit(
         raise ValueError(
             "seqjax.train.fit: `epochs` and `log_every` must be at least 1, got "
             f"{epochs} and {log_every}."
+        )
+    if probe_every is not None and (probe is None or probe_every < 1):
+        raise ValueError(
+            "seqjax.train.fit: `probe_every` must be at least 1 and needs a `probe`, got "
+            f"{probe_every} and {probe}."
         )
     state = train.init(params, key)
     best = _copy(evaluation_params(state))
@@ -127,6 +138,8 @@ def fit(
                     log_every=log_every,
                     checkpoint_every=checkpoint_every,
                     save=save,
+                    probe=probe,
+                    probe_every=probe_every or log_every,
                 )
                 candidate = evaluation_params(state)
                 validation = _validated(validate(candidate), monitor, f"seed {seed}, epoch {epoch}")
@@ -173,6 +186,8 @@ def _train_epoch(
     log_every: int,
     checkpoint_every: int | None,
     save: Callable[[TrainState], None],
+    probe: Callable[[PyTree], Mapping[str, float]] | None,
+    probe_every: int,
 ) -> TrainState:
     owed = []  # records of steps the devices may still be at
 
@@ -200,6 +215,9 @@ def _train_epoch(
             settle()
             report.step(_train_metrics(position.window_totals))
             position.window_totals = {}
+        if probe is not None and position.step % probe_every == 0:
+            settle()
+            report.probe(probe(state.params))
         if checkpoint_every is not None and position.step % checkpoint_every == 0:
             settle()
             save(state)

@@ -88,6 +88,14 @@ class Reporter:
             self._bar.set_postfix_str(", ".join([*shown, f"{rate:,.0f} examples/s"]))
         self._restart_rate()
 
+    def probe(self, metrics: Mapping[str, float]) -> None:
+        """Reports what a probe measured; its seconds count in the examples a second around it.
+
+        Args:
+          metrics: names to values.
+        """
+        self._write("probe", metrics)
+
     def epoch(self, metrics: Mapping[str, float]) -> dict[str, Any]:
         """Reports an epoch: one line on stderr, whoever looks.
 

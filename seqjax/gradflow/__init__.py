@@ -1,0 +1,35 @@
+"""The gradient-flow laboratory: what becomes of a gradient on its way back through time.
+
+Pure functions of `(cell, params, xs)`, time first, for any cell and any number of batch axes. All
+can be jitted (the cell and options static); they compute in float32, or in float64 where `xs` is.
+"""
+
+from seqjax.gradflow.clipping import ClippingStatistics as ClippingStatistics
+from seqjax.gradflow.clipping import clipping_statistics as clipping_statistics
+from seqjax.gradflow.gates import Saturation as Saturation
+from seqjax.gradflow.gates import activation_histogram as activation_histogram
+from seqjax.gradflow.gates import gate_activations as gate_activations
+from seqjax.gradflow.gates import gate_preactivations as gate_preactivations
+from seqjax.gradflow.gates import retention as retention
+from seqjax.gradflow.gates import saturation as saturation
+from seqjax.gradflow.gates import time_scale as time_scale
+from seqjax.gradflow.groups import gradient_norms as gradient_norms
+from seqjax.gradflow.jacobians import step_jacobians as step_jacobians
+from seqjax.gradflow.lyapunov import lyapunov_exponents as lyapunov_exponents
+from seqjax.gradflow.norms import NormSummary as NormSummary
+from seqjax.gradflow.norms import state_gradient_norms as state_gradient_norms
+from seqjax.gradflow.norms import state_gradients as state_gradients
+from seqjax.gradflow.norms import summarise_norms as summarise_norms
+from seqjax.gradflow.plots import plot_gradient_norms as plot_gradient_norms
+from seqjax.gradflow.plots import plot_lyapunov as plot_lyapunov
+from seqjax.gradflow.plots import plot_saturation as plot_saturation
+from seqjax.gradflow.plots import plot_singular_values as plot_singular_values
+from seqjax.gradflow.probe import Probe as Probe
+from seqjax.gradflow.probe import make_probe as make_probe
+from seqjax.gradflow.singular import product_singular_values as product_singular_values
+from seqjax.gradflow.spectra import Spectrum as Spectrum
+from seqjax.gradflow.spectra import largest_singular_value as largest_singular_value
+from seqjax.gradflow.spectra import recurrent_spectra as recurrent_spectra
+from seqjax.gradflow.spectra import spectral_radius as spectral_radius
+from seqjax.gradflow.truncation import TruncationBias as TruncationBias
+from seqjax.gradflow.truncation import truncation_bias as truncation_bias

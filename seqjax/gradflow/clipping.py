@@ -1,0 +1,60 @@
+"""How often, and how much, clipping by the global norm shortens the gradient."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+
+class ClippingStatistics(NamedTuple):
+    """What clipping did over a series of updates, scalars.
+
+    Attributes:
+      rate: fraction of updates whose gradient was clipped.
+      clipped_fraction: mean share of the norm that was cut off, `1 - threshold / norm`, over the
+        clipped updates; 0 if there was none.
+      mean_scale: mean factor of the gradient, `min(1, threshold / norm)`, over all updates: how
+        much smaller clipping made the step size on average.
+    """
+
+    rate: Array
+    clipped_fraction: Array
+    mean_scale: Array
+
+
+def clipping_statistics(norms: ArrayLike, threshold: ArrayLike) -> ClippingStatistics:
+    """Returns the statistics of clipping a series of gradients at a norm.
+
+    Args:
+      norms: global gradient norms before clipping, shape (updates,), such as the `grad_norm` of
+        single updates; averages over several hide the large ones. A norm of infinity counts as
+        clipped whole; NaN makes `mean_scale` NaN.
+      threshold: the norm that gradients are clipped to, as in `optax.clip_by_global_norm`.
+
+    Returns:
+      The statistics.
+
+    Raises:
+      ValueError: if there is no norm.
+
+    Example:
+      >>> statistics = clipping_statistics(jnp.array([0.5, 2.0, 4.0, 0.5]), 1.0)
+      >>> [float(value) for value in statistics]
+      [0.5, 0.625, 0.6875]
+
+    Reference: Pascanu, Mikolov and Bengio (2013), On the difficulty of training recurrent neural
+    networks.
+    """
+    norms = jnp.asarray(norms, float)
+    if norms.ndim != 1 or not norms.size:
+        raise ValueError(
+            "seqjax.gradflow.clipping_statistics: `norms` must have shape (updates,) with one "
+            f"update at least, got {norms.shape}."
+        )
+    threshold = jnp.asarray(threshold, norms.dtype)
+    clipped = norms > threshold
+    scale = jnp.where(clipped, threshold / jnp.where(clipped, norms, 1), 1)
+    cut = jnp.where(clipped, 1 - scale, 0).sum() / clipped.sum().clip(1)
+    mean_scale = jnp.where(jnp.isnan(norms), norms, scale).mean()
+    return ClippingStatistics(clipped.mean(), cut, mean_scale)

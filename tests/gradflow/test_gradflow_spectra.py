@@ -1,0 +1,172 @@
+"""Singular values of products, spectra and Lyapunov exponents against closed forms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cell_table import BY_NAME, problem, random_params, random_state
+from linear_network import SIZE, linear_network, non_normal_matrix, normal_matrix
+
+import seqjax
+from seqjax import gradflow
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+singular_values = jax.jit(gradflow.product_singular_values, static_argnames=("lags", "method"))
+
+
+@pytest.mark.parametrize("size", [1, 3, 6])
+def test_short_products(size):
+    """Against the SVD of the product itself, at every lag, for a batch."""
+    jacobians = np.random.default_rng(size).normal(size=(6, 2, size, size))
+    got = singular_values(jacobians)
+    for lag in range(1, 7):
+        product = np.broadcast_to(np.eye(size), (2, size, size))
+        for jacobian in jacobians[::-1][:lag]:
+            product = product @ jacobian
+        expected = np.log(np.linalg.svd(product, compute_uv=False))
+        np.testing.assert_allclose(got[lag - 1], expected, atol=1e-10)
+
+
+def test_normal_matrix():
+    """Two of the singular values are equal, and all but the first are lost in the product."""
+    values = np.array([0.9, 0.5, -0.5, 0.01])
+    got = singular_values(np.stack([normal_matrix(values)] * 400), lags=(1, 10, 400))
+    logs = np.sort(np.log(np.abs(values)))[::-1]
+    np.testing.assert_allclose(got, np.array([[1], [10], [400]]) * logs, rtol=1e-9)
+
+
+def test_non_normal_matrix():
+    """`[[a, b], [0, a]]^k = a^k [[1, k b / a], [0, 1]]`: growth that no eigenvalue shows."""
+    a, b = 0.02, 3.0
+    lags = (1, 2, 50, 500)
+    got = singular_values(np.stack([np.array([[a, b], [0, a]])] * 500), lags=lags)
+    for log_sigma, k in zip(got, lags, strict=True):
+        shear = k * b / a
+        largest = np.arcsinh(shear / 2)  # of [[1, shear], [0, 1]], whose other is its inverse
+        expected = k * np.log(a) + np.array([largest, -largest])
+        np.testing.assert_allclose(log_sigma, expected, atol=1e-8)
+
+
+def test_many_close_values():
+    """A cluster of singular values ten thousandths apart, which plain QR would not tell apart."""
+    values = 0.8 + 1e-4 * np.arange(5)
+    got = singular_values(np.stack([normal_matrix(values)] * 60), lags=(60,))
+    np.testing.assert_allclose(got[0], 60 * np.log(values[::-1]), atol=1e-10)
+
+
+def test_of_a_cell():
+    """An LSTM's products from its Jacobians, against the whole run differentiated at once."""
+    row = BY_NAME["lstm"]
+    params, xs = random_params(row.cell), jnp.asarray(problem().xs[:, :1])
+    start = random_state(row.cell, params, (1,))
+    logs = singular_values(gradflow.step_jacobians(row.cell, params, xs, initial_state=start))
+
+    def end(*start):
+        final = seqjax.unroll(row.cell, params, xs, initial_state=type(first)(*start))[1]
+        return jnp.concatenate(final, axis=-1)[0]
+
+    first = start
+    jacobian = jnp.concatenate(
+        [leaf[:, 0] for leaf in jax.jacfwd(end, argnums=(0, 1))(*start)], axis=-1
+    )
+    expected = np.log(np.linalg.svd(jacobian, compute_uv=False))
+    np.testing.assert_allclose(logs[-1, 0], expected, atol=1e-9)
+
+
+def test_qr_estimates():
+    """Their sum is exact; the sums of the largest are bounded by the exact ones."""
+    jacobians = np.random.default_rng(0).normal(size=(30, 5, 5))
+    exact, estimate = singular_values(jacobians), singular_values(jacobians, method="qr")
+    np.testing.assert_allclose(estimate.sum(1), exact.sum(1), atol=1e-10)
+    assert (np.cumsum(estimate, 1) <= np.cumsum(exact, 1) + 1e-9).all()
+    assert np.abs(estimate - exact)[-1].max() < 3
+
+
+def test_dead_units():
+    """A singular value of zero comes out tiny, and the others are not harmed."""
+    rng = np.random.default_rng(1)
+    kernel = rng.normal(size=(4, 4))
+    jacobians = np.stack([np.diag([1.0, 1, 1, 0]) @ kernel] * 5)
+    got = singular_values(jacobians, lags=(5,))[0]
+    exact = np.linalg.svd(np.linalg.matrix_power(jacobians[0], 5), compute_uv=False)
+    np.testing.assert_allclose(got[:3], np.log(exact[:3]), atol=1e-9)
+    assert got[3] < -30
+    assert np.isfinite(singular_values(jnp.zeros((3, 2, 2)), lags=(3,))).all()
+
+
+@pytest.mark.parametrize("make", [normal_matrix, non_normal_matrix])
+@pytest.mark.parametrize("every", [1, 7])
+def test_lyapunov_of_linear_networks(make, every):
+    values = np.array([1.1, -0.8, 0.5, 0.2])
+    params, xs = {"R": jnp.asarray(make(values))}, np.zeros((500, 2, SIZE))
+    exponents = jax.jit(
+        lambda params: gradflow.lyapunov_exponents(
+            linear_network(), params, xs, transient=200, every=every
+        )
+    )(params)
+    np.testing.assert_allclose(exponents, [np.log(np.abs(values))] * 2, atol=1e-6)
+
+
+def test_lyapunov_of_a_memory():
+    """An LSTM state of several fields: as many exponents as asked for, the largest first."""
+    row = BY_NAME["lstm"]
+    params, xs = random_params(row.cell), jnp.asarray(problem(steps=60).xs)
+    find = jax.jit(
+        lambda params, xs, num: gradflow.lyapunov_exponents(
+            row.cell, params, xs, num_exponents=num
+        ),
+        static_argnums=2,
+    )
+    every, three = find(params, xs, 8), find(params, xs, 3)
+    logs = singular_values(gradflow.step_jacobians(row.cell, params, xs), lags=(60,))[0]
+    # The volume of everything is det J, whatever the frame.
+    np.testing.assert_allclose(every.sum(-1), logs.sum(-1) / 60, atol=1e-9)
+    assert (np.diff(every) <= 0).all()
+    assert three.shape == (5, 3)
+    np.testing.assert_allclose(three[:, 0], every[:, 0], atol=0.1)
+
+
+def test_spectra():
+    matrix = non_normal_matrix([0.9, -0.3, 0.2])
+    np.testing.assert_allclose(gradflow.spectral_radius(np.stack([matrix, 2 * matrix])), [0.9, 1.8])
+    stacked = np.stack([matrix, 0 * matrix, 1e-9 * matrix])
+    powers = gradflow.spectral_radius(stacked, method="powers")
+    np.testing.assert_allclose(powers, [0.9, 0, 0.9e-9], rtol=1e-3)
+    sigma = gradflow.largest_singular_value(matrix)
+    assert sigma == pytest.approx(np.linalg.norm(matrix, 2))
+    cell = seqjax.lstm(8)
+    spectra = gradflow.recurrent_spectra(cell, cell.init(jax.random.key(0), 3, jnp.float64))
+    assert list(spectra) == list(cell.gates)
+    for spectrum in spectra.values():  # each gate's block starts orthogonal
+        np.testing.assert_allclose(spectrum, 1, rtol=1e-12)
+    before = BY_NAME["gru_reset_before"].cell
+    params = random_params(before)
+    spectra = gradflow.recurrent_spectra(before, params, gates=("update", "reset", "candidate"))
+    expected = np.abs(np.linalg.eigvals(params.recurrent_kernel[:, 8:])).max()
+    assert spectra["candidate"].radius == pytest.approx(expected)
+
+
+def test_refuses():
+    with pytest.raises(ValueError, match=r"must have shape \(T, \*B, N, N\), got \(3, 4\)"):
+        gradflow.product_singular_values(jnp.ones((3, 4)))
+    with pytest.raises(ValueError, match=r"between 1 and T = 3, got \[0, 4\]"):
+        gradflow.product_singular_values(jnp.ones((3, 2, 2)), lags=[0, 1, 4])
+    with pytest.raises(ValueError, match="'exact' or 'qr', got 'svd'"):
+        gradflow.product_singular_values(jnp.ones((3, 2, 2)), method="svd")  # pyright: ignore
+    with pytest.raises(ValueError, match="'eigenvalues' or 'powers', got 'qr'"):
+        gradflow.spectral_radius(jnp.eye(2), method="qr")  # pyright: ignore
+    with pytest.raises(ValueError, match=r"shape \(\.\.\., N, N\), got \(3, 6\)"):
+        gradflow.spectral_radius(jnp.ones((3, 6)))
+    cell, params, xs = linear_network(), {"R": jnp.eye(SIZE)}, jnp.ones((5, SIZE))
+    with pytest.raises(ValueError, match="have no `recurrent_kernel`"):
+        gradflow.recurrent_spectra(cell, params)
+    before = BY_NAME["gru_reset_before"].cell
+    with pytest.raises(ValueError, match="names no gates"):
+        gradflow.recurrent_spectra(before, random_params(before))
+    with pytest.raises(ValueError, match=r"\(4, 12\) must have H columns .*\('a', 'b'\)"):
+        gradflow.recurrent_spectra(before, random_params(before), gates=("a", "b"))
+    with pytest.raises(ValueError, match="got every=3 and transient=3"):
+        gradflow.lyapunov_exponents(cell, params, xs, every=3, transient=3)
+    with pytest.raises(ValueError, match=r"between 1 and the 4 numbers.* got 5"):
+        gradflow.lyapunov_exponents(cell, params, xs, num_exponents=5)
