@@ -12,9 +12,10 @@ from seqjax.cells.base import Cell, GatedCell
 from seqjax.unroll.gated import Operands, Plan, gates_fit, run_gated
 from seqjax.unroll.padding import boolean_steps, check_batch, select, valid_steps
 from seqjax.unroll.sequential import Inputs, run_scan
+from seqjax.unroll.truncation import run_truncated
 
 EXECUTORS = ("auto", "sequential", "scan")
-RESIDUALS = ("auto", "states", "gates")
+RESIDUALS = ("auto", "gates", "states", "boundaries")
 
 
 @overload
@@ -34,6 +35,8 @@ def unroll(
     chunk_size: int | None = None,
     executor: str = "auto",
     residuals: str = "auto",
+    truncation: int | tuple[int, int] | None = None,
+    state_gradient_clip: float | None = None,
 ) -> tuple[Array, Any]: ...
 
 
@@ -54,6 +57,8 @@ def unroll(
     chunk_size: int | None = None,
     executor: str = "auto",
     residuals: str = "auto",
+    truncation: int | tuple[int, int] | None = None,
+    state_gradient_clip: float | None = None,
 ) -> tuple[Array, Any, Any]: ...
 
 
@@ -73,6 +78,8 @@ def unroll(
     chunk_size: int | None = None,
     executor: str = "auto",
     residuals: str = "auto",
+    truncation: int | tuple[int, int] | None = None,
+    state_gradient_clip: float | None = None,
 ) -> tuple[Array, Any] | tuple[Array, Any, Any]:
     """Runs a cell over sequences, time first.
 
@@ -103,9 +110,16 @@ def unroll(
         projection of a chunk within 512 rows.
       executor: "auto", "sequential" (step after step; a `GatedCell` with a backward pass of its
         own) or "scan" (a `lax.scan` that JAX differentiates). All give the same numbers.
-      residuals: what "sequential" keeps of a `GatedCell` for the backward pass beside `xs`:
-        "states" alone, the least memory, or also the inputs of the "gates", the least time;
-        "auto" keeps the gates' up to 64 MiB.
+      residuals: what is kept for the backward pass beside `xs`. For a `GatedCell`: the inputs of
+        the "gates" and the states, the least time; the "states" alone; or of the states only those
+        at the "boundaries" of segments of about sqrt(T) steps, the least memory, with the same
+        bits in the gradients as "states". "auto" keeps the gates' up to 64 MiB, and beyond that
+        the states. For other cells "boundaries" rematerialises (`jax.checkpoint`) each segment.
+      truncation: truncated back-propagation through time: `(k1, k2)` lets the gradient of each
+        block of k1 steps flow back to at most k2 steps before the block's end, k1 <= k2; `k` is
+        `(k, k)`. The values stay those of the full run.
+      state_gradient_clip: every element of the gradient that a step hands back to the step before
+        it is clipped to at most this magnitude.
 
     Returns:
       `(ys, state)`: outputs of shape (T, *B, H) in `dtype`, and the final state in `carry_dtype`.
@@ -113,7 +127,7 @@ def unroll(
 
     Raises:
       ValueError: if a shape does not fit, lengths known while tracing are out of range, or the
-        executor or the residuals are unknown.
+        executor, the residuals or the truncation are unknown.
       TypeError: if `xs` is not floating, `lengths` not integer, or `mask` or `resets` not boolean.
 
     Example:
@@ -134,8 +148,15 @@ def unroll(
         raise ValueError(
             f"seqjax.unroll: `residuals` must be one of {', '.join(RESIDUALS)}, got {residuals!r}."
         )
+    if state_gradient_clip is not None and not state_gradient_clip > 0:
+        raise ValueError(
+            "seqjax.unroll: `state_gradient_clip` must be above 0, got "
+            f"{state_gradient_clip}. None clips nothing."
+        )
+    blocks = check_truncation(truncation)
     if chunk_size is not None and chunk_size < 1:
         raise ValueError(f"seqjax.unroll: `chunk_size` must be at least 1, got {chunk_size}.")
+    gated = cell if isinstance(cell, GatedCell) and executor != "scan" else None
     xs = jnp.asarray(xs)
     if xs.ndim < 2:
         raise ValueError(
@@ -154,6 +175,8 @@ def unroll(
         # Few steps leave the product too small to be fast, many push its result out of the cache:
         # on a CPU 8 steps are best for 64 rows, 1 or 2 for 576.
         chunk_size = min(8, max(1, 512 // max(1, math.prod(batch_shape))))
+        if residuals == "boundaries" and gated is None:
+            chunk_size = math.ceil(math.sqrt(max(1, num_steps)))
     params = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
     valid = valid_steps(num_steps, batch_shape, lengths, mask)
     if resets is not None:
@@ -165,28 +188,53 @@ def unroll(
         check_state(cell, initial_state, reset_state, batch_shape)
         state = jax.tree.map(lambda leaf: jnp.asarray(leaf, carry_dtype), initial_state)
 
-    xs = xs.astype(dtype)
-    if isinstance(cell, GatedCell) and executor != "scan" and num_steps:
-        keep_gates = residuals == "gates" or (residuals == "auto" and gates_fit(xs, params))
-        plan = Plan(cell, reverse, chunk_size, keep_gates, return_states)
-        operands = Operands(
-            params._replace(initial_state=None), xs, state, None if resets is None else reset_state
-        )
-        final, states = run_gated(plan, operands, valid, resets)
-    else:
-        final, states, _ = run_scan(
+    def run(inputs: Inputs, state, reset_state, *, reverse=False, frozen=False, all_states=True):
+        fixed = jax.lax.stop_gradient(params) if frozen else params
+        if gated is not None and inputs.xs.shape[0]:
+            kept = residuals
+            if kept == "auto":
+                kept = "gates" if gates_fit(inputs.xs, params) else "states"
+            plan = Plan(gated, reverse, chunk_size, kept, all_states, state_gradient_clip)
+            reset_state = None if inputs.resets is None else reset_state
+            fixed = fixed._replace(initial_state=None)
+            operands = Operands(fixed, inputs.xs, state, reset_state)
+            return run_gated(plan, operands, inputs.valid, inputs.resets)
+        return run_scan(
             cell,
-            params,
-            Inputs(xs, valid, resets),
+            fixed,
+            inputs,
             state,
             reset_state,
             reverse=reverse,
             chunk_size=chunk_size,
+            remat=residuals == "boundaries",
+            state_gradient_clip=state_gradient_clip,
+        )[:2]
+
+    inputs = Inputs(xs.astype(dtype), valid, resets)
+    if blocks is None or max(blocks) >= num_steps:
+        final, states = run(inputs, state, reset_state, reverse=reverse, all_states=return_states)
+    else:
+        final, states = run_truncated(
+            run, inputs, state, reset_state, truncation=blocks, reverse=reverse
         )
     ys = cell.output(states).astype(dtype)
     if valid is not None:
         ys = select(valid, ys, jnp.zeros_like(ys))
     return (ys, final, states) if return_states else (ys, final)
+
+
+def check_truncation(truncation: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    """Returns `(k1, k2)`, or None for the full gradient; refuses what is neither."""
+    if truncation is None:
+        return None
+    blocks = (truncation, truncation) if isinstance(truncation, int) else tuple(truncation)
+    if len(blocks) != 2 or not 1 <= blocks[0] <= blocks[1]:
+        raise ValueError(
+            "seqjax.unroll: `truncation` must be (k1, k2) with 1 <= k1 <= k2, or one number for "
+            f"both, got {truncation!r}."
+        )
+    return blocks
 
 
 def check_state(cell: Cell, got: Any, expected: Any, batch_shape: tuple[int, ...]) -> None:

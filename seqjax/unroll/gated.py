@@ -2,7 +2,8 @@
 
 Differentiating a scan step by step keeps every intermediate of every step, and adds to the weight
 gradients at every step. Here the forward pass keeps the states (and the gates' inputs where there
-is room), and the backward pass goes through the chunks once more:
+is room, or of the states only those at the boundaries of segments where there is little), and the
+backward pass goes through the chunks once more:
 
 1. what the gates saw, for all steps of a chunk by one product (or read back);
 2. the derivatives of `update`, for all steps of a chunk at once;
@@ -20,6 +21,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from seqjax.cells.base import GatedCell, GatedParams, GateInputs, State, affine
+from seqjax.unroll.clipping import clipped
 from seqjax.unroll.padding import select
 from seqjax.unroll.sequential import Inputs, run_scan, scan_chunks, without_garbage
 from seqjax.unroll.transposable import linear_map
@@ -32,15 +34,21 @@ class Plan(NamedTuple):
       cell: the cell.
       reverse: whether time runs from the last step to the first.
       chunk_size: steps taken together.
-      keep_gates: whether the inputs of the gates are kept for the backward pass, or made again.
+      residuals: what is kept for the backward pass: "gates", "states" or "boundaries".
       all_states: whether every field of the states is a result, or only the hidden state.
+      state_gradient_clip: bound on what a step hands back to the step before, or None.
     """
 
     cell: GatedCell
     reverse: bool
     chunk_size: int
-    keep_gates: bool
+    residuals: str
     all_states: bool
+    state_gradient_clip: float | None
+
+    def segment_size(self, num_steps: int) -> int:
+        """Steps between two boundaries: about the root of all steps, in whole chunks."""
+        return self.chunk_size * math.ceil(math.sqrt(num_steps) / self.chunk_size)
 
 
 class Operands(NamedTuple):
@@ -82,7 +90,7 @@ class Residuals(NamedTuple):
       operands: what the unroll was called with.
       valid: which steps are real, or None.
       resets: before which steps the state starts anew, or None.
-      states: the state after every step, leaves (T, *B, H).
+      states: the state after every step, leaves (T, *B, H), or before every segment.
       gates: what the gates saw at every step, or None.
     """
 
@@ -150,29 +158,46 @@ def _push(plan: Plan, residuals: Residuals, of_operands: Operands) -> Results:
 
 
 def _forward(plan: Plan, operands: Operands, valid: Array | None, resets: Array | None) -> Results:
-    final, states, _ = _scan(plan, operands, valid, resets, None)
+    inputs = Inputs(operands.xs, valid, resets)
+    final, states, _ = _scan(plan, operands, inputs, operands.initial_state)
     return _results(plan, final, states)
 
 
 def _forward_keeping(
     plan: Plan, operands: Operands, valid: Array | None, resets: Array | None
 ) -> tuple[Results, State, GateInputs | None]:
-    """Returns the results, and what the backward pass reads: all states, and the gates' inputs."""
+    """Returns the results, and what the backward pass reads: states, and the gates' inputs."""
+    inputs = Inputs(operands.xs, valid, resets)
 
     def step(params, state, drive):
         inputs = plan.cell.gate_inputs(params, state[0], drive)
         return plan.cell.next_state(state, inputs), inputs
 
-    final, states, gates = _scan(plan, operands, valid, resets, step if plan.keep_gates else None)
-    return _results(plan, final, states), states, gates
+    def segment(state, _, inputs: Inputs):
+        final, states, _ = _scan(plan, operands, inputs, state)
+        boundary = jax.tree.map(lambda leaf: leaf[None], state)
+        return final, (_results(plan, final, states).states, boundary)
+
+    if plan.residuals != "boundaries":
+        kept = step if plan.residuals == "gates" else None
+        final, states, gates = _scan(plan, operands, inputs, operands.initial_state, kept)
+        return _results(plan, final, states), states, gates
+    final, (states, boundaries) = scan_chunks(
+        segment,
+        operands.initial_state,
+        inputs,
+        chunk_size=plan.segment_size(operands.xs.shape[0]),
+        reverse=plan.reverse,
+    )
+    return Results(final, states), boundaries, None
 
 
-def _scan(plan, operands, valid, resets, step):
+def _scan(plan: Plan, operands: Operands, inputs: Inputs, state: State, step=None):
     return run_scan(
         plan.cell,
         operands.params,
-        Inputs(operands.xs, valid, resets),
-        operands.initial_state,
+        inputs,
+        state,
         operands.reset_state,
         reverse=plan.reverse,
         chunk_size=plan.chunk_size,
@@ -189,8 +214,68 @@ def _results(plan: Plan, final: State, states: State) -> Results:
 def _backward(plan: Plan, residuals: Residuals, of_results: Results) -> Operands:
     """Returns the cotangents of the operands, given those of the results."""
     operands, valid, resets, states, gates = residuals
+    wide = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, jnp.promote_types(leaf.dtype, jnp.float32)),
+        operands.params,
+    )
+    zero_state = jax.tree.map(jnp.zeros_like, operands.reset_state)
+    carry = of_results.final, wide, zero_state
+    inputs = Inputs(operands.xs, valid, resets)
+    if plan.residuals == "boundaries":
+        size = plan.segment_size(operands.xs.shape[0])
+
+        def segment(carry, start, chunk):
+            inputs, of_states = chunk
+            state = jax.tree.map(
+                lambda leaf: lax.dynamic_index_in_dim(leaf, start // size, keepdims=False), states
+            )
+            _, again, _ = _scan(plan, operands, inputs, state)
+            here = operands._replace(xs=inputs.xs, initial_state=state)
+            return _backward_chunks(plan, here, inputs, again, None, of_states, carry)
+
+        carry, of_xs = scan_chunks(
+            segment,
+            carry,
+            (inputs, of_results.states),
+            chunk_size=size,
+            reverse=not plan.reverse,
+        )
+    else:
+        carry, of_xs = _backward_chunks(
+            plan, operands, inputs, states, gates, of_results.states, carry
+        )
+    of_state, of_params, of_reset_state = carry
+    of_params = jax.tree.map(
+        lambda total, leaf: total.astype(leaf.dtype), of_params, operands.params
+    )
+    return Operands(of_params, of_xs, of_state, of_reset_state)
+
+
+def _backward_chunks(
+    plan: Plan,
+    operands: Operands,
+    inputs: Inputs,
+    states: State,
+    gates: GateInputs | None,
+    of_states: State,
+    carry: tuple[State, GatedParams, State | None],
+) -> tuple[Any, Array]:
+    """Goes back through the chunks.
+
+    Args:
+      plan: cell, direction, chunks.
+      operands: what the forward pass was called with.
+      inputs: its inputs.
+      states: the state after every step.
+      gates: what the gates saw at every step, or None.
+      of_states: cotangents of the states.
+      carry: cotangents of the final state, and of parameters and reset state so far.
+
+    Returns:
+      The carry, now with the cotangent of the initial state, and the cotangent of the inputs.
+    """
     cell, params = plan.cell, operands.params
-    num_steps = operands.xs.shape[0]
+    num_steps = inputs.xs.shape[0]
     # Transposed once: inside the loop it would be done at every step.
     input_kernel, recurrent_kernel = params.input_kernel.T, params.recurrent_kernel.T
 
@@ -212,7 +297,7 @@ def _backward(plan: Plan, residuals: Residuals, of_results: Results) -> Operands
         of_state, of_params, of_reset_state = carry
         inputs, chunk_states, chunk_gates, of_states = chunk
         xs, previous = without_garbage(inputs), before(start, chunk_states)
-        if resets is not None:
+        if inputs.resets is not None:
             previous = jax.tree.map(
                 lambda new, old: select(inputs.resets, jnp.broadcast_to(new[None], old.shape), old),
                 operands.reset_state,
@@ -244,6 +329,7 @@ def _backward(plan: Plan, residuals: Residuals, of_results: Results) -> Operands
                     lambda total, leaf: total + _where(reset, leaf), of_reset_state, of_previous
                 )
                 of_previous = jax.tree.map(lambda leaf: _where(~reset, leaf), of_previous)
+            of_previous = clipped(of_previous, plan.state_gradient_clip)
             return (of_previous, of_reset_state), of_gates
 
         (of_state, of_reset_state), of_gates = lax.scan(
@@ -261,17 +347,13 @@ def _backward(plan: Plan, residuals: Residuals, of_results: Results) -> Operands
             of_xs = _where(inputs.valid, of_xs)
         return (of_state, of_params, of_reset_state), of_xs.astype(xs.dtype)
 
-    wide = jax.tree.map(
-        lambda leaf: jnp.zeros(leaf.shape, jnp.promote_types(leaf.dtype, jnp.float32)), params
+    return scan_chunks(
+        chunk_backward,
+        carry,
+        (inputs, states, gates, of_states),
+        chunk_size=plan.chunk_size,
+        reverse=not plan.reverse,
     )
-    zero_state = jax.tree.map(jnp.zeros_like, operands.reset_state)
-    carry = (of_results.final, wide, zero_state)
-    chunks = (Inputs(operands.xs, valid, resets), states, gates, of_results.states)
-    (of_state, of_params, of_reset_state), of_xs = scan_chunks(
-        chunk_backward, carry, chunks, chunk_size=plan.chunk_size, reverse=not plan.reverse
-    )
-    of_params = jax.tree.map(lambda total, leaf: total.astype(leaf.dtype), of_params, params)
-    return Operands(of_params, of_xs, of_state, of_reset_state)
 
 
 def _pulls(cell: GatedCell, previous: State, gates: GateInputs) -> Callable[..., Any]:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from seqjax.cells.base import Cell
+from seqjax.unroll.clipping import clip_gradient
 from seqjax.unroll.padding import select
 
 
@@ -35,6 +36,8 @@ def run_scan(
     reverse: bool,
     chunk_size: int,
     step: Callable[[Any, Any, Any], tuple[Any, Any]] | None = None,
+    remat: bool = False,
+    state_gradient_clip: float | None = None,
 ) -> tuple[Any, Any, Any]:
     """Runs a cell step after step; see `seqjax.unroll` for the semantics.
 
@@ -51,6 +54,8 @@ def run_scan(
       reverse: whether time runs from the last step to the first.
       chunk_size: steps projected together.
       step: used in place of `cell.step`; returns the new state and something to keep of the step.
+      remat: whether only the states between chunks are kept for JAX's backward pass.
+      state_gradient_clip: bound on what JAX's backward pass hands from a step to the one before.
 
     Returns:
       The final state, the state after every step with time first, and what `step` kept.
@@ -58,6 +63,7 @@ def run_scan(
 
     def run_step(state, at_step):
         drive, valid, reset = at_step
+        state = clip_gradient(state, state_gradient_clip)
         if reset is not None:
             state = jax.tree.map(lambda new, old: select(reset, new, old), reset_state, state)
         new, kept = step(params, state, drive) if step else (cell.step(params, state, drive), None)
@@ -71,7 +77,11 @@ def run_scan(
         return lax.scan(run_step, state, (drives, chunk.valid, chunk.resets), reverse=reverse)
 
     final, (states, kept) = scan_chunks(
-        run_chunk, initial_state, inputs, chunk_size=chunk_size, reverse=reverse
+        jax.checkpoint(run_chunk) if remat else run_chunk,
+        initial_state,
+        inputs,
+        chunk_size=chunk_size,
+        reverse=reverse,
     )
     return final, states, kept
 
@@ -99,7 +109,8 @@ def scan_chunks(
 
     Args:
       body: `body(carry, start, chunk) -> (carry, results)`; `start` is the index of the chunk's
-        first step in time, leaves of `chunk` and `results` have the chunk's steps first.
+        first step in time, leaves of `chunk` have the chunk's steps first, and the leading axes of
+        `results` are joined.
       carry: the first carry.
       inputs: pytree whose leaves have time first.
       chunk_size: steps of a chunk.
@@ -122,7 +133,8 @@ def scan_chunks(
         carry, results = lax.scan(
             lambda carry, at: body(carry, *at), carry, (starts, split), reverse=reverse
         )
-        return carry, jax.tree.map(lambda leaf: leaf.reshape(whole, *leaf.shape[2:]), results)
+        merged = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), results)
+        return carry, merged
 
     if not rest:
         return whole_chunks(carry)

@@ -35,8 +35,22 @@ def test_unknown_executor():
 
 
 def test_unknown_residuals():
-    with raises("`residuals` must be one of auto, states, gates, got 'none'."):
+    with raises("`residuals` must be one of auto, gates, states, boundaries, got 'none'."):
         unroll(residuals="none")
+
+
+@pytest.mark.parametrize("truncation", [0, (2, 1), (1, 2, 3)], ids=str)
+def test_truncation(truncation):
+    with raises(
+        f"`truncation` must be (k1, k2) with 1 <= k1 <= k2, or one number for both, got "
+        f"{truncation!r}."
+    ):
+        unroll(truncation=truncation)
+
+
+def test_state_gradient_clip():
+    with raises("`state_gradient_clip` must be above 0, got 0.0. None clips nothing."):
+        unroll(state_gradient_clip=0.0)
 
 
 @pytest.mark.parametrize("chunk_size", [0, -3])
