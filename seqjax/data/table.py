@@ -115,7 +115,11 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
     delimiter = max(",;\t", key=line.count)
     reader = csv.reader(text.splitlines(), delimiter=delimiter)
     try:
-        rows = [(number, cells) for number, cells in enumerate(reader, 1) if any(cells)]
+        rows = [
+            (number, cells)
+            for number, cells in enumerate(reader, 1)
+            if len(cells) > 1 or any(map(str.strip, cells))
+        ]
     except csv.Error as error:
         raise DataError(f"csv: {path}, row {reader.line_num}: {error}.") from None
     if not rows:
