@@ -90,7 +90,7 @@ def test_ett_faults(ett):
         data.load_ett(folder, lookback=9000)
     with pytest.raises(data.DataError, match=r"at least lookback \+ horizon"):
         data.load_ett(folder, horizon=3000)
-    with pytest.raises(data.DataError, match="`name` must be ETTh1, .* got 'ETTh3'"):
+    with pytest.raises(data.DataError, match=r"`name` must be ETTh1, .* got 'ETTh3'"):
         data.load_ett(folder, name="ETTh3")
     with pytest.raises(data.DataError, match=r"must hold ett/ETTm1.csv or ETTm1.csv"):
         data.load_ett(folder, name="ETTm1")

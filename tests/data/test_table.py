@@ -80,7 +80,7 @@ def test_refuses(write, content, options, message):
 
 def test_refuses_what_is_no_file(tmp_path):
     for path in (tmp_path, tmp_path / "nothing.csv"):
-        with pytest.raises(data.DataError, match="a file is required, and .* is none"):
+        with pytest.raises(data.DataError, match=r"a file is required, and .* is none"):
             data.read_table(path)
 
 

@@ -12,7 +12,7 @@ def test_seasonal_and_persistence():
     for k in range(9):
         np.testing.assert_array_equal(found[:, k], inputs[:, 10 - 4 + k % 4])
     np.testing.assert_array_equal(floors.persistence(inputs, 5), floors.seasonal(inputs, 5, 1))
-    with pytest.raises(ValueError, match="1 <= period <= 10, .* got 11"):
+    with pytest.raises(ValueError, match=r"1 <= period <= 10, .* got 11"):
         floors.seasonal(inputs, 9, 11)
 
 
