@@ -17,6 +17,7 @@ from seqjax.data.csv_task import row_splits as row_splits
 from seqjax.data.csv_task import series_splits as series_splits
 from seqjax.data.errors import DataError as DataError
 from seqjax.data.ett import ETT as ETT
+from seqjax.data.ett import VARIABLES as ETT_VARIABLES
 from seqjax.data.ett import load_ett as load_ett
 from seqjax.data.generated_reviews import generate_reviews as generate_reviews
 from seqjax.data.half_cheetah import load_half_cheetah as load_half_cheetah
@@ -40,6 +41,7 @@ from seqjax.data.sequential_mnist import load_sequential_mnist as load_sequentia
 from seqjax.data.sine import sine as sine
 from seqjax.data.splitting import split_validation as split_validation
 from seqjax.data.splitting import text_hashes as text_hashes
+from seqjax.data.table import MISSING as MISSING
 from seqjax.data.table import Table as Table
 from seqjax.data.table import read_table as read_table
 from seqjax.data.vocabulary import PADDING_ID as PADDING_ID
