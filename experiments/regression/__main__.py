@@ -16,9 +16,7 @@ def define() -> None:
     flags.adopt_module_key_flags(command_line)  # so that --help lists them
     flags.DEFINE_string("workdir", None, "the run folder (default: runs/regression/<cell>-<hash>)")
     flags.DEFINE_boolean("resume", False, "continue the run in the run folder, if there is one")
-    flags.DEFINE_string(
-        "predict", None, "a file to ask a finished run of --task=csv about"
-    )
+    flags.DEFINE_string("predict", None, "a file to ask a finished run of --task=csv about")
 
 
 def body() -> None:

@@ -184,7 +184,8 @@ def functions_of(
             return ys[..., 0] if num_classes == 1 else ys
         if config.model == "segments":
             ys = ys[..., scales.columns]
-        ys = scales.output_mean + scales.output_std * ys
+        mean, std = (along_last(v, ys.ndim) for v in (scales.output_mean, scales.output_std))
+        ys = mean + std * ys
         if config.residual:
             ys = ys + last_observed(batch.inputs, scales.columns, config.model == "steps")
         return ys
@@ -193,13 +194,18 @@ def functions_of(
 
 
 def standardised(config: Config, scales: Scales, inputs: Any) -> jax.Array:
-    """Returns inputs in standard units, less their last observation where a forecast starts there."""
+    """Returns inputs in standard units; of a residual forecast, less the last observation."""
     xs = jnp.asarray(inputs, jnp.float32)
-    centre = scales.input_mean
+    centre = along_last(scales.input_mean, 3)
     if config.residual and config.model != "steps":
         centre = xs[:, -1:]
-    xs = (xs - centre) / scales.input_std
+    xs = (xs - centre) / along_last(scales.input_std, 3)
     return jnp.clip(xs, -config.input_clip, config.input_clip) if config.input_clip else xs
+
+
+def along_last(values: np.ndarray, ndim: int) -> np.ndarray:
+    """Gives a vector so many axes, all but the last of length 1."""
+    return np.expand_dims(values, tuple(range(ndim - 1)))
 
 
 def make_loss(config: Config, functions: Functions, task: Task):

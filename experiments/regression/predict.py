@@ -56,10 +56,8 @@ def predict(path: str | Path, file: str | Path) -> list[dict[str, float]]:
             f"--predict needs a run of --task=csv, and that in {path} is of {config.task}."
         )
     about = json.loads((path / "scales.json").read_text("utf-8"))
-    scales = Scales(
-        *(np.array(about[name], np.float32) for name in Scales._fields[:-1]),
-        np.array(about["columns"], np.int32),
-    )
+    units = {name: np.array(about[name], np.float32) for name in Scales._fields}
+    scales = Scales(**{**units, "columns": np.array(about["columns"], np.int32)})
     table = read_csv(config, str(file), tuple(about["input_names"]))
     inputs = table.values.astype(np.float32)
     if config.csv_layout == "rows":

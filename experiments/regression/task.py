@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.command_line import ConfigError
-from experiments.regression.config import Config
+from experiments.regression.config import GENERATED, Config
 from seqjax import data
 
 VALIDATION_SIZE, TEST_SIZE = 512, 2048
@@ -74,7 +74,7 @@ def load_task(config: Config) -> Task:
     """
     input_names: tuple[str, ...] = ()
     target_names: tuple[str, ...] = ()
-    name, train = config.task, None
+    name = config.task
     columns = None  # every variable is foretold
     match config.task:
         case "half_cheetah":
@@ -114,19 +114,21 @@ def load_task(config: Config) -> Task:
                 )
                 columns = [table.columns.index(column) for column in target_names]
         case _:
-
-            def train(seed: int, epoch: int) -> data.Sequences:
-                return draw(config, [seed, epoch, _TRAIN], config.train_size)
-
             splits = data.Splits(
                 draw(config, [0, 0, _TRAIN], config.train_size),
                 draw(config, [0, 0, _VALIDATION], VALIDATION_SIZE),
                 draw(config, [0, 0, _TEST], TEST_SIZE),
             )
     digests = "".join(part.sha256 for part in splits)
+
+    def train(seed: int, epoch: int) -> data.Sequences:
+        if config.task in GENERATED:
+            return draw(config, [seed, epoch, _TRAIN], config.train_size)
+        return splits.train
+
     return Task(
         name=name,
-        train=train or (lambda seed, epoch: splits.train),
+        train=train,
         sample=splits.train,
         validation=splits.validation,
         test=splits.test,

@@ -17,7 +17,7 @@ from seqjax.data.csv_task import row_splits as row_splits
 from seqjax.data.csv_task import series_splits as series_splits
 from seqjax.data.errors import DataError as DataError
 from seqjax.data.ett import ETT as ETT
-from seqjax.data.ett import VARIABLES as ETT_VARIABLES
+from seqjax.data.ett import ETT_VARIABLES as ETT_VARIABLES
 from seqjax.data.ett import load_ett as load_ett
 from seqjax.data.generated_reviews import generate_reviews as generate_reviews
 from seqjax.data.half_cheetah import load_half_cheetah as load_half_cheetah

@@ -17,7 +17,7 @@ from seqjax.data.table import read_table
 from seqjax.data.windows import forecast_windows
 
 SOURCE = "https://github.com/zhouhaoyi/ETDataset"
-VARIABLES = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
+ETT_VARIABLES = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
 _MONTHS = (12, 4, 4)  # to train, to validate, to test, of 30 days each
 
 
@@ -67,7 +67,7 @@ def load_ett(
     if name not in ("ETTh1", "ETTh2", "ETTm1", "ETTm2"):
         raise DataError(f"ett: `name` must be ETTh1, ETTh2, ETTm1 or ETTm2, got {name!r}.")
     path = find_data("ett", (f"ett/{name}.csv", f"{name}.csv"), data_dir, SOURCE)
-    rows = read_table(path, columns=VARIABLES).values
+    rows = read_table(path, columns=ETT_VARIABLES).values
     borders = np.cumsum([0, *_MONTHS]) * 30 * 24 * (4 if name.startswith("ETTm") else 1)
     if len(rows) < borders[-1]:
         raise DataError(

@@ -221,7 +221,9 @@ def _blamed(params: PyTree, broken: Sequence[float]) -> str:
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
     names = [path for path, bad in zip(paths, broken, strict=True) if bad]
     if not names:
-        return "every gradient finite"
+        sizes = [float(jnp.abs(leaf).max(initial=0)) for leaf in jax.tree.leaves(params)]
+        largest = paths[max(range(len(sizes)), key=sizes.__getitem__)]
+        return f"every gradient finite, the largest number in {largest}"
     others = f" and {len(names) - 1} more of {len(paths)} parameters" if len(names) > 1 else ""
     return f"not finite in the gradient of {names[0]}{others}"
 
