@@ -3,10 +3,8 @@
 import dataclasses
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import jax
@@ -351,26 +349,24 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path, files):
     assert not (tmp_path / "run").exists()
 
 
-def test_killed_and_resumed_to_the_same_bits(tmp_path):
-    settings = {**SMALL, "task": "adding", "seeds": 1, "epochs": 12}
-    flags = [f"--{name}={value}" for name, value in settings.items()]
-    killed = start(*flags, f"--workdir={tmp_path / 'killed'}")
-    metrics = tmp_path / "killed" / "metrics.jsonl"
-    deadline = time.monotonic() + 400
-    while not (metrics.exists() and '"epoch": 2' in metrics.read_text()):
-        assert time.monotonic() < deadline
-        assert killed.poll() is None, killed.communicate()
-        time.sleep(0.02)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
-    assert not (tmp_path / "killed" / "result.json").exists()
-    resumed = start(*flags, f"--workdir={tmp_path / 'killed'}", "--resume")
-    whole = start(*flags, f"--workdir={tmp_path / 'whole'}")
-    out, err = resumed.communicate(timeout=400)
-    assert resumed.returncode == 0, err
-    assert whole.communicate(timeout=400)[0]
-    results = [json.loads((tmp_path / n / "result.json").read_text()) for n in ("whole", "killed")]
-    assert results[0]["params_sha256"] == results[1]["params_sha256"]
-    assert results[0]["metrics"]["test_mse"] == results[1]["metrics"]["test_mse"]
-    assert results[0]["epochs_run"] == 12
-    assert out.strip().splitlines()[-1].startswith("test_mse ")
+def test_interrupted_and_resumed_to_the_same_bits(tmp_path, monkeypatch):
+    module = sys.modules["experiments.regression.run"]
+    config = small(task="adding", dropout=0.2, input_noise=0.1)
+    whole = run_on(tmp_path / "whole", config).result
+    make = module.epoch_batches
+
+    def interrupted(config, task, seed, epoch):
+        for number, batch in enumerate(make(config, task, seed, epoch)):
+            if (seed, epoch, number) == (1, 2, 1):
+                raise KeyboardInterrupt
+            yield batch
+
+    monkeypatch.setattr(module, "epoch_batches", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_on(tmp_path / "killed", config)
+    assert not (tmp_path / "killed" / "run" / "result.json").exists()
+    monkeypatch.setattr(module, "epoch_batches", make)
+    path = tmp_path / "killed" / "run"
+    resumed = regression.run(config, workdir=path, resume=True, notify=lambda line: None).result
+    assert resumed["params_sha256"] == whole["params_sha256"]
+    assert resumed["metrics"]["test_mse"] == whole["metrics"]["test_mse"]
