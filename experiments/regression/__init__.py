@@ -5,9 +5,9 @@
 Tasks that need no data are generated: narma10 (the default), mackey_glass, lorenz, sine, adding.
 Published ones are half_cheetah, ett, smnist and psmnist; csv is a file of your own:
 
-    python -m experiments.regression --task=csv --data_file=data.csv --horizon=24
+    python -m experiments.regression --task=csv --path=data.csv --horizon=24
     python -m experiments.regression --task=csv --csv_layout=rows --target_kind=binary \
-        --data_file=data.csv --preset=keras --cell=lstm
+        --path=data.csv --preset=keras --cell=lstm
 
 Papers: Hasani et al. (2021), Liquid time-constant networks (half_cheetah, and the numbers to beat);
 Lin et al. (2023), SegRNN (the model of ett, and the numbers to beat); Zhou et al. (2021), Informer

@@ -32,7 +32,7 @@ class Config:
         "folder of published data; default: SEQJAX_DATA_DIR, for (p)smnist TFDS_DATA_DIR and then "
         "~/tensorflow_datasets",
     )
-    data_file: str | None = setting(None, "the file of --task=csv")
+    path: str | None = setting(None, "the file of --task=csv")
     csv_layout: str = setting(
         "series",
         "what a row of the file is: series, one step of a long series; rows, a sequence and, last, "
@@ -139,11 +139,11 @@ class Config:
             raise ConfigError(
                 f"--period must be at most --lookback={self.lookback}, got {self.period}."
             )
-        if (self.task == "csv") != (self.data_file is not None):
+        if (self.task == "csv") != (self.path is not None):
             raise ConfigError(
-                "--task=csv needs --data_file=FILE."
+                "--task=csv needs --path=FILE."
                 if self.task == "csv"
-                else f"--data_file needs --task=csv, got --task={self.task}."
+                else f"--path needs --task=csv, got --task={self.task}."
             )
         if self.target_kind == "binary" and not (self.task == "csv" and self.csv_layout == "rows"):
             raise ConfigError("--target_kind=binary needs --task=csv --csv_layout=rows.")

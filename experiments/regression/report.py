@@ -86,7 +86,7 @@ def command(config: Config) -> str:
     """Returns the command that repeats a run: the settings that differ from its task's."""
     given = {"task": config.task, "preset": config.preset}
     if config.task == "csv":
-        given |= {"data_file": config.data_file, "csv_layout": config.csv_layout}
+        given |= {"path": config.path, "csv_layout": config.csv_layout}
     plain = configure(**given)
     parts = ["python", "-m", "experiments.regression"]
     parts += [f"--cell={config.cell}", f"--task={config.task}"]

@@ -161,7 +161,7 @@ def draw(config: Config, seed: list[int], size: int) -> data.Sequences:
 def read_csv(config: Config, path: str | None = None, columns=None) -> data.Table:
     """Reads the file of the settings, or another with the same settings."""
     return data.read_table(
-        path or config.data_file or "",
+        path or config.path or "",
         columns=columns or names_in(config.columns) or None,
         missing=config.missing,
         header=config.header,

@@ -9,7 +9,12 @@ PARITY_CHANCE = 0.5
 
 
 def parity(
-    rng: np.random.Generator, batch_size: int, length: int, *, min_length: int | None = None
+    rng: np.random.Generator,
+    batch_size: int,
+    length: int,
+    *,
+    min_length: int | None = None,
+    every_step: bool = False,
 ) -> Sequences:
     """Draws sequences of bits and asks for `y = (sum_t b_t) mod 2`.
 
@@ -18,9 +23,11 @@ def parity(
       batch_size: sequences, B.
       length: the most steps, T.
       min_length: where given, each sequence has a length drawn from `min_length` to `length`.
+      every_step: whether the parity of the bits so far is asked for at every step.
 
     Returns:
-      One-hot inputs (B, T, 2), zero after a sequence's end; classes as targets, int32 (B,).
+      One-hot inputs (B, T, 2), zero after a sequence's end; classes as targets, int32 (B,), or
+      with `every_step` (B, T).
 
     Raises:
       ValueError: unless 1 <= min_length <= length.
@@ -35,9 +42,14 @@ def parity(
     lengths = draw_lengths(rng, batch_size, length, min_length)
     real = np.arange(length) < lengths[:, None]
     bits = rng.integers(0, 2, (batch_size, length))
-    inputs = np.eye(2, dtype=np.float32)[bits] * real[..., None]
+    inputs = np.eye(2, dtype=np.float32)[bits] * real[..., None].astype(np.float32)
+    if every_step:
+        targets = ((bits * real).cumsum(1) % 2).astype(np.int32)
+        return make_sequences(
+            inputs, targets, weights=real.astype(np.float32), lengths=lengths, every_step=True
+        )
     targets = ((bits * real).sum(1) % 2).astype(np.int32)
-    return make_sequences(inputs.astype(np.float32), targets, lengths=lengths)
+    return make_sequences(inputs, targets, lengths=lengths)
 
 
 def draw_lengths(

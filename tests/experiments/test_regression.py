@@ -196,7 +196,7 @@ def test_scores():
 def test_series_of_a_file(files, tmp_path):
     series = str(files / "series.csv")
     config = small(
-        task="csv", data_file=series, columns="a,b,c", target_columns="c", horizon=3,
+        task="csv", path=series, columns="a,b,c", target_columns="c", horizon=3,
         learning_rate=0.02, epochs=8, patience=8, seeds=1, period=10,
     )  # fmt: skip
     path, result = run_on(tmp_path, config)
@@ -218,7 +218,7 @@ def test_series_of_a_file(files, tmp_path):
 
 def test_segments_of_a_file_foretell_the_chosen_columns(files, tmp_path):
     config = small(
-        task="csv", data_file=str(files / "series.csv"), columns="a,b,c", target_columns="c,a",
+        task="csv", path=str(files / "series.csv"), columns="a,b,c", target_columns="c,a",
         model="segments", segment_length=4, horizon=6, seeds=1, epochs=1,
     )  # fmt: skip
     path, _ = run_on(tmp_path, config)
@@ -228,7 +228,7 @@ def test_segments_of_a_file_foretell_the_chosen_columns(files, tmp_path):
 def test_the_classic_binary_script(files, tmp_path):
     config = regression.configure(
         task="csv", preset="keras", cell="lstm", csv_layout="rows", target_kind="binary",
-        data_file=str(files / "binary.csv"), seeds=1,
+        path=str(files / "binary.csv"), seeds=1,
     )  # fmt: skip
     path, result = run_on(tmp_path, config)
     # LSTM(128) on one number a step, and one logit.
@@ -246,7 +246,7 @@ def test_the_classic_binary_script(files, tmp_path):
 def test_the_classic_regressor(files, tmp_path):
     config = regression.configure(
         task="csv", preset="keras", cell="gru", csv_layout="rows", features=10, seeds=1,
-        data_file=str(files / "numeric.csv"),
+        path=str(files / "numeric.csv"),
     )  # fmt: skip
     path, result = run_on(tmp_path, config)
     # GRU(128) with its second bias on steps of ten numbers, and one output.
@@ -259,10 +259,10 @@ def test_the_classic_regressor(files, tmp_path):
 
 @pytest.mark.parametrize("task", regression.TASKS)
 def test_every_task_has_defaults_and_a_command(task):
-    given = {"data_file": "x.csv"} if task == "csv" else {}
+    given = {"path": "x.csv"} if task == "csv" else {}
     config = regression.configure(task=task, **given)
     assert config.task == task
-    file = " --data_file=x.csv" if task == "csv" else ""
+    file = " --path=x.csv" if task == "csv" else ""
     start = f"python -m experiments.regression --cell={config.cell} --task={task}"
     assert command(config) == start + file
     assert command(dataclasses.replace(config, seeds=9)) == f"{start}{file} --seeds=9"
@@ -281,8 +281,8 @@ def test_every_task_has_defaults_and_a_command(task):
         ({"task": "adding", "residual": True}, "--residual needs a forecast"),
         ({"task": "narma10", "horizon": 5}, "--horizon needs a forecast"),
         ({"task": "sine", "period": 65}, "--period must be at most --lookback=64, got 65"),
-        ({"task": "csv"}, "--task=csv needs --data_file"),
-        ({"data_file": "x.csv"}, "--data_file needs --task=csv, got --task=narma10"),
+        ({"task": "csv"}, "--task=csv needs --path"),
+        ({"path": "x.csv"}, "--path needs --task=csv, got --task=narma10"),
         ({"target_kind": "binary"}, "--target_kind=binary needs --task=csv --csv_layout=rows"),
         ({"task": "smnist", "monitor": "mae"}, "--monitor=mae needs numbers"),
         ({"dropout": 1.0}, r"--dropout must lie in \[0, 1\), got 1.0"),
@@ -337,7 +337,7 @@ def start(*flags):
 def test_a_mistake_is_one_line_and_status_2(tmp_path, files):
     runs = {
         ("--task=half_cheetah",): "--data_dir or SEQJAX_DATA_DIR",
-        ("--task=csv", f"--data_file={files / 'series.csv'}"): "row 2, column 1 (date)",
+        ("--task=csv", f"--path={files / 'series.csv'}"): "row 2, column 1 (date)",
     }
     processes = [start(*flags, f"--workdir={tmp_path / 'run'}") for flags in runs]
     for process, (flags, part) in zip(processes, runs.items(), strict=True):
