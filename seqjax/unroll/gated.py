@@ -276,6 +276,9 @@ def _backward_chunks(
     """
     cell, params = plan.cell, operands.params
     num_steps = inputs.xs.shape[0]
+    # With room for the gates' inputs there is room for their cotangents: one product for all steps
+    # runs on every core, and devices that share the batch add their gradients once, not per chunk.
+    at_once = gates is not None
     # Transposed once: inside the loop it would be done at every step.
     input_kernel, recurrent_kernel = params.input_kernel.T, params.recurrent_kernel.T
 
@@ -338,22 +341,32 @@ def _backward_chunks(
             (lax.optimization_barrier(pulls), of_states, inputs.valid, inputs.resets),
             reverse=not plan.reverse,
         )
+        if at_once:
+            return (of_state, of_params, of_reset_state), (previous[0], of_gates)
+        here, of_xs = products(inputs, previous[0], of_gates)
+        of_params = jax.tree.map(jnp.add, of_params, here)
+        return (of_state, of_params, of_reset_state), of_xs
+
+    def products(inputs: Inputs, hidden: Array, of_gates: GateInputs) -> tuple[GatedParams, Array]:
+        xs = without_garbage(inputs)
         of_drive = _joined(of_gates.total, of_gates.drive)
-        of_params = jax.tree.map(
-            jnp.add, of_params, _param_gradients(xs, previous[0], of_drive, of_gates)
-        )
         of_xs = affine(of_drive, input_kernel)
         if inputs.valid is not None:
             of_xs = _where(inputs.valid, of_xs)
-        return (of_state, of_params, of_reset_state), of_xs.astype(xs.dtype)
+        return _param_gradients(xs, hidden, of_drive, of_gates), of_xs.astype(xs.dtype)
 
-    return scan_chunks(
+    carry, results = scan_chunks(
         chunk_backward,
         carry,
         (inputs, states, gates, of_states),
         chunk_size=plan.chunk_size,
         reverse=not plan.reverse,
     )
+    if not at_once:
+        return carry, results
+    of_state, _, of_reset_state = carry
+    of_params, of_xs = products(inputs, *results)
+    return (of_state, of_params, of_reset_state), of_xs
 
 
 def _pulls(cell: GatedCell, previous: State, gates: GateInputs) -> Callable[..., Any]:

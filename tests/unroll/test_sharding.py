@@ -1,5 +1,7 @@
 """A batch split over devices stays split: no device ever gathers the others' part."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,6 +30,10 @@ def test_no_device_gathers_the_batch(name, batch):
     compiled = gradient.lower(params, sharded).compile().as_text()
     for collective in ("all-gather", "all-to-all", "collective-permute"):
         assert collective not in compiled
+    # Devices add their gradients once, behind the loops: each wait inside one costs a step's time.
+    loops = [part for part in re.split(r"\n(?=%|ENTRY)", compiled) if not part.startswith("ENTRY")]
+    assert "all-reduce" in compiled
+    assert not any(re.search(r" all-reduce(-start)?\(", part) for part in loops)
     for one, two in zip(
         jax.tree.leaves(gradient(*jax.device_put((params, xs), jax.devices()[0]))),
         jax.tree.leaves(gradient(params, sharded)),
