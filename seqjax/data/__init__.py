@@ -1,5 +1,7 @@
-"""Readers, vocabularies and batches. Importing it needs NumPy only."""
+"""Readers, generated tasks, vocabularies and batches. Importing it needs NumPy only."""
 
+from seqjax.data.adding import ADDING_CHANCE as ADDING_CHANCE
+from seqjax.data.adding import adding as adding
 from seqjax.data.batching import Batch as Batch
 from seqjax.data.batching import bucket_lengths as bucket_lengths
 from seqjax.data.batching import bucketed_batches as bucketed_batches
@@ -9,15 +11,42 @@ from seqjax.data.cache import cache_folder as cache_folder
 from seqjax.data.cache import encode_reviews as encode_reviews
 from seqjax.data.cache import read_entry as read_entry
 from seqjax.data.cache import write_entry as write_entry
+from seqjax.data.copying import copying as copying
+from seqjax.data.copying import copying_chance as copying_chance
+from seqjax.data.csv_task import row_splits as row_splits
+from seqjax.data.csv_task import series_splits as series_splits
 from seqjax.data.errors import DataError as DataError
+from seqjax.data.ett import ETT as ETT
+from seqjax.data.ett import ETT_VARIABLES as ETT_VARIABLES
+from seqjax.data.ett import load_ett as load_ett
 from seqjax.data.generated_reviews import generate_reviews as generate_reviews
+from seqjax.data.half_cheetah import load_half_cheetah as load_half_cheetah
+from seqjax.data.lorenz import lorenz as lorenz
+from seqjax.data.mackey_glass import mackey_glass as mackey_glass
+from seqjax.data.modular_arithmetic import MODULAR_ARITHMETIC_CHANCE as MODULAR_ARITHMETIC_CHANCE
+from seqjax.data.modular_arithmetic import modular_arithmetic as modular_arithmetic
+from seqjax.data.narma import narma10 as narma10
+from seqjax.data.parity import PARITY_CHANCE as PARITY_CHANCE
+from seqjax.data.parity import parity as parity
 from seqjax.data.ragged import Ragged as Ragged
 from seqjax.data.reviews import DATASETS as DATASETS
 from seqjax.data.reviews import Reviews as Reviews
 from seqjax.data.reviews import load_reviews as load_reviews
+from seqjax.data.sequences import SequenceBatches as SequenceBatches
+from seqjax.data.sequences import Sequences as Sequences
+from seqjax.data.sequences import Splits as Splits
+from seqjax.data.sequences import make_sequences as make_sequences
+from seqjax.data.sequences import sequence_batches as sequence_batches
+from seqjax.data.sequential_mnist import load_sequential_mnist as load_sequential_mnist
+from seqjax.data.sine import sine as sine
 from seqjax.data.splitting import split_validation as split_validation
 from seqjax.data.splitting import text_hashes as text_hashes
+from seqjax.data.table import MISSING as MISSING
+from seqjax.data.table import Table as Table
+from seqjax.data.table import read_table as read_table
 from seqjax.data.vocabulary import PADDING_ID as PADDING_ID
 from seqjax.data.vocabulary import UNKNOWN_ID as UNKNOWN_ID
 from seqjax.data.vocabulary import Vocabulary as Vocabulary
 from seqjax.data.vocabulary import build_vocabulary as build_vocabulary
+from seqjax.data.windows import forecast_windows as forecast_windows
+from seqjax.data.windows import next_step_windows as next_step_windows

@@ -5,3 +5,10 @@ from seqjax.floors.cross_fitting import CrossFit as CrossFit
 from seqjax.floors.cross_fitting import calibration as calibration
 from seqjax.floors.cross_fitting import cross_fit as cross_fit
 from seqjax.floors.cross_fitting import stacking_weights as stacking_weights
+from seqjax.floors.forecast import fit_ridge_forecast as fit_ridge_forecast
+from seqjax.floors.forecast import persistence as persistence
+from seqjax.floors.forecast import ridge_forecast as ridge_forecast
+from seqjax.floors.forecast import seasonal as seasonal
+from seqjax.floors.ridge import Ridge as Ridge
+from seqjax.floors.ridge import fit_ridge as fit_ridge
+from seqjax.floors.ridge import lagged as lagged

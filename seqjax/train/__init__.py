@@ -3,6 +3,7 @@
 from seqjax.train.errors import DivergedError as DivergedError
 from seqjax.train.errors import RunError as RunError
 from seqjax.train.figures import plot_training as plot_training
+from seqjax.train.files import replace_file as replace_file
 from seqjax.train.loop import FitResult as FitResult
 from seqjax.train.loop import best_params as best_params
 from seqjax.train.loop import fit as fit

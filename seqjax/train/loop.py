@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import math
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -194,11 +194,13 @@ def _train_epoch(
     def settle() -> None:
         first = position.step - len(owed) + 1
         for step, record in enumerate(jax.device_get(owed), start=first):
+            broken = record.pop("not_finite")
             if not (math.isfinite(record["loss"]) and math.isfinite(record["grad_norm"])):
                 raise DivergedError(
                     f"Training diverged at step {step} (seed {report.seed}, epoch "
                     f"{position.epoch}): loss {record['loss']}, gradient norm "
-                    f"{record['grad_norm']}. Lower the learning rate or clip the gradient."
+                    f"{record['grad_norm']}, {_blamed(state.params, broken)}. Lower the learning "
+                    "rate or clip the gradient; the last checkpoint is sound."
                 )
             position.epoch_totals = add(position.epoch_totals, record)
             position.window_totals = add(position.window_totals, record)
@@ -230,6 +232,18 @@ def _train_epoch(
             "than the data set?"
         )
     return state
+
+
+def _blamed(params: PyTree, broken: Sequence[float]) -> str:
+    """Says whose gradient is not finite."""
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    names = [path for path, bad in zip(paths, broken, strict=True) if bad]
+    if not names:
+        sizes = [float(jnp.abs(leaf).max(initial=0)) for leaf in jax.tree.leaves(params)]
+        largest = paths[max(range(len(sizes)), key=sizes.__getitem__)]
+        return f"every gradient finite, the largest number in {largest}"
+    others = f" and {len(names) - 1} more of {len(paths)} parameters" if len(names) > 1 else ""
+    return f"not finite in the gradient of {names[0]}{others}"
 
 
 def _train_metrics(totals: Totals) -> dict[str, float]:

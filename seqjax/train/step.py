@@ -15,7 +15,7 @@ Loss = Callable[[PyTree, jax.Array, PyTree], tuple[jax.Array, Mapping[str, jax.A
 """`loss(params, key, batch) -> (scalar, sums)`: the mean loss, and sums over the batch that include
 "weight", the number of examples (or tokens) the sums run over."""
 
-RESERVED = ("loss", "grad_norm", "steps")
+RESERVED = ("loss", "grad_norm", "not_finite", "steps")
 
 
 class TrainStep(NamedTuple):
@@ -24,7 +24,9 @@ class TrainStep(NamedTuple):
     Attributes:
       init: `init(params, key) -> TrainState`; copies `params`, which stay the caller's.
       update: `update(state, batch) -> (state, record)`; uses up the state it is given. The record
-        holds the loss, the gradient's global norm before the optimiser sees it, and the sums.
+        holds the loss, the gradient's global norm before the optimiser sees it, the sums, and
+        `not_finite`: 1 for each array of parameters, in the order of the tree, whose gradient is
+        not finite.
       mesh: the devices the state lives on.
     """
 
@@ -98,7 +100,9 @@ def make_train_step(
         average = None
         if ema_decay is not None:
             average = ema(state.average, params, decay=ema_decay, step=state.step)
+        broken = [~jnp.isfinite(optax.tree.norm(leaf)) for leaf in jax.tree.leaves(grads)]
         record = {**sums, "loss": value, "grad_norm": optax.tree.norm(grads)}
+        record["not_finite"] = jnp.array(broken)
         state = TrainState(params, opt_state, average, state.step + 1, state.key)
         return state, jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), record)
 

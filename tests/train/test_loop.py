@@ -91,8 +91,21 @@ def poisoned(step):
 def test_stops_at_nan(tmp_path, index, step):
     with pytest.raises(FloatingPointError, match=rf"diverged at step {step} \(seed 0, epoch 2\)"):
         toy.train(tmp_path, train_batches=poisoned(index), log_every=5, checkpoint_every=None)
+    with pytest.raises(FloatingPointError, match=r"gradient of \['b'\] and 1 more of 2 parameters"):
+        toy.train(tmp_path, train_batches=poisoned(index), log_every=5, resume=True)
     # The last checkpoint is sound.
     assert np.isfinite(toy.train(tmp_path, resume=True).validation["mse"])
+
+
+def test_names_the_parameter_that_diverged(tmp_path):
+    # The gradient of the square root of 0 is infinite, times 0 it is NaN, and only there.
+    def loss(params, key, batch):
+        bad = jnp.sqrt(0.0 * params["w"][0]) * (batch["y"].mean() > 0)
+        return jnp.mean((params["b"] - batch["y"]) ** 2) + bad, {"accuracy": 0.0, "weight": 1.0}
+
+    step = make_train_step(loss, optax.sgd(0.1), mesh=toy.data_mesh(1))
+    with pytest.raises(DivergedError, match=r"at step 1 .*not finite in the gradient of \['w'\]\."):
+        toy.train(tmp_path, step=step)
 
 
 def test_stops_at_nan_validation(tmp_path):

@@ -1,0 +1,28 @@
+"""Regression on sequences: forecasts, imitation of systems, and a user's own table.
+
+    python -m experiments.regression --cell=lstm --task=half_cheetah --data_dir=FOLDER
+
+Tasks that need no data are generated: narma10 (the default), mackey_glass, lorenz, sine, adding.
+Published ones are half_cheetah, ett, smnist and psmnist; csv is a file of your own:
+
+    python -m experiments.regression --task=csv --data_file=data.csv --horizon=24
+    python -m experiments.regression --task=csv --csv_layout=rows --target_kind=binary \
+        --data_file=data.csv --preset=keras --cell=lstm
+
+Papers: Hasani et al. (2021), Liquid time-constant networks (half_cheetah, and the numbers to beat);
+Lin et al. (2023), SegRNN (the model of ett, and the numbers to beat); Zhou et al. (2021), Informer
+(the data of ett).
+
+A run prints what it will do and what it will cost, trains one seed after the other, and leaves a
+folder (docs/design.md, "What a run leaves"). Kill it at any time and continue with --resume.
+`--predict=FILE` asks a finished run of the task csv. Notebooks and tests call
+`run(configure(...))`.
+"""
+
+from experiments.regression.config import CELLS as CELLS
+from experiments.regression.config import TASKS as TASKS
+from experiments.regression.config import Config as Config
+from experiments.regression.config import configure as configure
+from experiments.regression.predict import predict as predict
+from experiments.regression.run import Result as Result
+from experiments.regression.run import run as run

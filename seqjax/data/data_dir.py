@@ -1,0 +1,42 @@
+"""Where published data lies: a folder given, or that of the environment."""
+
+import os
+from pathlib import Path
+
+from seqjax.data.errors import DataError
+
+DATA_DIR_VARIABLE = "SEQJAX_DATA_DIR"
+
+
+def find_data(
+    task: str, names: tuple[str, ...], data_dir: str | os.PathLike[str] | None, source: str
+) -> Path:
+    """Finds a file or folder of published data.
+
+    Args:
+      task: who asks, for the message.
+      names: paths it may have below the folder, the first that exists being taken.
+      data_dir: the folder; `SEQJAX_DATA_DIR` by default.
+      source: where the data can be had, for the message.
+
+    Returns:
+      Its path.
+
+    Raises:
+      DataError: if no folder is given or it holds none of the names.
+    """
+    given = data_dir or os.environ.get(DATA_DIR_VARIABLE)
+    if not given:
+        raise DataError(
+            f"{task}: the folder of the data must be given with --data_dir or "
+            f"{DATA_DIR_VARIABLE}, got neither. It holds {names[0]}, published at {source}."
+        )
+    root = Path(given).expanduser()
+    for name in names:
+        if (root / name).exists():
+            return root / name
+    wanted = " or ".join(names)
+    raise DataError(
+        f"{task}: --data_dir must hold {wanted}, but {str(root)!r} "
+        f"{'does not' if root.is_dir() else 'is not a folder'}. Published at {source}."
+    )

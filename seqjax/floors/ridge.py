@@ -1,0 +1,116 @@
+"""Ridge regression in closed form, on lags of a series."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+REGULARISATIONS = (0.0, *(10.0**power for power in range(-6, 3)))
+
+
+class Ridge(NamedTuple):
+    """A linear map.
+
+    Attributes:
+      weights: shape (features, outputs).
+      intercept: shape (outputs,).
+      regularisation: the one that was chosen.
+    """
+
+    weights: np.ndarray
+    intercept: np.ndarray
+    regularisation: float
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Returns `x W + b`, shape (..., outputs)."""
+        return x @ self.weights + self.intercept
+
+
+def fit_ridge(
+    x: np.ndarray,
+    y: np.ndarray,
+    validation_x: np.ndarray,
+    validation_y: np.ndarray,
+    *,
+    regularisations: Sequence[float] = REGULARISATIONS,
+) -> Ridge:
+    """Fits `min_W mean |y - b - z W|^2 + lambda |W|^2` and chooses lambda on validation.
+
+    `z` are the features in standard units, so that lambda has none. One eigendecomposition serves
+    every lambda; b is not penalised.
+
+    Args:
+      x: shape (n, features).
+      y: shape (n, outputs).
+      validation_x: likewise, of other examples.
+      validation_y: likewise.
+      regularisations: the lambdas to choose from.
+
+    Returns:
+      The map with the least squared error on the validation examples.
+
+    Raises:
+      ValueError: if the shapes do not fit each other.
+
+    Example:
+      >>> x = np.arange(6.0)[:, None]
+      >>> round(fit_ridge(x, 2 * x + 1, x, 2 * x + 1)(np.array([[10.0]])).item(), 3)
+      21.0
+
+    Reference: Hoerl and Kennard (1970), Ridge regression.
+    """
+    for name, features, answers in (("x", x, y), ("validation_x", validation_x, validation_y)):
+        if features.ndim != 2 or answers.ndim != 2 or len(features) != len(answers):
+            raise ValueError(
+                f"fit_ridge: `{name}` and its answers must have shapes (n, features) and (n, "
+                f"outputs), got {features.shape} and {answers.shape}."
+            )
+    x_mean, y_mean = x.mean(axis=0, dtype=np.float64), y.mean(axis=0, dtype=np.float64)
+    x_std = x.std(axis=0, dtype=np.float64)
+    x_std = np.where(x_std > 0, x_std, 1)
+    standard = (x - x_mean) / x_std
+    values, vectors = np.linalg.eigh(standard.T @ standard / len(x))
+    rotated = vectors.T @ (standard.T @ (y - y_mean) / len(x))
+    del standard
+    held_out = ((validation_x - x_mean) / x_std) @ vectors
+    best = None
+    for regularisation in regularisations:
+        # Directions in which the features hardly vary count for nothing: dividing by their
+        # rounding errors would not be a fit.
+        shrunk = values + regularisation
+        solid = shrunk > 1e-10 * values.max(initial=0)
+        weights = np.where(solid, 1 / np.where(solid, shrunk, 1), 0)[:, None] * rotated
+        error = np.mean((held_out @ weights + y_mean - validation_y) ** 2)
+        if best is None or error < best[0]:
+            best = (error, regularisation, weights)
+    if best is None:
+        raise ValueError("fit_ridge: `regularisations` must hold at least one number, got none.")
+    weights = vectors @ best[2] / x_std[:, None]
+    return Ridge(weights, y_mean - x_mean @ weights, float(best[1]))
+
+
+def lagged(inputs: np.ndarray, num_lags: int) -> np.ndarray:
+    """Puts the last inputs beside each other at every step.
+
+        z_t = (x_t, x_{t-1}, ..., x_{t-n+1}),   the first input standing for those before it
+
+    Args:
+      inputs: shape (B, T, D).
+      num_lags: n, at least 1.
+
+    Returns:
+      Shape (B, T, n D).
+
+    Raises:
+      ValueError: if `num_lags` is below 1.
+
+    Example:
+      >>> lagged(np.arange(3.0).reshape(1, 3, 1), 2)[0].tolist()
+      [[0.0, 0.0], [1.0, 0.0], [2.0, 1.0]]
+    """
+    if num_lags < 1:
+        raise ValueError(f"lagged: `num_lags` must be at least 1, got {num_lags}.")
+    steps = inputs.shape[1]
+    padded = np.concatenate([np.repeat(inputs[:, :1], num_lags - 1, axis=1), inputs], axis=1)
+    shifted = [padded[:, num_lags - 1 - lag :][:, :steps] for lag in range(num_lags)]
+    return np.concatenate(shifted, axis=-1)
