@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from experiments.gradient_flow.config import Config
@@ -16,6 +17,7 @@ from seqjax import gradflow, train
 COSINE = 0.9  # a truncated gradient that agrees so well with the full one is called good
 SPIKE = 10.0  # times chance: a loss above it is a spike, a last test above it a divergence
 LOSSES = {"adding": "test_mse", "copying": "test_nll"}
+_summarise = jax.jit(gradflow.summarise_norms)
 Metrics = dict[str, dict[str, Any]]
 
 
@@ -92,7 +94,7 @@ def log_slopes(norms: np.ndarray) -> np.ndarray:
     Returns:
       Array of shape (S,).
     """
-    summary = gradflow.summarise_norms(np.moveaxis(norms, 1, 0))
+    summary = _summarise(np.moveaxis(norms, 1, 0))
     slopes = np.asarray(summary.log_slope)
     seen = np.isfinite(slopes).any(axis=1)
     return np.array(

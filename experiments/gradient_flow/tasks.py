@@ -97,9 +97,10 @@ def draw_chunk(
       Inputs (updates, B, T, D) and targets (updates, B, ...).
     """
     drawn = task.draw(np.random.default_rng([seed, 1, number]), updates * batch_size)
-    return tuple(
-        values.reshape(updates, batch_size, *values.shape[1:])
-        for values in (drawn.inputs, drawn.targets)
+    shape = (updates, batch_size)
+    return (
+        drawn.inputs.reshape(*shape, *drawn.inputs.shape[1:]),
+        drawn.targets.reshape(*shape, *drawn.targets.shape[1:]),
     )
 
 

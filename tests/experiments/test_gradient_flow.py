@@ -124,7 +124,7 @@ def test_slopes_of_a_small_network_bracket_zero():
         cell = grid.build_cell(grid.Point("rnn", f"radius_{radius}"), 6, 10)
         params = cell.init(jax.random.key(0), 2)
         direction = jnp.full(6, 6**-0.5)
-        measured = measure._at_length(cell)(params, jnp.zeros((8, 1, 2)), direction)
+        measured = jax.jit(measure._at_length(cell))(params, jnp.zeros((8, 1, 2)), direction)
         norms = np.asarray(measured["norm_hidden"])[:, 0]
         np.testing.assert_allclose(np.diff(np.log(norms[::-1])), np.log(radius), rtol=1e-4)
 
