@@ -34,7 +34,7 @@ def panels(number: int, *, columns: int, share_y: bool | str = True) -> tuple[Fi
     rows = -(-number // columns)
     # A figure of our own, not pyplot's: no global state, no window, whatever the backend.
     figure = Figure(
-        figsize=(max(4.6, 2.9 * columns), 2.7 * rows + 0.4), dpi=150, layout="constrained"
+        figsize=(max(4.6, 2.9 * columns), 3.1 * rows + 0.3), dpi=150, layout="constrained"
     )
     FigureCanvasAgg(figure)
     grid = figure.subplots(rows, columns, squeeze=False, sharey=share_y)
@@ -42,7 +42,7 @@ def panels(number: int, *, columns: int, share_y: bool | str = True) -> tuple[Fi
     for spare in axes[number:]:
         spare.set_visible(False)
     for place, one in enumerate(axes[:number]):
-        one.tick_params(labelsize=8, color=GREY)
+        one.tick_params(which="both", labelsize=8, color=GREY)
         one.grid(axis="y", color="#e6e9eb", linewidth=0.8)
         one.set_axisbelow(True)
         one.spines[["top", "right"]].set_visible(False)
@@ -66,7 +66,14 @@ def name(axes: Axes, title: str, x: str, y: str = "") -> None:
 
 def legend(axes: Axes, **options: Any) -> None:
     """Draws a small legend."""
-    axes.legend(frameon=False, fontsize=7.5, handlelength=1.6, labelspacing=0.3, **options)
+    axes.legend(
+        frameon=False, fontsize=7.5, handlelength=1.6, labelspacing=0.3, columnspacing=1, **options
+    )
+
+
+def legend_below(axes: Axes, columns: int, *, gap: float = 0.2) -> None:
+    """Draws a legend under a panel whose curves leave no corner that is free in every run."""
+    legend(axes, loc="upper center", bbox_to_anchor=(0.5, -gap), ncols=columns)
 
 
 def band(axes: Axes, x: Any, values: np.ndarray, *, quantiles: Iterable[float], **style) -> None:
@@ -82,7 +89,7 @@ def band(axes: Axes, x: Any, values: np.ndarray, *, quantiles: Iterable[float], 
         low[seen], middle[seen], high[seen] = np.nanquantile(
             values[:, seen], [first, 0.5, last], axis=0
         )
-    axes.fill_between(x, low, high, color=style["color"], alpha=0.18, linewidth=0)
+    axes.fill_between(x, low, high, color=style["color"], alpha=0.12, linewidth=0)
     axes.plot(x, middle, linewidth=1.6, **style)
 
 

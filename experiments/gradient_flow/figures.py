@@ -42,8 +42,7 @@ def draw_gradient_norms(grid: Grid, length: int, path: Path) -> None:
                     continue
                 by_lag = np.moveaxis(norms[:, ::-1], 1, -1).reshape(-1, length)
                 by_lag = np.where(by_lag > 0, by_lag, np.nan)  # no place on a logarithmic axis
-                both = "cell" in _fields(grid[point], length)
-                label = f"{point.init}, {'h' if field == 'hidden' else 'c'}" if both else point.init
+                label = point.init if field == "hidden" else None
                 canvas.band(
                     axis, np.arange(length), by_lag,
                     quantiles=(0.25, 0.75), color=color, linestyle=style, label=label,
@@ -52,8 +51,9 @@ def draw_gradient_norms(grid: Grid, length: int, path: Path) -> None:
         axis.axhline(1, color=canvas.INK, linewidth=0.7, linestyle=":")
         axis.set_yscale("log")
         axis.set_xlim(0, length - 1)
-        canvas.name(axis, cell, "lag, steps back from the last", "")
-        canvas.legend(axis, loc="lower left")
+        fields = ": h solid, c dashed" if f"{length}/norm_cell" in grid[points[0]] else ""
+        canvas.name(axis, cell + fields, "lag, steps back from the last")
+        canvas.legend_below(axis, 2)
     axes[0].set_ylim(_FLOOR, 10 * max(tops))
     axes[0].set_ylabel("gradient norm |dL/ds|", fontsize=9)
     figure.suptitle(
@@ -107,7 +107,7 @@ def draw_lyapunov(grid: Grid, path: Path) -> None:
             lowest = min(lowest, float(finite.min(initial=0.0)))
         axis.axhline(0, color=canvas.INK, linewidth=0.7, linestyle=":")
         canvas.name(axis, cell, "rank")
-        canvas.legend(axis, loc="lower left")
+        canvas.legend_below(axis, 2)
     axes[0].set_ylim(max(lowest, -6.0) - 0.3, None)
     axes[0].set_ylabel("Lyapunov exponent, 1/step", fontsize=9)
     figure.suptitle("Lyapunov spectra: median and range over seeds", x=0.01, ha="left", fontsize=11)
@@ -137,7 +137,7 @@ def draw_gates(grid: Grid, path: Path) -> None:
         axis.margins(y=0.3)
         axis.set_ylim(bottom=0)
         canvas.name(axis, f"{cell}: {gate}", "activation", "fraction")
-        canvas.legend(axis)
+        canvas.legend_below(axis, 2)
     if timed:
         for number, point in enumerate(timed):
             scales = np.sort(grid[point]["time_scale"], axis=-1)
@@ -149,7 +149,7 @@ def draw_gates(grid: Grid, path: Path) -> None:
             )  # fmt: skip
         axes[-1].set_yscale("log")
         canvas.name(axes[-1], "Time-scale of the units", "quantile of units", "steps")
-        canvas.legend(axes[-1], loc="upper left")
+        canvas.legend_below(axes[-1], 2)
     figure.suptitle("Gates at initialisation; shaded: saturated", x=0.01, ha="left", fontsize=11)
     canvas.save(figure, path)
 
@@ -168,7 +168,7 @@ def draw_truncation(grid: Grid, length: int, path: Path) -> None:
         axis.axhline(1, color=canvas.INK, linewidth=0.7, linestyle=":")
         axis.set_xscale("log", base=2)
         canvas.name(axis, cell, "steps back-propagated, k")
-        canvas.legend(axis, loc="lower right")
+        canvas.legend_below(axis, 2)
     axes[0].set_ylabel("cosine with the full gradient", fontsize=9)
     figure.suptitle(
         "Truncated back-propagation: median and range over seeds", x=0.01, ha="left", fontsize=11
@@ -182,8 +182,3 @@ def cells(grid: Grid) -> dict[str, list[Point]]:
     for point in grid:
         found.setdefault(point.cell, []).append(point)
     return found
-
-
-def _fields(arrays: Arrays, length: int) -> list[str]:
-    start = f"{length}/norm_"
-    return [key.removeprefix(start) for key in arrays if key.startswith(start)]

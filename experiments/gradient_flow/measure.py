@@ -49,7 +49,7 @@ def measure(config: Config, points: Sequence[grid.Point]) -> dict[grid.Point, Ar
 
     Returns:
       For each point arrays by name, seeds first: at each length `T/norm_FIELD` (S, T, B) for each
-      field of the state, `T/cosine` and `T/norm_ratio` (S, K); at the greatest one
+      field of the state, `T/cosine` and `T/ratio` (S, K); at the greatest one
       `log_singular_values` (S, L, E, N), `lyapunov` (S, E, N), `spectral_radius` (S, gates),
       `histogram_GATE` (S, bins), `saturation_GATE` (S, 2), `time_scale` (S, H), where the cell has
       them.
@@ -98,7 +98,7 @@ def _at_length(cell: Cell):
         norms = gradflow.state_gradient_norms(cell, params, xs, loss)
         bias = gradflow.truncation_bias(cell, params, xs, loss, truncations(len(xs)))
         fields = {f"norm_{field}": value for field, value in norms._asdict().items()}
-        return {**fields, "cosine": bias.cosine, "norm_ratio": bias.norm_ratio}
+        return {**fields, "cosine": bias.cosine, "ratio": bias.norm_ratio}
 
     return measured
 

@@ -55,8 +55,7 @@ def draw_learning(config: Config, learnt: Sequence[Learnt], path: Path) -> None:
         size = config.adding_length if name == "adding" else config.copying_delay
         length = f"T = {size}" if name == "adding" else f"delay {size}"
         canvas.name(axis, f"{name}, {length}", "updates", f"test loss ({task.unit})")
-        # Below the panel: the curves leave no corner free that could be known beforehand.
-        canvas.legend(axis, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
+        canvas.legend_below(axis, 3, gap=0.16)
     figure.suptitle("Learning: median and range over seeds", x=0.01, ha="left", fontsize=11)
     canvas.save(figure, path)
 
@@ -73,11 +72,12 @@ def draw_thresholds(config: Config, learnt: Sequence[Learnt], path: Path) -> Non
                 continue
             place = len(labels) - 1 - labels.index(each.label)
             first = updates_to_threshold(each.training, threshold)
-            reached = first[np.isfinite(first)]
+            got = np.isfinite(first)
+            apart = np.linspace(0.2, -0.2, len(first)) if len(first) > 1 else np.zeros(1)
             color = canvas.COLORS[labels.index(each.label) % len(canvas.COLORS)]
-            axis.plot(reached, np.full(len(reached), place), "o", color=color, markersize=5)
+            axis.plot(first[got], (place + apart)[got], "o", color=color, markersize=4)
             axis.annotate(
-                f"{len(reached)} of {len(first)}",
+                f"{got.sum()} of {len(first)}",
                 (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=8,
             )  # fmt: skip
         axis.set_yticks(range(len(labels)), labels[::-1])
