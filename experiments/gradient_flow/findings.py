@@ -9,6 +9,7 @@ from experiments.gradient_flow.grid import Point
 from experiments.gradient_flow.metrics import COSINE, LOSSES, SPIKE, Metrics
 from experiments.gradient_flow.tasks import make_task, window_floor
 from experiments.gradient_flow.train_tasks import WINDOW
+from seqjax import train
 
 
 def findings(config: Config, metrics: Metrics) -> list[str]:
@@ -71,15 +72,15 @@ def memory(config: Config, metrics: Metrics) -> Iterator[str]:
     biases = sorted((p for p in gated if p.init.startswith("forget_")), key=lambda p: p.number)
     if len(biases) > 1:
         low, high = biases[0], biases[-1]
-        better = slopes[high]["mean"] > slopes[low]["mean"]
+        apart = sign(_difference(slopes[high], slopes[low]))
+        verdict = {1: "keeps more", -1: "keeps less", 0: "does not clearly keep more"}[apart]
         yield (
-            f"A forget bias of {high.number:g} {'keeps more' if better else 'does not keep more'} "
-            f"of it than one of {low.number:g}: a factor of {_per(slopes[high], 50)} against "
-            f"{_per(slopes[low], 50)} in 50 steps."
+            f"A forget bias of {high.number:g} {verdict} of it than one of {low.number:g}: a factor "
+            f"of {_per(slopes[high], 50)} against {_per(slopes[low], 50)} in 50 steps."
         )
     plain = metrics.get(f"log_slope_hidden/rnn/radius_0.9/{length}")
     if plain is not None:
-        above = [p.label for p in gated if slopes[p]["mean"] > plain["mean"]]
+        above = [p.label for p in gated if sign(_difference(slopes[p], plain)) > 0]
         yield (
             f"It falls more slowly than in the vanilla network of radius 0.9 "
             f"({_per(plain, 50)} in 50 steps) for {_listed(above)}."
@@ -210,6 +211,11 @@ def sign(metric: dict) -> int:
     low, high = metric["ci95"]
     low, high = (metric["mean"],) * 2 if low is None else (low, high)
     return 1 if low > 0 else -1 if high < 0 else 0
+
+
+def _difference(first: dict, second: dict) -> dict:
+    """Returns the difference of two metrics seed by seed, and its interval."""
+    return train.summarise(np.subtract(first["per_seed"], second["per_seed"]).tolist())
 
 
 def _per(slope: dict, steps: int) -> str:
