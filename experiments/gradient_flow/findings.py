@@ -75,8 +75,8 @@ def memory(config: Config, metrics: Metrics) -> Iterator[str]:
         apart = sign(_difference(slopes[high], slopes[low]))
         verdict = {1: "keeps more", -1: "keeps less", 0: "does not clearly keep more"}[apart]
         yield (
-            f"A forget bias of {high.number:g} {verdict} of it than one of {low.number:g}: a factor "
-            f"of {_per(slopes[high], 50)} against {_per(slopes[low], 50)} in 50 steps."
+            f"A forget bias of {high.number:g} {verdict} of it than one of {low.number:g}: a "
+            f"factor of {_per(slopes[high], 50)} against {_per(slopes[low], 50)} in 50 steps."
         )
     plain = metrics.get(f"log_slope_hidden/rnn/radius_0.9/{length}")
     if plain is not None:
