@@ -4,7 +4,7 @@ import io
 import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,18 +14,19 @@ from matplotlib.figure import Figure
 from seqjax import train
 
 Item = TypeVar("Item")
+ShareY = Literal["none", "all", "row", "col"]
 INK, GREY = "#222222", "#8a949b"
 # Okabe and Ito (2008), Color universal design; its yellow is left out, which white paper swallows.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", INK)
 
 
-def panels(number: int, *, columns: int, share_y: bool | str = True) -> tuple[Figure, list[Axes]]:
+def panels(number: int, *, columns: int, share_y: ShareY = "all") -> tuple[Figure, list[Axes]]:
     """Makes a figure of panels in rows.
 
     Args:
       number: of panels.
       columns: of them in a row, at most.
-      share_y: whether all panels have one vertical axis, or "row".
+      share_y: which panels have one vertical axis.
 
     Returns:
       The figure and its panels; what is left over of the last row is invisible.
@@ -47,7 +48,7 @@ def panels(number: int, *, columns: int, share_y: bool | str = True) -> tuple[Fi
         one.set_axisbelow(True)
         one.spines[["top", "right"]].set_visible(False)
         one.spines[["left", "bottom"]].set_color(GREY)
-        if share_y and place % columns:
+        if share_y != "none" and place % columns:
             one.tick_params(labelleft=False)
     return figure, axes[:number]
 

@@ -124,7 +124,7 @@ def draw_gates(grid: Grid, path: Path) -> None:
     timed = [point for point, arrays in grid.items() if "time_scale" in arrays]
     if not shown and not timed:
         return
-    figure, axes = canvas.panels(len(shown) + bool(timed), columns=4, share_y=False)
+    figure, axes = canvas.panels(len(shown) + bool(timed), columns=4, share_y="none")
     for axis, ((cell, gate), points) in zip(axes, shown.items(), strict=False):
         ends = (-1, 1) if cell == "rnn" else (0, 1)
         for color, point in canvas.colored(points):

@@ -3,7 +3,7 @@
 import queue
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 
@@ -26,7 +26,7 @@ def run_jobs(jobs: Sequence[Callable[[], Result]]) -> list[Result]:
       >>> run_jobs([lambda: 1, lambda: 2])
       [1, 2]
     """
-    free: queue.SimpleQueue[jax.Device] = queue.SimpleQueue()
+    free: queue.SimpleQueue[Any] = queue.SimpleQueue()
     for device in jax.local_devices():
         free.put(device)
 

@@ -96,7 +96,7 @@ def log_slopes(norms: np.ndarray) -> np.ndarray:
     """
     summary = _summarise(np.moveaxis(norms, 1, 0))
     slopes = np.asarray(summary.log_slope)
-    seen = np.isfinite(slopes).any(axis=1)
+    seen = np.isfinite(slopes).any(axis=1, keepdims=True).ravel()
     return np.array(
         [np.nanmedian(row) if any_ else np.nan for row, any_ in zip(slopes, seen, strict=True)]
     )

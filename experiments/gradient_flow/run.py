@@ -169,7 +169,7 @@ def save_arrays(
         for field in ("updates", "test_losses", "train_losses", "grad_norms"):
             arrays[f"{name}/{field}"] = getattr(training, field)
     file = io.BytesIO()
-    np.savez_compressed(file, **arrays)
+    np.savez_compressed(file, allow_pickle=False, **arrays)
     train.replace_file(path, file.getvalue())
 
 

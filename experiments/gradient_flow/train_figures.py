@@ -32,7 +32,7 @@ def draw_training(
 
 def draw_learning(config: Config, learnt: Sequence[Learnt], path: Path) -> None:
     """Draws test losses against updates, a panel a task, with chance and threshold."""
-    figure, axes = canvas.panels(len(config.trained_tasks), columns=2, share_y=False)
+    figure, axes = canvas.panels(len(config.trained_tasks), columns=2, share_y="none")
     figure.set_size_inches(4.8 * len(axes) + 0.4, 4.2)
     for axis, name in zip(axes, config.trained_tasks, strict=True):
         task = make_task(config, name)
@@ -93,7 +93,7 @@ def draw_thresholds(config: Config, learnt: Sequence[Learnt], path: Path) -> Non
 
 def draw_clipping(config: Config, clipped: Clipped, path: Path) -> None:
     """Draws loss and gradient norm of the exploding network, with clipping and without."""
-    figure, (losses, norms) = canvas.panels(2, columns=2, share_y=False)
+    figure, (losses, norms) = canvas.panels(2, columns=2, share_y="none")
     figure.set_size_inches(10, 3.6)
     for color, label, training in (
         (canvas.COLORS[1], "not clipped", clipped.unclipped),
