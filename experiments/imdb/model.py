@@ -169,36 +169,3 @@ class Judged(NamedTuple):
             "loss": float(np.mean(np.logaddexp(0.0, -sign * logits))),
             "network_accuracy": float(np.mean((self.network > 0) == self.positive)),
         }
-
-
-def make_optimizer(config: Config, num_steps: int) -> optax.GradientTransformation:
-    """Returns AdamW with clipping and a schedule.
-
-    Args:
-      config: the settings.
-      num_steps: updates until the learning rate reaches its end.
-
-    Returns:
-      The optimiser.
-    """
-    schedule = config.learning_rate
-    if config.schedule == "cosine":
-        schedule = optax.warmup_cosine_decay_schedule(
-            0.1 * config.learning_rate,
-            config.learning_rate,
-            min(200, num_steps // 10),
-            num_steps,
-            0.01 * config.learning_rate,
-        )
-
-    def decays(params: Any) -> Any:
-        # A row of a table is seldom used, and decay at every step would wear it away.
-        return jax.tree_util.tree_map_with_path(
-            lambda path, leaf: leaf.ndim > 1 and "embedding" not in jax.tree_util.keystr(path),
-            params,
-        )
-
-    optimizer = optax.adamw(schedule, weight_decay=config.weight_decay, mask=decays)
-    if config.clip_norm:
-        optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
-    return optimizer

@@ -10,9 +10,10 @@ import numpy as np
 
 from experiments.imdb.config import Config
 from experiments.imdb.linear import save_linear
-from experiments.imdb.model import make_functions, make_loss, make_optimizer, make_predict
+from experiments.imdb.model import make_functions, make_loss, make_predict
 from experiments.imdb.report import command, preview, results_table
 from experiments.imdb.task import Task, load_task
+from experiments.optimizer import make_optimizer
 from seqjax import data, train
 
 

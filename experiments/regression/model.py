@@ -268,32 +268,3 @@ def make_predict(functions: Functions, mesh: Mesh):
         return np.concatenate(found)
 
     return predict
-
-
-def make_optimizer(config: Config, num_steps: int) -> optax.GradientTransformation:
-    """Returns AdamW with clipping and a schedule.
-
-    Args:
-      config: the settings.
-      num_steps: updates until the learning rate reaches its end.
-
-    Returns:
-      The optimiser.
-    """
-    schedule = config.learning_rate
-    if config.schedule == "cosine":
-        schedule = optax.warmup_cosine_decay_schedule(
-            0.1 * config.learning_rate,
-            config.learning_rate,
-            min(200, num_steps // 10),
-            num_steps,
-            0.01 * config.learning_rate,
-        )
-    optimizer = optax.adamw(
-        schedule,
-        weight_decay=config.weight_decay,
-        mask=lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params),
-    )
-    if config.clip_norm:
-        optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
-    return optimizer

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from experiments.optimizer import make_optimizer
 from experiments.regression.config import Config
 from experiments.regression.figures import plot_errors_by_step, plot_predictions, plot_scatter
 from experiments.regression.model import (
     make_functions,
     make_loss,
-    make_optimizer,
     make_predict,
 )
 from experiments.regression.predict import save_scales

@@ -1,0 +1,62 @@
+"""The optimiser of the experiments."""
+
+from typing import Any, Protocol
+
+import jax
+import optax
+
+
+class Settings(Protocol):
+    """What a configuration says of the optimiser."""
+
+    @property
+    def learning_rate(self) -> float:
+        """Peak learning rate."""
+        ...
+
+    @property
+    def schedule(self) -> str:
+        """`cosine`, or `constant`."""
+        ...
+
+    @property
+    def weight_decay(self) -> float:
+        """Decoupled weight decay."""
+        ...
+
+    @property
+    def clip_norm(self) -> float:
+        """Largest global norm of the gradient; 0 for no clipping."""
+        ...
+
+
+def make_optimizer(settings: Settings, num_steps: int) -> optax.GradientTransformation:
+    """Returns AdamW with clipping and a schedule.
+
+    Args:
+      settings: the settings.
+      num_steps: updates until the learning rate reaches its end.
+
+    Returns:
+      The optimiser.
+    """
+    schedule = settings.learning_rate
+    if settings.schedule == "cosine":
+        schedule = optax.warmup_cosine_decay_schedule(
+            0.1 * settings.learning_rate,
+            settings.learning_rate,
+            min(200, num_steps // 10),
+            num_steps,
+            0.01 * settings.learning_rate,
+        )
+
+    def decays(params: Any) -> Any:
+        # A row of a table is seldom used, and decay at every step would wear it away.
+        return jax.tree_util.tree_map_with_path(
+            lambda path, leaf: leaf.ndim > 1 and "table" not in jax.tree_util.keystr(path), params
+        )
+
+    optimizer = optax.adamw(schedule, weight_decay=settings.weight_decay, mask=decays)
+    if settings.clip_norm:
+        optimizer = optax.chain(optax.clip_by_global_norm(settings.clip_norm), optimizer)
+    return optimizer
