@@ -111,7 +111,7 @@ class GatedCell(Cell):
 
     A gate listed in `separate` reaches `update` as the pair `(drive, recurrent)`, its part from
     the input and its part from the hidden state, not yet summed. Make one with `gated_cell`; a
-    record changed with `dataclasses.replace` must keep `step` equal to the two methods below.
+    record changed with `dataclasses.replace` must keep `step` equal to the methods below.
 
     Attributes:
       gates: names of the gates, in the order of the kernels' columns.
@@ -140,8 +140,8 @@ class GatedCell(Cell):
         biased = add_bias(recurrent[..., summed:], params.recurrent_bias)
         return GateInputs(total, drive[..., summed:], biased)
 
-    def next_state(self, state: State, inputs: "GateInputs") -> State:
-        """Returns `update(state, **gates)`, the gates cut out of `inputs`."""
+    def by_gate(self, inputs: "GateInputs") -> dict[str, Any]:
+        """Returns what each gate sees, by its name: an array, or of a separate gate the pair."""
         values: list[Any] = []
         if self.summed_size:
             values = jnp.split(inputs.total, len(self.gates) - len(self.separate), axis=-1)
@@ -149,7 +149,11 @@ class GatedCell(Cell):
             pair = (inputs.drive, inputs.recurrent)
             parts = (jnp.split(part, len(self.separate), axis=-1) for part in pair)
             values += zip(*parts, strict=True)
-        return self.update(state, **dict(zip(self.gates, values, strict=True)))
+        return dict(zip(self.gates, values, strict=True))
+
+    def next_state(self, state: State, inputs: "GateInputs") -> State:
+        """Returns `update(state, **gates)`."""
+        return self.update(state, **self.by_gate(inputs))
 
 
 class GateInputs(NamedTuple):

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 
 from seqjax.cells.base import Cell, GatedCell, LinearCell
 from seqjax.gradflow.flat import trajectory
-from seqjax.gradflow.jacobians import gate_inputs, update_diagonals
+from seqjax.gradflow.jacobians import update_diagonals
 
 
 def gate_preactivations(
@@ -44,7 +44,7 @@ def gate_preactivations(
             f"its gates are, got a {type(cell).__name__}. Write it with seqjax.gated_cell."
         )
     run = trajectory(cell, params, xs, initial_state)
-    inputs = gate_inputs(cell, run.params, run.previous, run.drives)
+    inputs = cell.by_gate(cell.gate_inputs(run.params, run.previous[0], run.drives))
     # Not one `tree.map` over the dict, which would sort the gates.
     return {gate: jax.tree.map(run.restore, value) for gate, value in inputs.items()}
 

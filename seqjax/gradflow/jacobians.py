@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from seqjax.cells.base import Cell, GatedCell, GatedParams, LinearCell, add_bias, affine
+from seqjax.cells.base import Cell, GatedCell, GatedParams, LinearCell
 from seqjax.gradflow.flat import flat_state, trajectory
 
 Method = Literal["auto", "structured", "autodiff"]
@@ -100,25 +100,6 @@ def jacobian_function(cell: Cell, method: Method = "auto") -> Callable[[Any, Any
     return jacobian
 
 
-def gate_inputs(cell: GatedCell, params: GatedParams, state: Any, drive: Array) -> dict[str, Any]:
-    """Returns what the cell's `update` receives by gate: sums, and pairs for separate gates."""
-    size = cell.hidden_size
-    recurrent = affine(state[0], params.recurrent_kernel)
-    num_summed = len(cell.gates) - len(cell.separate)
-    inputs = {}
-    for number, gate in enumerate(cell.gates):
-        columns = slice(number * size, (number + 1) * size)
-        if gate not in cell.separate:
-            inputs[gate] = drive[..., columns] + recurrent[..., columns]
-            continue
-        part, bias = recurrent[..., columns], params.recurrent_bias
-        if bias is not None:
-            own = number - num_summed
-            part = add_bias(part, bias[own * size : (own + 1) * size])
-        inputs[gate] = (drive[..., columns], part)
-    return inputs
-
-
 def update_diagonals(
     cell: GatedCell, params: GatedParams, state: Any, drive: Array
 ) -> tuple[Array, Array]:
@@ -128,7 +109,7 @@ def update_diagonals(
       With respect to the fields of the state, (F, F, H), and to the part of the gates'
       pre-activations that comes from the hidden state, (F, G, H); the new field first.
     """
-    inputs = gate_inputs(cell, params, state, drive)
+    inputs = cell.by_gate(cell.gate_inputs(params, state[0], drive))
     drives = {gate: value[0] for gate, value in inputs.items() if gate in cell.separate}
     recurrent = [v[1] if gate in drives else v for gate, v in inputs.items()]
     structure = jax.tree.structure(state)
