@@ -9,7 +9,7 @@ from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
 from seqjax.cells.base import Cell, GatedCell
-from seqjax.unroll.gated import Operands, Plan, gates_fit, run_gated
+from seqjax.unroll.gated import Operands, Plan, batch_parts, gates_fit, run_gated
 from seqjax.unroll.padding import boolean_steps, check_batch, select, valid_steps
 from seqjax.unroll.sequential import Inputs, run_scan
 from seqjax.unroll.truncation import run_truncated
@@ -106,8 +106,8 @@ def unroll(
       dtype: the dtype of the products; by default that of `xs`. Parameters are cast to it.
       carry_dtype: the dtype of the state; by default `dtype` promoted with float32, so that low
         precision accumulates in float32.
-      chunk_size: steps whose input is projected together; by default as many, up to 8, as keep the
-        projection of a chunk within 512 rows.
+      chunk_size: steps whose input is projected together; by default so many that the projection
+        of a chunk has about 512 rows on each device, at most 10.
       executor: "auto", "sequential" (step after step; a `GatedCell` with a backward pass of its
         own) or "scan" (a `lax.scan` that JAX differentiates). All give the same numbers.
       residuals: what is kept for the backward pass beside `xs`. For a `GatedCell`: the inputs of
@@ -172,9 +172,7 @@ def unroll(
     carry_dtype = jnp.promote_types(dtype, jnp.float32) if carry_dtype is None else carry_dtype
     num_steps, batch_shape = xs.shape[0], xs.shape[1:-1]
     if chunk_size is None:
-        # Few steps leave the product too small to be fast, many push its result out of the cache:
-        # on a CPU 8 steps are best for 64 rows, 1 or 2 for 576.
-        chunk_size = min(8, max(1, 512 // max(1, math.prod(batch_shape))))
+        chunk_size = default_chunk_size(num_steps, batch_shape)
         if residuals == "boundaries" and gated is None:
             chunk_size = math.ceil(math.sqrt(max(1, num_steps)))
     params = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
@@ -222,6 +220,20 @@ def unroll(
     if valid is not None:
         ys = select(valid, ys, jnp.zeros_like(ys))
     return (ys, final, states) if return_states else (ys, final)
+
+
+def default_chunk_size(num_steps: int, batch_shape: tuple[int, ...]) -> int:
+    """Returns how many steps are projected together.
+
+    Few leave the product too small to be fast, many push its result out of the cache: on a CPU 8
+    steps are best for 16 to 64 rows, 2 for 288. A number that divides the steps is preferred to one
+    near it, since what is left over would have to be copied.
+    """
+    rows = math.prod(batch_shape) // batch_parts(batch_shape)
+    best = min(8, max(1, round(512 / max(1, rows))))
+    near = range(max(1, (best + 1) // 2), best + best // 4 + 1)
+    dividing = [size for size in near if num_steps % size == 0]
+    return min(dividing, key=lambda size: abs(size - best), default=best)
 
 
 def check_truncation(truncation: int | tuple[int, int] | None) -> tuple[int, int] | None:

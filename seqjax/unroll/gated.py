@@ -26,6 +26,8 @@ from seqjax.unroll.padding import select
 from seqjax.unroll.sequential import Inputs, run_scan, scan_chunks, without_garbage
 from seqjax.unroll.transposable import linear_map
 
+INLINED = 8  # steps of the forward pass in one pass of its loop, at most
+
 
 class Plan(NamedTuple):
     """What is fixed before the numbers are known.
@@ -193,6 +195,9 @@ def _forward_keeping(
 
 
 def _scan(plan: Plan, operands: Operands, inputs: Inputs, state: State, step=None):
+    # XLA on CPU does not vectorise a pointwise function of slices that move with the step. With the
+    # steps of a chunk inlined they stand still, which took a third off the forward pass. The loop
+    # of the backward pass multiplies and adds only, and inlined it makes its inputs again.
     return run_scan(
         plan.cell,
         operands.params,
@@ -202,6 +207,7 @@ def _scan(plan: Plan, operands: Operands, inputs: Inputs, state: State, step=Non
         reverse=plan.reverse,
         chunk_size=plan.chunk_size,
         step=step,
+        inlined=min(plan.chunk_size, INLINED),
     )
 
 
@@ -214,8 +220,9 @@ def _results(plan: Plan, final: State, states: State) -> Results:
 def _backward(plan: Plan, residuals: Residuals, of_results: Results) -> Operands:
     """Returns the cotangents of the operands, given those of the results."""
     operands, valid, resets, states, gates = residuals
+    parts = batch_parts(operands.xs.shape[1:-1])
     wide = jax.tree.map(
-        lambda leaf: jnp.zeros(leaf.shape, jnp.promote_types(leaf.dtype, jnp.float32)),
+        lambda leaf: jnp.zeros((parts, *leaf.shape), jnp.promote_types(leaf.dtype, jnp.float32)),
         operands.params,
     )
     zero_state = jax.tree.map(jnp.zeros_like, operands.reset_state)
@@ -246,7 +253,7 @@ def _backward(plan: Plan, residuals: Residuals, of_results: Results) -> Operands
         )
     of_state, of_params, of_reset_state = carry
     of_params = jax.tree.map(
-        lambda total, leaf: total.astype(leaf.dtype), of_params, operands.params
+        lambda parts, leaf: parts.sum(axis=0).astype(leaf.dtype), of_params, operands.params
     )
     return Operands(of_params, of_xs, of_state, of_reset_state)
 
@@ -269,16 +276,14 @@ def _backward_chunks(
       states: the state after every step.
       gates: what the gates saw at every step, or None.
       of_states: cotangents of the states.
-      carry: cotangents of the final state, and of parameters and reset state so far.
+      carry: cotangents of the final state, and so far of the parameters, (parts, ...), and of the
+        reset state.
 
     Returns:
       The carry, now with the cotangent of the initial state, and the cotangent of the inputs.
     """
     cell, params = plan.cell, operands.params
     num_steps = inputs.xs.shape[0]
-    # With room for the gates' inputs there is room for their cotangents: one product for all steps
-    # runs on every core, and devices that share the batch add their gradients once, not per chunk.
-    at_once = gates is not None
     # Transposed once: inside the loop it would be done at every step.
     input_kernel, recurrent_kernel = params.input_kernel.T, params.recurrent_kernel.T
 
@@ -319,7 +324,7 @@ def _backward_chunks(
                 of_new = jax.tree.map(lambda leaf: _where(valid, leaf), of_new)
             of_previous, of_gates = pull(of_new)
             of_gates = lax.optimization_barrier(of_gates)
-            of_hidden = affine(_of_recurrent(of_gates), recurrent_kernel)
+            of_hidden = affine(_recurrent(of_gates), recurrent_kernel)
             of_previous = of_previous._replace(
                 **{of_previous._fields[0]: of_previous[0] + of_hidden.astype(of_previous[0].dtype)}
             )
@@ -341,32 +346,29 @@ def _backward_chunks(
             (lax.optimization_barrier(pulls), of_states, inputs.valid, inputs.resets),
             reverse=not plan.reverse,
         )
-        if at_once:
-            return (of_state, of_params, of_reset_state), (previous[0], of_gates)
-        here, of_xs = products(inputs, previous[0], of_gates)
-        of_params = jax.tree.map(jnp.add, of_params, here)
-        return (of_state, of_params, of_reset_state), of_xs
-
-    def products(inputs: Inputs, hidden: Array, of_gates: GateInputs) -> tuple[GatedParams, Array]:
-        xs = without_garbage(inputs)
         of_drive = _joined(of_gates.total, of_gates.drive)
         of_xs = affine(of_drive, input_kernel)
         if inputs.valid is not None:
             of_xs = _where(inputs.valid, of_xs)
-        return _param_gradients(xs, hidden, of_drive, of_gates), of_xs.astype(xs.dtype)
+        here = GatedParams(
+            input_kernel=_weight_gradient(xs, of_drive),
+            recurrent_kernel=_weight_gradient(previous[0].astype(xs.dtype), _recurrent(of_gates)),
+            bias=_sum_steps(of_drive),
+            recurrent_bias=(
+                None if params.recurrent_bias is None else _sum_steps(of_gates.recurrent)
+            ),
+            initial_state=None,
+        )
+        of_params = jax.tree.map(jnp.add, of_params, here)
+        return (of_state, of_params, of_reset_state), of_xs.astype(xs.dtype)
 
-    carry, results = scan_chunks(
+    return scan_chunks(
         chunk_backward,
         carry,
         (inputs, states, gates, of_states),
         chunk_size=plan.chunk_size,
         reverse=not plan.reverse,
     )
-    if not at_once:
-        return carry, results
-    of_state, _, of_reset_state = carry
-    of_params, of_xs = products(inputs, *results)
-    return (of_state, of_params, of_reset_state), of_xs
 
 
 def _pulls(cell: GatedCell, previous: State, gates: GateInputs) -> Callable[..., Any]:
@@ -382,20 +384,7 @@ def _pulls(cell: GatedCell, previous: State, gates: GateInputs) -> Callable[...,
     return jax.vmap(pull)(previous, lax.optimization_barrier(gates))
 
 
-def _param_gradients(
-    xs: Array, hidden: Array, of_drive: Array, of_gates: GateInputs
-) -> GatedParams:
-    recurrent_bias = None if of_gates.recurrent is None else _sum_steps(of_gates.recurrent)
-    return GatedParams(
-        input_kernel=_weight_gradient(xs, of_drive),
-        recurrent_kernel=_weight_gradient(hidden.astype(xs.dtype), _of_recurrent(of_gates)),
-        bias=_sum_steps(of_drive),
-        recurrent_bias=recurrent_bias,
-        initial_state=None,
-    )
-
-
-def _of_recurrent(of_gates: GateInputs) -> Array:
+def _recurrent(of_gates: GateInputs) -> Array:
     return _joined(of_gates.total, of_gates.recurrent)
 
 
@@ -403,19 +392,44 @@ def _joined(total: Array, separate: Array | None) -> Array:
     return total if separate is None else jnp.concatenate([total, separate], axis=-1)
 
 
+def batch_parts(batch_shape: tuple[int, ...]) -> int:
+    """Returns in how many parts the gradients of weights are summed over the first batch axis.
+
+    One a device. Where the batch is split over devices each adds up its own part, and they add
+    theirs together once, behind the loop; a single sum would make them wait in every chunk.
+    """
+    parts = jax.device_count()
+    return parts if batch_shape and batch_shape[0] % parts == 0 else 1
+
+
+def _in_parts(x: Array) -> Array:
+    """Splits the first batch axis: (K, *B, N) to (K, parts, ..., N)."""
+    steps, *batch, features = x.shape
+    parts = batch_parts(tuple(batch))
+    if batch:
+        batch[0] //= parts
+    return x.reshape(steps, parts, *batch, features)
+
+
 def _weight_gradient(inputs: Array, of_outputs: Array) -> Array:
-    """Returns the sum over all axes but the last of `inputs^T of_outputs`, (D, N)."""
-    axes = tuple(range(inputs.ndim - 1))
+    """Returns the sums over steps and each part of the batch of `inputs^T of_outputs`.
+
+    Their shape is (parts, D, N).
+    """
+    inputs, of_outputs = _in_parts(inputs), _in_parts(of_outputs.astype(inputs.dtype))
+    summed = (0, *range(2, inputs.ndim - 1))
     return lax.dot_general(
         inputs,
-        of_outputs.astype(inputs.dtype),
-        ((axes, axes), ((), ())),
+        of_outputs,
+        ((summed, summed), ((1,), (1,))),
         preferred_element_type=jnp.promote_types(inputs.dtype, jnp.float32),
     )
 
 
 def _sum_steps(x: Array) -> Array:
-    return x.sum(axis=tuple(range(x.ndim - 1)))
+    """Returns the sums over steps and each part of the batch, (parts, N)."""
+    x = _in_parts(x)
+    return x.sum(axis=(0, *range(2, x.ndim - 1)))
 
 
 def _add_known(of_state: State, of_output: State) -> State:

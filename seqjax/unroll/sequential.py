@@ -38,6 +38,7 @@ def run_scan(
     step: Callable[[Any, Any, Any], tuple[Any, Any]] | None = None,
     remat: bool = False,
     state_gradient_clip: float | None = None,
+    inlined: int = 1,
 ) -> tuple[Any, Any, Any]:
     """Runs a cell step after step; see `seqjax.unroll` for the semantics.
 
@@ -56,6 +57,7 @@ def run_scan(
       step: used in place of `cell.step`; returns the new state and something to keep of the step.
       remat: whether only the states between chunks are kept for JAX's backward pass.
       state_gradient_clip: bound on what JAX's backward pass hands from a step to the one before.
+      inlined: steps in one pass of the innermost loop.
 
     Returns:
       The final state, the state after every step with time first, and what `step` kept.
@@ -74,7 +76,8 @@ def run_scan(
 
     def run_chunk(state, _, chunk: Inputs):
         drives = cell.project(params, without_garbage(chunk))
-        return lax.scan(run_step, state, (drives, chunk.valid, chunk.resets), reverse=reverse)
+        steps = drives, chunk.valid, chunk.resets
+        return lax.scan(run_step, state, steps, reverse=reverse, unroll=inlined)
 
     final, (states, kept) = scan_chunks(
         jax.checkpoint(run_chunk) if remat else run_chunk,

@@ -1,8 +1,10 @@
 """Devices: all the cores, the batch split, the parameters everywhere."""
 
 import os
+import platform
 import subprocess
 import sys
+import textwrap
 
 import jax
 import numpy as np
@@ -15,7 +17,8 @@ from seqjax.train.mesh import _usable_cores
 def run(code, **env):
     """Runs code where JAX has not started; loads mesh.py alone, which takes a third of the time."""
     load = f"import jax, runpy; use_all_cores = runpy.run_path({mesh.__file__!r})['use_all_cores'];"
-    clean = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")}
+    ours = ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES", "NPROC")
+    clean = {k: v for k, v in os.environ.items() if k not in ours}
     command = [sys.executable, "-W", "error", "-c", load + code]
     return subprocess.run(
         command, env={**clean, "JAX_PLATFORMS": "cpu", **env}, capture_output=True, text=True
@@ -64,3 +67,30 @@ def test_shard_and_replicate():
 def test_shard_refuses(shape):
     with pytest.raises(ValueError, match=r"multiple of 2 devices, got shape .* at batch\['x'\]"):
         shard(data_mesh(), {"x": np.zeros(shape)})
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_use_all_cores_keeps_the_memory_of_a_step():
+    """A block as large as the last one is not fetched from the system page by page again."""
+    code = """
+import ctypes, resource
+use_all_cores(2)
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+for _ in range(2):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    block = libc.malloc(ctypes.c_size_t(2**26))
+    ctypes.memset(block, 1, 2**26)
+    libc.free(block)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    done = run(textwrap.dedent(code))
+    first, second = map(int, done.stdout.split())
+    assert first > 1000 > 100 > second, done.stderr
+
+
+def test_as_many_threads_as_devices_at_least():
+    """A device that waits for the others keeps its thread."""
+    many = _usable_cores() + 2
+    code = f"use_all_cores({many}); import os; print(os.environ['NPROC'])"
+    assert run(code).stdout.strip() == str(many)

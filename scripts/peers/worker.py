@@ -1,0 +1,73 @@
+"""The process in which one framework is built and timed, told what to do through a pipe."""
+
+import contextlib
+import importlib
+import os
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from peers import Case
+
+
+def serve(connection: Connection, peer: str, cores: int) -> None:
+    """Answers requests `(name, *arguments)` until the pipe closes; an error is an answer too.
+
+    Requests are `build` (case, weights, xs, cotangent), which returns the results and the seconds
+    of each mode's first call; `time` (mode, calls), the seconds of each call; and `peak` (mode),
+    the MiB that a call adds to the process at most, or None where the system does not tell.
+    """
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    try:
+        adapter = importlib.import_module(f"peers.{peer}_peer")
+    except ImportError as error:
+        connection.send(error)
+        return
+    adapter.start(cores)
+    connection.send((adapter.VERSIONS, adapter.CELLS))
+    program = None
+
+    def build(case: Case, weights, xs, cotangent):
+        nonlocal program
+        program = adapter.build(case, weights, xs, cotangent)
+        first = {mode: seconds(getattr(program, mode)) for mode in ("inference", "train")}
+        return program.results(), first
+
+    def timed(mode: str, calls: int):
+        return [seconds(getattr(program, mode)) for _ in range(calls)]
+
+    def peak(mode: str):
+        call = getattr(program, mode)
+        call()
+        before = resident("VmRSS")
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+            call()
+            after = resident("VmHWM")
+            return None if before is None or after is None else after - before
+        return None
+
+    handlers = {"build": build, "time": timed, "peak": peak}
+    with contextlib.suppress(EOFError):
+        while True:
+            name, *arguments = connection.recv()
+            try:
+                connection.send(handlers[name](*arguments))
+            except Exception as error:  # whatever a framework raises is told, not lost
+                connection.send(RuntimeError(f"{peer}: {type(error).__name__}: {error}"))
+
+
+def seconds(call) -> float:
+    """Returns the seconds of a call."""
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
+
+
+def resident(field: str) -> float | None:
+    """Returns a figure of this process's memory in MiB, where the system has it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(f"{field}:"):
+                return int(line.split()[1]) / 1024
+    return None
