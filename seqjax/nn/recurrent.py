@@ -14,7 +14,67 @@ from seqjax.unroll import unroll
 MERGE_MODES = ("concat", "sum", "mul", "ave", "none")
 
 
-class RNN(nnx.Module):
+class Recurrent(nnx.Module):
+    """What every recurrent layer shares: batch first outside, time first inside.
+
+    A layer says in `over_time` what it does; one on top of another is called there, so that a stack
+    turns its sequences once and not for every layer.
+    """
+
+    def __call__(
+        self,
+        xs: Array,
+        *,
+        initial_state: Any = None,
+        lengths: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        resets: ArrayLike | None = None,
+        return_state: bool = False,
+        key: Array | None = None,
+    ) -> Any:
+        """Runs the layer; the semantics are those of `seqjax.unroll`.
+
+        Args:
+          xs: shape (*B, T, D).
+          initial_state: the state before the first step: of `RNN` the cell's, of `Bidirectional`
+            a pair (forward, backward), of `Stack` a tuple with one of each layer.
+          lengths: valid steps of each sequence, shape (*B,).
+          mask: True at the valid steps, shape (*B, T).
+          resets: True where a new sequence starts, shape (*B, T). Unlike in `unroll` this holds
+            for both directions: a reverse layer starts anew below each of these steps.
+          return_state: whether the final state is returned too.
+          key: key of the dropout between the layers of a `Stack`; none is applied without it.
+
+        Returns:
+          Outputs (*B, T, out_size), of `Bidirectional` with `merge="none"` the pair of them; or
+          with `return_state` `(outputs, state)`, the state in the form of `initial_state`.
+        """
+        ys, state = self.over_time(
+            time_first(xs, -2),
+            initial_state=initial_state,
+            lengths=lengths,
+            mask=None if mask is None else time_first(jnp.asarray(mask), -1),
+            resets=None if resets is None else time_first(jnp.asarray(resets), -1),
+            key=key,
+        )
+        ys = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -2), ys)
+        return (ys, state) if return_state else ys
+
+    def over_time(
+        self,
+        xs: Array,
+        *,
+        initial_state: Any,
+        lengths: ArrayLike | None,
+        mask: Array | None,
+        resets: Array | None,
+        key: Array | None,
+    ) -> tuple[Any, Any]:
+        """Does the same time first: xs (T, *B, D), mask and resets (T, *B), outputs (T, *B, N)."""
+        raise TypeError(f"seqjax.nn: {type(self).__name__} must define `over_time`.")
+
+
+class RNN(Recurrent):
     """A cell and its parameters, run over batch-first sequences.
 
     Args:
@@ -60,54 +120,27 @@ class RNN(nnx.Module):
             is_leaf=lambda leaf: isinstance(leaf, nnx.Variable),
         )
 
-    def __call__(
-        self,
-        xs: Array,
-        *,
-        initial_state: Any = None,
-        lengths: ArrayLike | None = None,
-        mask: ArrayLike | None = None,
-        resets: ArrayLike | None = None,
-        return_state: bool = False,
-        key: Array | None = None,
-    ) -> Any:
-        """Runs the layer; the semantics are those of `seqjax.unroll`.
-
-        Args:
-          xs: shape (*B, T, D).
-          initial_state: the state before the first step.
-          lengths: valid steps of each sequence, shape (*B,).
-          mask: True at the valid steps, shape (*B, T).
-          resets: True where a new sequence starts, shape (*B, T). Unlike in `unroll` this holds
-            for both directions: a reverse layer starts anew below each of these steps.
-          return_state: whether the final state is returned too.
-          key: not used; every recurrent layer can be called with one, as `Stack` must be.
-
-        Returns:
-          Outputs (*B, T, H), or with `return_state` `(outputs, state)`.
-        """
-        resets = None if resets is None else time_first(jnp.asarray(resets), -1)
+    def over_time(self, xs, *, initial_state, lengths, mask, resets, key):
+        """Runs the cell; nothing in it is random."""
         if resets is not None and self.reverse:
             resets = jnp.concatenate([resets[1:], jnp.zeros_like(resets[:1])])
-        ys, state = unroll(
+        return unroll(
             self.cell,
             self.cell_params(),
-            time_first(xs, -2),
+            xs,
             initial_state=initial_state,
             lengths=lengths,
-            mask=None if mask is None else time_first(jnp.asarray(mask), -1),
+            mask=mask,
             resets=resets,
             reverse=self.reverse,
         )
-        ys = jnp.moveaxis(ys, 0, -2)
-        return (ys, state) if return_state else ys
 
     def last_output(self, state: Any) -> Array:
         """Returns the output at the last step run, (*B, H), from the final state."""
         return self.cell.output(state)
 
 
-class Bidirectional(nnx.Module):
+class Bidirectional(Recurrent):
     """A forward and a backward layer over the same input, their outputs merged step by step.
 
     Args:
@@ -151,38 +184,17 @@ class Bidirectional(nnx.Module):
         self.forward = RNN(cell, in_size, param_dtype=param_dtype, rngs=rngs)
         self.backward = RNN(cell, in_size, reverse=True, param_dtype=param_dtype, rngs=rngs)
 
-    def __call__(
-        self,
-        xs: Array,
-        *,
-        initial_state: Any = None,
-        lengths: ArrayLike | None = None,
-        mask: ArrayLike | None = None,
-        resets: ArrayLike | None = None,
-        return_state: bool = False,
-        key: Array | None = None,
-    ) -> Any:
-        """Runs both directions; arguments as in `RNN`, states as pairs `(forward, backward)`.
-
-        Returns:
-          Merged outputs (*B, T, out_size), with `merge="none"` the pair of them; with
-          `return_state` `(outputs, (forward state, backward state))`.
-        """
+    def over_time(self, xs, *, initial_state, lengths, mask, resets, key):
+        """Runs both directions."""
         starts = (None, None) if initial_state is None else initial_state
         results = [
-            layer(
-                xs,
-                initial_state=start,
-                lengths=lengths,
-                mask=mask,
-                resets=resets,
-                return_state=True,
+            layer.over_time(
+                xs, initial_state=start, lengths=lengths, mask=mask, resets=resets, key=key
             )
             for layer, start in zip((self.forward, self.backward), starts, strict=True)
         ]
         (forward, forward_state), (backward, backward_state) = results
-        ys = self.merged(forward, backward)
-        return (ys, (forward_state, backward_state)) if return_state else ys
+        return self.merged(forward, backward), (forward_state, backward_state)
 
     def merged(self, forward: Array, backward: Array) -> Any:
         """Merges an output of each direction."""

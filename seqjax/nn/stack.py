@@ -6,15 +6,13 @@ from typing import Any
 
 import jax
 from flax import nnx
-from jax import Array
-from jax.typing import ArrayLike
 
-from seqjax.nn.recurrent import RNN, Bidirectional
+from seqjax.nn.recurrent import RNN, Bidirectional, Recurrent
 
 Layer = RNN | Bidirectional
 
 
-class Stack(nnx.Module):
+class Stack(Recurrent):
     """Recurrent layers on top of each other, with dropout between them.
 
     Args:
@@ -64,31 +62,8 @@ class Stack(nnx.Module):
         self.dropout = nnx.Dropout(dropout)
         self.residual = residual
 
-    def __call__(
-        self,
-        xs: Array,
-        *,
-        initial_state: Any = None,
-        lengths: ArrayLike | None = None,
-        mask: ArrayLike | None = None,
-        resets: ArrayLike | None = None,
-        return_state: bool = False,
-        key: Array | None = None,
-    ) -> Any:
-        """Runs the layers; arguments as in `RNN`, states as a tuple with one of each layer.
-
-        Args:
-          xs: shape (*B, T, D).
-          initial_state: a tuple with one state a layer.
-          lengths: valid steps of each sequence, shape (*B,).
-          mask: True at the valid steps, shape (*B, T).
-          resets: True where a new sequence starts, shape (*B, T).
-          return_state: whether the final states are returned too.
-          key: key of the dropout; none is applied without it.
-
-        Returns:
-          Outputs (*B, T, out_size), or with `return_state` `(outputs, states)`.
-        """
+    def over_time(self, xs, *, initial_state, lengths, mask, resets, key):
+        """Runs the layers, from the input upwards."""
         starts = [None] * len(self.layers) if initial_state is None else initial_state
         states = []
         for index, (layer, start) in enumerate(zip(self.layers, starts, strict=True)):
@@ -96,17 +71,12 @@ class Stack(nnx.Module):
             if index and key is not None:
                 key, subkey = jax.random.split(key)
                 inputs = self.dropout(xs, deterministic=False, rngs=subkey)
-            ys, state = layer(
-                inputs,
-                initial_state=start,
-                lengths=lengths,
-                mask=mask,
-                resets=resets,
-                return_state=True,
+            ys, state = layer.over_time(
+                inputs, initial_state=start, lengths=lengths, mask=mask, resets=resets, key=None
             )
             xs = xs + ys if index and self.residual else ys
             states.append(state)
-        return (xs, tuple(states)) if return_state else xs
+        return xs, tuple(states)
 
     def last_output(self, state: Any) -> Any:
         """Returns the top layer's output at the last step it ran."""

@@ -1,5 +1,7 @@
 """Layers on top of each other."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -80,8 +82,8 @@ class Recorder(nnx.Module):
         self.in_size = self.out_size = size
         self.seen = nnx.data([])
 
-    def __call__(self, xs, *, return_state, key=None, **_):
-        self.seen.append(xs)
+    def over_time(self, xs, **_):
+        self.seen.append(jnp.swapaxes(xs, 0, 1))
         return xs, None
 
 
@@ -117,6 +119,28 @@ def test_dropped_input_does_not_reach_the_residual():
     ones = jnp.ones((8, 16, H))
     ys = stack(ones, key=jax.random.key(0))
     assert set(np.unique(ys)) == {1.0, 3.0}
+
+
+@pytest.mark.parametrize("kind", [RNN, Bidirectional])
+def test_turns_its_sequences_once(kind):
+    """However many layers, the compiled program transposes the input and the output alone."""
+
+    def transposes(count):
+        rngs, size, stacked = nnx.Rngs(0), 8, []
+        for _ in range(count):
+            stacked.append(kind(seqjax.gru(8), size, rngs=rngs))
+            size = stacked[-1].out_size
+        graph, state = nnx.split(Stack(stacked, dropout=0.2))
+
+        def loss(state, xs, key):
+            return (nnx.merge(graph, state)(xs, key=key) ** 2).sum()
+
+        xs = jnp.ones((16, 40, 8))
+        program = jax.jit(jax.grad(loss, (0, 1))).lower(state, xs, jax.random.key(0)).compile()
+        sequences = r"= f32\[(?:16,40|40,16),\d+\]\S* transpose\("
+        return len(re.findall(sequences, program.as_text()))
+
+    assert transposes(3) == transposes(1) > 0
 
 
 def test_no_layers():
