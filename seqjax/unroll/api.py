@@ -9,8 +9,9 @@ from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
 from seqjax.cells.base import Cell, GatedCell
-from seqjax.unroll.gated import Operands, Plan, batch_parts, gates_fit, run_gated
+from seqjax.unroll.gated import Operands, Plan, gates_fit, run_gated
 from seqjax.unroll.padding import boolean_steps, check_batch, select, valid_steps
+from seqjax.unroll.parts import batch_parts, run_in_parts
 from seqjax.unroll.sequential import Inputs, run_scan
 from seqjax.unroll.truncation import run_truncated
 
@@ -197,17 +198,21 @@ def unroll(
             fixed = fixed._replace(initial_state=None)
             operands = Operands(fixed, inputs.xs, state, reset_state)
             return run_gated(plan, operands, inputs.valid, inputs.resets)
-        return run_scan(
-            cell,
-            fixed,
-            inputs,
-            state,
-            reset_state,
-            reverse=reverse,
-            chunk_size=chunk_size,
-            remat=residuals == "boundaries",
-            state_gradient_clip=state_gradient_clip,
-        )[:2]
+
+        def plain(params, inputs, state, reset_state):
+            return run_scan(
+                cell,
+                params,
+                inputs,
+                state,
+                reset_state,
+                reverse=reverse,
+                chunk_size=chunk_size,
+                remat=residuals == "boundaries",
+                state_gradient_clip=state_gradient_clip,
+            )[:2]
+
+        return run_in_parts(plain, fixed, inputs, state, reset_state)
 
     inputs = Inputs(xs.astype(dtype), valid, resets)
     if blocks is None or max(blocks) >= num_steps:

@@ -23,6 +23,7 @@ from jax import Array, lax
 from seqjax.cells.base import GatedCell, GatedParams, GateInputs, State, affine
 from seqjax.unroll.clipping import clipped
 from seqjax.unroll.padding import select
+from seqjax.unroll.parts import batch_parts, in_parts
 from seqjax.unroll.sequential import Inputs, run_scan, scan_chunks, without_garbage
 from seqjax.unroll.transposable import linear_map
 
@@ -392,31 +393,12 @@ def _joined(total: Array, separate: Array | None) -> Array:
     return total if separate is None else jnp.concatenate([total, separate], axis=-1)
 
 
-def batch_parts(batch_shape: tuple[int, ...]) -> int:
-    """Returns in how many parts the gradients of weights are summed over the first batch axis.
-
-    One a device. Where the batch is split over devices each adds up its own part, and they add
-    theirs together once, behind the loop; a single sum would make them wait in every chunk.
-    """
-    parts = jax.device_count()
-    return parts if batch_shape and batch_shape[0] % parts == 0 else 1
-
-
-def _in_parts(x: Array) -> Array:
-    """Splits the first batch axis: (K, *B, N) to (K, parts, ..., N)."""
-    steps, *batch, features = x.shape
-    parts = batch_parts(tuple(batch))
-    if batch:
-        batch[0] //= parts
-    return x.reshape(steps, parts, *batch, features)
-
-
 def _weight_gradient(inputs: Array, of_outputs: Array) -> Array:
     """Returns the sums over steps and each part of the batch of `inputs^T of_outputs`.
 
     Their shape is (parts, D, N).
     """
-    inputs, of_outputs = _in_parts(inputs), _in_parts(of_outputs.astype(inputs.dtype))
+    inputs, of_outputs = in_parts(inputs), in_parts(of_outputs.astype(inputs.dtype))
     summed = (0, *range(2, inputs.ndim - 1))
     return lax.dot_general(
         inputs,
@@ -428,7 +410,7 @@ def _weight_gradient(inputs: Array, of_outputs: Array) -> Array:
 
 def _sum_steps(x: Array) -> Array:
     """Returns the sums over steps and each part of the batch, (parts, N)."""
-    x = _in_parts(x)
+    x = in_parts(x)
     return x.sum(axis=(0, *range(2, x.ndim - 1)))
 
 

@@ -1,5 +1,6 @@
 """A batch split over devices stays split: no device ever gathers the others' part."""
 
+import functools
 import re
 
 import jax
@@ -11,18 +12,22 @@ import seqjax
 from seqjax import train
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru"])
+@pytest.mark.parametrize("name", ["lstm", "gru", "gru_reset_before", "min_gru", "lstm scan"])
 @pytest.mark.parametrize("batch", [(4,), (4, 3)])
 def test_no_device_gathers_the_batch(name, batch):
     mesh = train.data_mesh(batch[0])
     if mesh.size < 2:
         pytest.skip("needs two devices; tests/conftest.py asks for them on a CPU")
-    cell = seqjax.make_cell(name, 5)
+    name, _, executor = name.partition(" ")
+    make = functools.partial(seqjax.make_cell, name)
+    if name == "gru_reset_before":
+        make = functools.partial(seqjax.gru, reset_after=False)
+    cell = make(5)
     params = train.replicate(mesh, cell.init(jax.random.key(0), 3))
     xs = jax.random.normal(jax.random.key(1), (*batch, 9, 3))  # batch first, as a user has it
 
     def loss(params, xs):
-        ys, _ = seqjax.unroll(cell, params, jnp.moveaxis(xs, -2, 0))
+        ys, _ = seqjax.unroll(cell, params, jnp.moveaxis(xs, -2, 0), executor=executor or "auto")
         return (ys**2).sum()
 
     gradient = jax.jit(jax.grad(loss, argnums=(0, 1)))
