@@ -10,6 +10,7 @@ from seqjax.train.loop import fit as fit
 from seqjax.train.mesh import data_mesh as data_mesh
 from seqjax.train.mesh import replicate as replicate
 from seqjax.train.mesh import shard as shard
+from seqjax.train.mesh import split_batch as split_batch
 from seqjax.train.mesh import use_all_cores as use_all_cores
 from seqjax.train.record import devices as devices
 from seqjax.train.record import interval as interval

@@ -121,6 +121,34 @@ def shard(mesh: Mesh, tree: Tree) -> Tree:
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec("batch")))
 
 
+def split_batch(tree: Tree) -> Tree:
+    """Splits a batch over all the devices that divide it evenly: the one line a notebook needs.
+
+    What is computed from it, in `jax.jit`, runs on all of them, after `use_all_cores()` on every
+    core, with the results of one device.
+
+    Args:
+      tree: pytree of arrays, batch first, as many examples in each.
+
+    Returns:
+      The same pytree on the devices.
+
+    Raises:
+      ValueError: if there is no array, or leading axes differ.
+
+    Example:
+      >>> split_batch({"x": np.zeros((4, 2)), "lengths": np.ones(4, int)})["x"].shape
+      (4, 2)
+    """
+    sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(tree)}
+    if len(sizes) != 1 or () in sizes:
+        raise ValueError(
+            "seqjax.train.split_batch: the arrays must have one leading axis of the same size, got "
+            f"{sorted(sizes)}. Put the batch first."
+        )
+    return shard(data_mesh(sizes.pop()[0]), tree)
+
+
 def replicate(mesh: Mesh, tree: Tree) -> Tree:
     """Puts a whole copy of every array on each device.
 

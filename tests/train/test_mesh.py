@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from seqjax.train import data_mesh, mesh, replicate, shard, use_all_cores
+from seqjax.train import data_mesh, mesh, replicate, shard, split_batch, use_all_cores
 from seqjax.train.mesh import _usable_cores
 
 
@@ -67,6 +67,19 @@ def test_shard_and_replicate():
 def test_shard_refuses(shape):
     with pytest.raises(ValueError, match=r"multiple of 2 devices, got shape .* at batch\['x'\]"):
         shard(data_mesh(), {"x": np.zeros(shape)})
+
+
+def test_split_batch():
+    split = split_batch({"x": np.ones((6, 3)), "lengths": np.arange(6)})
+    assert [part.data.shape for part in split["x"].addressable_shards] == [(3, 3), (3, 3)]
+    assert len(split_batch(np.ones((5, 3))).addressable_shards) == 1  # 5 is odd
+    np.testing.assert_array_equal(split["lengths"], np.arange(6))
+
+
+@pytest.mark.parametrize("batch", [{}, {"x": np.ones((4, 2)), "y": np.ones(3)}, np.float32(1)])
+def test_split_batch_refuses(batch):
+    with pytest.raises(ValueError, match=r"of the same size, got .* Put the batch first"):
+        split_batch(batch)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
