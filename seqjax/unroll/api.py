@@ -9,7 +9,8 @@ from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
 from seqjax.cells.base import Cell, GatedCell
-from seqjax.unroll.gated import Operands, Plan, gates_fit, run_gated
+from seqjax.unroll.gated import gates_fit, run_gated
+from seqjax.unroll.gated_plan import Operands, Plan
 from seqjax.unroll.padding import boolean_steps, check_batch, select, valid_steps
 from seqjax.unroll.parts import batch_parts, run_in_parts
 from seqjax.unroll.sequential import Inputs, run_scan
