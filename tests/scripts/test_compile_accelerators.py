@@ -1,0 +1,83 @@
+"""What the compile for accelerators reads of a program, and what it refuses."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+import compiled_program  # noqa: E402
+
+# Three passes of a loop with a fusion and, four times a pass, a copy; then a loop of the backward
+# pass, whose condition alone says that it runs five times; one product outside.
+PROGRAM = """HloModule jit_f
+
+%inner (a.1: (s32[], f32[2])) -> (s32[], f32[2]) {
+  %a.1 = (s32[], f32[2]{0}) parameter(0)
+  %b.1 = f32[2]{0} get-tuple-element(%a.1), index=1
+  ROOT %copy.1 = f32[2]{0} copy(%b.1)
+}
+
+%outer (a.2: (s32[], f32[2])) -> (s32[], f32[2]) {
+  %a.2 = (s32[], f32[2]{0:T(8,128)S(1)}) parameter(0)
+  %c.2 = (s32[], f32[2]{0:T(8,128)S(1)}) while(%a.2), condition=%any, body=%inner, \
+backend_config={"known_trip_count":{"n":"4"}}
+  ROOT %fusion.2 = (s32[], f32[2]{0}) fusion(%c.2), kind=kLoop, calls=%fused
+}
+
+%five (a.3: (s32[], f32[2])) -> pred[] {
+  %constant.3 = s32[]{:T(128)} constant(5)
+  ROOT %lt.3 = pred[] compare(%a.3, %constant.3), direction=LT
+}
+
+ENTRY %main (a.4: (s32[], f32[2])) -> f32[2] {
+  %a.4 = (s32[], f32[2]{0}) parameter(0)
+  %buffer.4 = f32[2]{0} custom-call(), custom_call_target="AllocateBuffer"
+  %while.4 = (s32[], f32[2]{0}) while(%a.4), condition=%any, body=%outer, \
+metadata={op_name="jit(f)/jvp()/while"}, backend_config={"known_trip_count":{"n":"3"}}
+  %while.5 = (s32[], f32[2]{0}) while(%while.4), condition=%five, body=%inner, \
+metadata={op_name="jit(f)/transpose(jvp())/while"}
+  %all-reduce.4 = f32[2]{0} all-reduce(%while.5), to_apply=%add
+  ROOT %dot.4 = f32[2]{0} dot(%all-reduce.4, %all-reduce.4)
+}
+""".replace("\\\n", "")
+
+
+def test_kernels_are_counted_as_often_as_they_run():
+    kernels = compiled_program.count_kernels(PROGRAM)
+    assert kernels == (3 * (1 + 4), 5, 2)
+
+
+def test_an_exchange_in_a_loop_is_refused():
+    compiled_program.check_exchange(PROGRAM, {"all-reduce"})
+    with pytest.raises(RuntimeError, match="outside"):
+        compiled_program.check_exchange(PROGRAM, set())
+    waiting = PROGRAM.replace(" copy(", " all-gather-start(")
+    with pytest.raises(RuntimeError, match=r"\['all-gather'\] in loops"):
+        compiled_program.check_exchange(waiting, {"all-reduce"})
+
+
+def run(*flags):
+    command = [sys.executable, str(SCRIPTS / "compile_accelerators.py"), *flags]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("flag", ["--targets=abacus", "--cells=abacus"])
+def test_what_is_unknown_is_named(flag):
+    done = run(flag)
+    assert done.returncode == 2
+    assert "abacus; the known ones are" in done.stderr
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("libtpu") is not None, reason="the compiler is installed"
+)
+def test_a_missing_compiler_is_one_line():
+    done = run("--targets=v6e")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "cannot compile for v6e: its compiler is not installed" in done.stderr
