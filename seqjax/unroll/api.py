@@ -233,7 +233,7 @@ def default_chunk_size(num_steps: int, batch_shape: tuple[int, ...]) -> int:
 
     Few leave the product too small to be fast, many push its result out of the cache: on a CPU 8
     steps are best for 16 to 64 rows, 2 for 288. A number that divides the steps is preferred to one
-    near it, since what is left over would have to be copied.
+    near it: what is left over is one more body to compile, and a copy where JAX differentiates.
     """
     rows = math.prod(batch_shape) // batch_parts(batch_shape)
     best = min(8, max(1, round(512 / max(1, rows))))

@@ -108,6 +108,7 @@ def _forward_keeping(
         inputs,
         chunk_size=plan.segment_size(operands.xs.shape[0]),
         reverse=plan.reverse,
+        differentiated=False,
     )
     return Results(final, states), boundaries, None
 

@@ -54,6 +54,7 @@ def backward(plan: Plan, residuals: Residuals, of_results: Results) -> Operands:
             (inputs, of_results.states),
             chunk_size=size,
             reverse=not plan.reverse,
+            differentiated=False,
         )
     else:
         carry, of_xs = _backward_chunks(
@@ -176,6 +177,7 @@ def _backward_chunks(
         (inputs, states, gates, of_states),
         chunk_size=plan.chunk_size,
         reverse=not plan.reverse,
+        differentiated=False,
     )
 
 

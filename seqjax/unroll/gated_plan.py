@@ -8,8 +8,6 @@ from jax import Array
 from seqjax.cells.base import GatedCell, GatedParams, GateInputs, State
 from seqjax.unroll.sequential import Inputs, run_scan
 
-INLINED = 8  # steps of the forward pass in one pass of its loop, at most
-
 
 class Plan(NamedTuple):
     """What is fixed before the numbers are known.
@@ -85,9 +83,6 @@ def scan_forward(
     plan: Plan, operands: Operands, inputs: Inputs, state: State, step=None
 ) -> tuple[State, State, Any]:
     """Runs the cell forward; see `run_scan`, whose results these are."""
-    # XLA on CPU does not vectorise a pointwise function of slices that move with the step. With the
-    # steps of a chunk inlined they stand still, which took a third off the forward pass. The loop
-    # of the backward pass multiplies and adds only, and inlined it makes its inputs again.
     return run_scan(
         plan.cell,
         operands.params,
@@ -97,5 +92,5 @@ def scan_forward(
         reverse=plan.reverse,
         chunk_size=plan.chunk_size,
         step=step,
-        inlined=min(plan.chunk_size, INLINED),
+        differentiated=False,
     )

@@ -158,13 +158,7 @@ def temporary_bytes(program) -> int:
     return program.memory_analysis().temp_size_in_bytes
 
 
-copies = pytest.mark.xfail(
-    strict=True,
-    reason="steps left over are cut off inputs and joined to results, and XLA copies both",
-)
-
-
-@pytest.mark.parametrize("case", [WHOLE, pytest.param(REST, marks=copies)], ids=["whole", "rest"])
+@pytest.mark.parametrize("case", [WHOLE, REST], ids=["whole", "rest"])
 @pytest.mark.parametrize(
     ("name", "executor", "fields"),
     [("lstm", "states", 2), ("gru", "states", 1), ("lstm", "gates", 2 + 4)],
@@ -176,7 +170,7 @@ def test_elements_kept_for_each_step_sequence_and_unit(name, executor, fields, c
     assert fields <= kept <= fields + 0.2
 
 
-@pytest.mark.parametrize("case", [WHOLE, pytest.param(REST, marks=copies)], ids=["whole", "rest"])
+@pytest.mark.parametrize("case", [WHOLE, REST], ids=["whole", "rest"])
 @lstm_and_gru
 def test_memory_between_boundaries_grows_like_the_root(name, case):
     short, long = map(temporary_bytes, short_and_long(name, "boundaries", case))
