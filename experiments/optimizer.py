@@ -1,9 +1,12 @@
 """The optimiser of the experiments."""
 
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import jax
 import optax
+
+from seqjax.train import LazyTables
 
 
 class Settings(Protocol):
@@ -30,6 +33,27 @@ class Settings(Protocol):
         ...
 
 
+def make_schedule(settings: Settings, num_steps: int) -> float | optax.Schedule:
+    """Returns the learning rate, over the updates where it changes.
+
+    Args:
+      settings: the settings.
+      num_steps: updates until the learning rate reaches its end.
+
+    Returns:
+      A number, or a schedule.
+    """
+    if settings.schedule != "cosine":
+        return settings.learning_rate
+    return optax.warmup_cosine_decay_schedule(
+        0.1 * settings.learning_rate,
+        settings.learning_rate,
+        min(200, num_steps // 10),
+        num_steps,
+        0.01 * settings.learning_rate,
+    )
+
+
 def make_optimizer(settings: Settings, num_steps: int) -> optax.GradientTransformation:
     """Returns AdamW with clipping and a schedule.
 
@@ -40,15 +64,6 @@ def make_optimizer(settings: Settings, num_steps: int) -> optax.GradientTransfor
     Returns:
       The optimiser.
     """
-    schedule = settings.learning_rate
-    if settings.schedule == "cosine":
-        schedule = optax.warmup_cosine_decay_schedule(
-            0.1 * settings.learning_rate,
-            settings.learning_rate,
-            min(200, num_steps // 10),
-            num_steps,
-            0.01 * settings.learning_rate,
-        )
 
     def decays(params: Any) -> Any:
         # A row of a table is seldom used, and decay at every step would wear it away.
@@ -56,7 +71,25 @@ def make_optimizer(settings: Settings, num_steps: int) -> optax.GradientTransfor
             lambda path, leaf: leaf.ndim > 1 and "table" not in jax.tree_util.keystr(path), params
         )
 
-    optimizer = optax.adamw(schedule, weight_decay=settings.weight_decay, mask=decays)
+    optimizer = optax.adamw(
+        make_schedule(settings, num_steps), weight_decay=settings.weight_decay, mask=decays
+    )
     if settings.clip_norm:
         optimizer = optax.chain(optax.clip_by_global_norm(settings.clip_norm), optimizer)
     return optimizer
+
+
+def make_lazy_tables(
+    settings: Settings, num_steps: int, reads: Mapping[str, Callable[[Any], jax.Array]]
+) -> LazyTables | None:
+    """Says how `make_optimizer`'s optimiser moves rows of tables that no batch reads.
+
+    Args:
+      settings: the settings.
+      num_steps: updates until the learning rate reaches its end.
+      reads: the tables to be updated by the row, and the rows of them that a batch reads.
+
+    Returns:
+      What `make_train_step` takes; None where there are no tables.
+    """
+    return LazyTables(reads, make_schedule(settings, num_steps)) if reads else None

@@ -1,6 +1,6 @@
 """The model of the sentiment experiment, its loss and its optimiser."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -95,6 +95,29 @@ def make_functions(config: Config, vocab_size: int) -> Functions:
         return nnx.merge(structure, params)(batch.tokens, batch.lengths, key=key)[:, 0]
 
     return Functions(init, logits, **described)
+
+
+def lazy_reads(
+    config: Config, vocab_size: int, batch_words: int
+) -> dict[str, Callable[[data.Batch], jax.Array]]:
+    """Returns the tables that are better updated by the row, and which rows a batch reads.
+
+    Args:
+      config: the settings.
+      vocab_size: number of token ids.
+      batch_words: words of the largest batch, padding included.
+
+    Returns:
+      What `seqjax.train.LazyTables` takes, by the names of the tables.
+    """
+    reads: dict[str, Callable[[data.Batch], jax.Array]] = {}
+    if train.rows_pay(vocab_size, batch_words):
+        reads["embedding/table/value"] = lambda batch: batch.tokens
+    if config.pair_size and train.rows_pay(config.pair_buckets, batch_words):
+        reads["embedding/pair_table/value"] = lambda batch: seqjax.nn.pair_buckets(
+            batch.tokens, config.pair_buckets
+        )
+    return reads
 
 
 def make_loss(functions: Functions, soft_labels: float):

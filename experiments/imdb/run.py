@@ -10,10 +10,10 @@ import numpy as np
 
 from experiments.imdb.config import Config
 from experiments.imdb.linear import save_linear
-from experiments.imdb.model import make_functions, make_loss, make_predict
+from experiments.imdb.model import lazy_reads, make_functions, make_loss, make_predict
 from experiments.imdb.report import command, preview, results_table
 from experiments.imdb.task import Task, load_task
-from experiments.optimizer import make_optimizer
+from experiments.optimizer import make_lazy_tables, make_optimizer
 from seqjax import data, train
 
 
@@ -71,11 +71,14 @@ def run(
         save_linear(path / "linear.npz", task.linear)
     functions = make_functions(config, len(task.vocabulary))
     steps_per_epoch = len(epoch_batches(config, task, config.seed, epoch=1))
+    num_steps = steps_per_epoch * config.epochs
+    reads = lazy_reads(config, len(task.vocabulary), config.batch_size * max(task.buckets))
     step = train.make_train_step(
         make_loss(functions, config.soft_labels),
-        make_optimizer(config, steps_per_epoch * config.epochs),
+        make_optimizer(config, num_steps),
         ema_decay=config.ema_decay or None,
         mesh=train.data_mesh(config.batch_size),
+        tables=make_lazy_tables(config, num_steps, reads),
     )
     predict = make_predict(functions, step.mesh)
     validation = task.validation.batches(config.batch_size, task.buckets)

@@ -89,10 +89,11 @@ class Embedding(nnx.Module):
         """
         if not jnp.issubdtype(tokens.dtype, jnp.integer):
             raise TypeError(f"seqjax.nn.Embedding: `tokens` must be integers, got {tokens.dtype}.")
-        vectors = jnp.take(self.table[...], tokens, axis=0, mode="clip")
+        # The method of the table, which in training may be only the rows that a batch reads.
+        vectors = self.table.get_value().take(tokens, axis=0, mode="clip")
         if self.pair_table is not None:
             buckets = pair_buckets(tokens, self.pair_table.shape[0])
-            pairs = jnp.take(self.pair_table[...], buckets, axis=0)
+            pairs = self.pair_table.get_value().take(buckets, axis=0, mode="clip")
             vectors = jnp.concatenate([vectors, pairs], axis=-1)
         if key is None:
             return vectors

@@ -22,6 +22,9 @@ from seqjax.train.run_folder import config_hash as config_hash
 from seqjax.train.run_folder import default_workdir as default_workdir
 from seqjax.train.run_folder import open_run as open_run
 from seqjax.train.state import TrainState as TrainState
+from seqjax.train.step import Loss as Loss
 from seqjax.train.step import TrainStep as TrainStep
 from seqjax.train.step import make_train_step as make_train_step
 from seqjax.train.summary import write_summary as write_summary
+from seqjax.train.tables import LazyTables as LazyTables
+from seqjax.train.tables import rows_pay as rows_pay

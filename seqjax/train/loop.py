@@ -110,7 +110,7 @@ def fit(
             f"{probe_every} and {probe}."
         )
     state = train.init(params, key)
-    best = _copy(evaluation_params(state))
+    best = _copy(evaluation_params(train.settle(state)))
     position = Position()
     checkpoints = Checkpoints(run.checkpoints(seed), run.config)
     with contextlib.closing(checkpoints):
@@ -141,7 +141,7 @@ def fit(
                     probe=probe,
                     probe_every=probe_every or log_every,
                 )
-                candidate = evaluation_params(state)
+                candidate = evaluation_params(train.settle(state))
                 validation = _validated(validate(candidate), monitor, f"seed {seed}, epoch {epoch}")
                 row = report.epoch({**_train_metrics(position.epoch_totals), **validation})
                 position.history.append(row)
@@ -219,7 +219,7 @@ def _train_epoch(
             position.window_totals = {}
         if probe is not None and position.step % probe_every == 0:
             settle()
-            report.probe(probe(state.params))
+            report.probe(probe(train.settle(state).params))
         if checkpoint_every is not None and position.step % checkpoint_every == 0:
             settle()
             save(state)

@@ -1,5 +1,6 @@
 """One update of the parameters, compiled once."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from seqjax.train import tables as lazy
 from seqjax.train.mesh import data_mesh, replicate
 from seqjax.train.state import PyTree, TrainState
 
@@ -28,11 +30,14 @@ class TrainStep(NamedTuple):
         `not_finite`: 1 for each array of parameters, in the order of the tree, whose gradient is
         not finite.
       mesh: the devices the state lives on.
+      settle: `settle(state) -> state`, in which lazy tables have caught up; to be called before
+        parameters or their average are read. The state it is given stays valid.
     """
 
     init: Callable[[PyTree, jax.Array], TrainState]
     update: Callable[[TrainState, PyTree], tuple[TrainState, dict[str, jax.Array]]]
     mesh: Mesh
+    settle: Callable[[TrainState], TrainState] = lambda state: state
 
 
 def make_train_step(
@@ -41,6 +46,7 @@ def make_train_step(
     *,
     ema_decay: float | None = None,
     mesh: Mesh | None = None,
+    tables: lazy.LazyTables | None = None,
 ) -> TrainStep:
     """Compiles a loss and an optimiser into one step; make it once and share it among seeds.
 
@@ -50,6 +56,9 @@ def make_train_step(
         optax.adam(1e-3))`.
       ema_decay: if given, a moving average of the parameters is kept; see `ema`.
       mesh: devices the batch is split over, all of them by default.
+      tables: large tables of which only the rows that a batch reads are to be updated. The numbers
+        are those of the update of all rows, within the tolerance that `seqjax.train.tables` states.
+        It pays where `rows_pay` says so.
 
     Returns:
       The training step.
@@ -89,12 +98,18 @@ def make_train_step(
             step=jnp.zeros((), jnp.int32),
             key=jnp.array(key, copy=True),
         )
+        if tables is not None:
+            state = lazy.begin(tables, optimizer, state)
         return replicate(mesh, state)
 
-    def update(state: TrainState, batch: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
+    def update(
+        state: TrainState, batch: PyTree, stand_in: Callable[[PyTree], PyTree] = lambda tree: tree
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
         key = jax.random.fold_in(state.key, state.step)
-        gradient = jax.value_and_grad(_checked(loss), has_aux=True)
-        (value, sums), grads = gradient(state.params, key, batch)
+        gradient = jax.value_and_grad(
+            lambda params: _checked(loss)(stand_in(params), key, batch), has_aux=True
+        )
+        (value, sums), grads = gradient(state.params)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         average = None
@@ -106,7 +121,18 @@ def make_train_step(
         state = TrainState(params, opt_state, average, state.step + 1, state.key)
         return state, jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), record)
 
-    return TrainStep(init, jax.jit(update, donate_argnums=0, out_shardings=everywhere), mesh)
+    def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+        return jax.jit(function, donate_argnums=0, out_shardings=everywhere)
+
+    if tables is None:
+        return TrainStep(init, compiled(update), mesh)
+
+    def by_the_row(state: TrainState, batch: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
+        decay = _decay_now(ema_decay or 0.0, state.step)
+        return lazy.update(tables, update, state, batch, average_decay=decay, mesh=mesh)
+
+    settle = jax.jit(functools.partial(lazy.settle, tables), out_shardings=everywhere)
+    return TrainStep(init, compiled(by_the_row), mesh, settle)
 
 
 def ema(average: PyTree, params: PyTree, *, decay: float, step: jax.Array | int) -> PyTree:
@@ -128,13 +154,17 @@ def ema(average: PyTree, params: PyTree, *, decay: float, step: jax.Array | int)
       >>> float(ema(jnp.float32(0), jnp.float32(1), decay=0.999, step=0))
       0.8999999761581421
     """
-    step = jnp.asarray(step, jnp.float32)
-    decay_now = jnp.minimum(decay, (1 + step) / (10 + step))
+    decay_now = _decay_now(decay, step)
 
     def move(old: jax.Array, new: jax.Array) -> jax.Array:
         return (new + decay_now * (old - new)).astype(old.dtype)
 
     return jax.tree.map(move, average, params)
+
+
+def _decay_now(decay: float, step: jax.Array | int) -> jax.Array:
+    step = jnp.asarray(step, jnp.float32)
+    return jnp.minimum(decay, (1 + step) / (10 + step))
 
 
 def _checked(loss: Loss) -> Callable[..., Any]:
