@@ -47,7 +47,9 @@ flags.DEFINE_list("modes", list(MODES), "train (gradients), inference (outputs a
 flags.DEFINE_integer("rounds", 9, "calls of each framework in each case", lower_bound=1)
 flags.DEFINE_integer("cores", None, "processor cores; default: all this process may use")
 flags.DEFINE_bool("peak", False, "measure peak memory too, in fresh processes: slow")
-flags.DEFINE_string("json", None, "file for the rows")
+flags.DEFINE_string(
+    "json", None, "file for the rows; those it has are kept where they are not measured again"
+)
 flags.DEFINE_string("table", None, "page whose text between its benchmark marks is replaced")
 
 
@@ -176,6 +178,11 @@ def measure(case: Case, ours: Worker, others: list[Worker], modes: list[str], ro
             }
 
 
+def key_of(row: dict[str, Any]) -> tuple:
+    """Returns what tells rows apart."""
+    return tuple(row[name] for name in ("cell", "mode", "T", "B", "in_size", "hidden_size", "peer"))
+
+
 def quartiles(seconds: list[float]) -> list[float]:
     """Returns lower quartile, median and upper quartile in milliseconds."""
     if len(seconds) == 1:
@@ -212,7 +219,9 @@ def table(rows: list[dict[str, Any]], names: list[str]) -> str:
         for row in chosen:
             key = tuple(row[k] for k in ("cell", "T", "B", "in_size", "hidden_size"))
             cases.setdefault(key, {})[row["peer"]] = row
-        for (cell, *sizes), found in cases.items():
+        for (cell, *sizes), found in sorted(
+            cases.items(), key=lambda case: CELLS.index(case[0][0])
+        ):
             ours = min(row["ours_ms"] for row in found.values())
             cells = [f"{found[n]['ratio']:.2f}" if n in found else "" for n in names]
             lines.append(
@@ -262,14 +271,20 @@ def main(argv: list[str]) -> None:
             others.append(Worker(name, cores))
         except ImportError as error:
             print(f"{name} is left out: {error}")
-    versions = dict(ours.versions)
+    versions = {"python": platform.python_version(), "cores": cores, **ours.versions}
     for other in others:
         versions.update(other.versions)
-    header = f"Python {platform.python_version()}, {cores} cores, " + ", ".join(
-        f"{name} {version}" for name, version in versions.items()
-    )
-    print(header, flush=True)
     rows: list[dict[str, Any]] = []
+    if FLAGS.json and Path(FLAGS.json).exists():
+        earlier = json.loads(Path(FLAGS.json).read_text())
+        if any(versions.get(name, got) != got for name, got in earlier["versions"].items()):
+            raise SystemExit(
+                f"benchmark.py: {FLAGS.json} holds rows of {earlier['versions']}, here are "
+                f"{versions}. Give another file."
+            )
+        rows, versions = earlier["rows"], {**earlier["versions"], **versions}
+    header = ", ".join(f"{name} {version}" for name, version in versions.items())
+    print(header, flush=True)
     for shape in shapes.values():
         for cell in FLAGS.cells:
             # A peer whose cell is a variant of ours is compared with that variant.
@@ -286,7 +301,7 @@ def main(argv: list[str]) -> None:
                     row = {"cell": cell, "variant": variant, **row}
                     if FLAGS.peak:
                         row = with_peaks(row, case, cores)
-                    rows.append(row)
+                    rows = [old for old in rows if key_of(old) != key_of(row)] + [row]
                     print(
                         f"{cell} {label} {row['mode']}: ours {row['ours_ms']:.1f} ms, "
                         f"{row['peer']} {row['peer_ms']:.1f} ms, ratio {row['ratio']:.2f}",
@@ -294,9 +309,10 @@ def main(argv: list[str]) -> None:
                     )
                     if FLAGS.json:
                         Path(FLAGS.json).write_text(
-                            json.dumps({"header": header, "rows": rows}, indent=1) + "\n"
+                            json.dumps({"versions": versions, "rows": rows}, indent=1) + "\n"
                         )
-    text = f"{table(rows, [other.name for other in others])}\n{header}.\n"
+    names = [name for name in peers.NAMES if any(row["peer"] == name for row in rows)]
+    text = f"{table(rows, names)}\n{header}.\n"
     print(text)
     if FLAGS.table:
         replace_table(Path(FLAGS.table), text)
