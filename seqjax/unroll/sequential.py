@@ -11,7 +11,7 @@ from seqjax.cells.base import Cell
 from seqjax.unroll.clipping import clip_gradient
 from seqjax.unroll.padding import select
 
-INLINED = 8  # steps in one pass of a loop that is not differentiated, at most
+INLINED = 10  # steps in one pass of a loop that is not differentiated, at most
 
 
 class Inputs(NamedTuple):
