@@ -89,14 +89,15 @@ def test_equals_the_dense_update(ema_decay, clip):
 
 
 def test_equals_the_dense_update_in_double_precision(x64):
-    # With a smaller eps the equations of tables.py are exact.
+    # With a smaller eps the equations of tables.py are exact; rates and bias corrections come in
+    # float32 from Optax, and JAX 0.12 rounds them otherwise (1.8e-10 in the parameters).
     options = {"eps": 1e-15}
     dense, _ = trained(make(False, **options), np.float64)
     lazy, _ = trained(make(True, **options), np.float64)
     settled = make(True, **options).settle(lazy)
     assert apart(dense.params, init(np.float64)) > 0.1
-    assert apart(dense.params, settled.params) < 1e-10
-    assert apart(dense.average, settled.average) < 1e-10
+    assert apart(dense.params, settled.params) < 1e-9
+    assert apart(dense.average, settled.average) < 1e-9
 
 
 @pytest.mark.parametrize(
