@@ -232,7 +232,7 @@ def test_probe_sees_tables_that_have_caught_up(tmp_path):
 
 def test_a_row_that_was_not_announced_is_nan():
     tables = LazyTables({"table": lambda batch: batch["tokens"][:, :2]}, rate)
-    step = make_train_step(loss, optax.adam(RATE), mesh=data_mesh(1), tables=tables)
+    step = make_train_step(loss, optax.adam(rate), mesh=data_mesh(1), tables=tables)
     _, record = step.update(step.init(init(), jax.random.key(0)), next(batches()))
     assert np.isnan(record["loss"])
     assert record["not_finite"].any()
@@ -242,19 +242,19 @@ def test_a_row_that_was_not_announced_is_nan():
     ("tables", "optimizer", "match"),
     [
         (
-            LazyTables({"words": len}, RATE),
-            optax.adam(RATE),
+            LazyTables({"words": len}, rate),
+            optax.adam(rate),
             "'words' must be .* kernel, table only",
         ),
-        (LazyTables({"bias": len}, RATE), optax.adam(RATE), r"two axes, got shape \(2,\)"),
-        (LazyTables(READS, RATE), optax.sgd(RATE), "moments of one Adam.*got 0"),
+        (LazyTables({"bias": len}, rate), optax.adam(rate), r"two axes, got shape \(2,\)"),
+        (LazyTables(READS, rate), optax.sgd(rate), "moments of one Adam.*got 0"),
         (
             LazyTables(READS, 2e-3),
             optax.adam(1e-3),
             "'table' as Adam .* an update without gradient",
         ),
-        (LazyTables(READS, rate, b1=0.8), optax.adam(RATE), "Give both the same numbers"),
-        (LazyTables(READS, RATE), optax.adamw(RATE), "no weight decay of it"),
+        (LazyTables(READS, rate, b1=0.8), optax.adam(rate), "Give both the same numbers"),
+        (LazyTables(READS, rate), optax.adamw(rate), "no weight decay of it"),
     ],
 )
 def test_refuses(tables, optimizer, match):
