@@ -8,15 +8,17 @@ import dataclasses
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
+from seqjax import train
 from seqjax.data import DataError
 from seqjax.train import RunError
 
 FLAGS = flags.FLAGS
+flags.disclaim_key_flags()  # --help lists them as the program's own
 
 
 class ConfigError(ValueError):
@@ -112,7 +114,50 @@ def from_mapping(config_type: type, values: Mapping[str, Any]) -> Any:
     return config_type(**values)
 
 
-def main(define: Callable[[], None], body: Callable[[], None]) -> NoReturn:
+def main(
+    experiment: Any,
+    *,
+    run_flags: Mapping[str, str] | None = None,
+    predict: tuple[str, Callable[[str, str], Iterable[str]]] | None = None,
+) -> NoReturn:
+    """Runs an experiment's program: trains, or asks a finished run.
+
+    Args:
+      experiment: its package, with `Config`, `configure(**given)` and `run(config, *, workdir,
+        resume)`.
+      run_flags: further arguments of `run` that are text or None, and their help.
+      predict: help of `--predict`, and a function from the run folder and the flag's value to the
+        lines to print; without it there is no such flag.
+    """
+    name = experiment.__name__.rpartition(".")[2]
+    further = dict(run_flags or {})
+
+    def define() -> None:
+        define_flags(experiment.Config, shown=experiment.configure())
+        flags.DEFINE_string("workdir", None, f"the run folder (default: runs/{name}/<cell>-<hash>)")
+        flags.DEFINE_boolean("resume", False, "continue the run in the run folder, if there is one")
+        for flag, help in further.items():
+            flags.DEFINE_string(flag, None, help)
+        if predict is not None:
+            flags.DEFINE_string("predict", None, predict[0])
+
+    def body() -> None:
+        config = experiment.configure(**given_settings(experiment.Config))
+        workdir = FLAGS.workdir or train.default_workdir(
+            name, config.cell, dataclasses.asdict(config)
+        )
+        if predict is not None and FLAGS.predict is not None:
+            for line in predict[1](str(workdir), FLAGS.predict):
+                print(line)
+            return
+        train.use_all_cores()
+        given = {flag: FLAGS[flag].value for flag in further}
+        experiment.run(config, workdir=workdir, resume=FLAGS.resume, **given)
+
+    run_program(define, body)
+
+
+def run_program(define: Callable[[], None], body: Callable[[], None]) -> NoReturn:
     """Runs a program: exit status 0 if it finished, 2 with one line for a user's mistake.
 
     Args:

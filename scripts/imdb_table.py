@@ -22,7 +22,7 @@ from pathlib import Path
 from absl import flags
 
 from experiments import command_line, imdb
-from experiments.imdb.report import command
+from experiments.imdb.config import command
 
 FLAGS = flags.FLAGS
 ROOT = Path(__file__).resolve().parents[1]
@@ -144,4 +144,4 @@ def percent(metric: dict | None) -> str:
 
 
 if __name__ == "__main__":
-    command_line.main(define, body)
+    command_line.run_program(define, body)

@@ -118,4 +118,4 @@ def table(rows: list[tuple[str, np.ndarray]]) -> str:
 
 
 if __name__ == "__main__":
-    command_line.main(define, body)
+    command_line.run_program(define, body)

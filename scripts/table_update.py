@@ -20,7 +20,7 @@ import numpy as np
 import optax
 
 from experiments.imdb.config import PRESETS, Config
-from experiments.imdb.model import lazy_reads, make_functions, make_loss
+from experiments.imdb.model import lazy_reads, make_loss, model_functions
 from experiments.optimizer import make_lazy_tables, make_optimizer
 from seqjax import data, nn, train
 
@@ -88,7 +88,7 @@ def step(name: str, config: Config, words: int) -> None:
         )
         for _ in range(ROUNDS)
     ]
-    functions = make_functions(config, words)
+    functions = model_functions(config, words)
     chosen = lazy_reads(config, words, shape[0] * shape[1])
     everything = {"embedding/table/value": lambda batch: batch.tokens}
     if config.pair_size:

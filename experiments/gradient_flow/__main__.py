@@ -13,7 +13,6 @@ FLAGS = flags.FLAGS
 def define() -> None:
     """Defines the flags."""
     command_line.define_flags(gradient_flow.Config, shown=gradient_flow.Config())
-    flags.adopt_module_key_flags(command_line)  # so that --help lists them
     flags.DEFINE_string("cell", None, "one cell: the same as --cells with one name")
     flags.DEFINE_string("workdir", None, "the run folder (default: runs/gradient_flow/<hash>)")
     flags.DEFINE_boolean(
@@ -34,4 +33,4 @@ def body() -> None:
 
 
 if __name__ == "__main__":
-    command_line.main(define, body)
+    command_line.run_program(define, body)

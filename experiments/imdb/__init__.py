@@ -7,12 +7,13 @@ Manning (2012), Baselines and bigrams (the linear floor printed beside the resul
 
 A run prints what it will do and what it will cost, trains one seed after the other, and leaves a
 folder (docs/design.md, "What a run leaves"). Kill it at any time and continue with --resume.
-`--predict="text"` asks a finished run. Notebooks and tests call `run(Config(...))`.
+`--predict="text"` asks a finished run. Notebooks and tests call `run(configure(...))`.
 """
 
 from experiments.imdb.config import CELLS as CELLS
 from experiments.imdb.config import PRESETS as PRESETS
 from experiments.imdb.config import Config as Config
+from experiments.imdb.config import configure as configure
 from experiments.imdb.predict import predict as predict
-from experiments.imdb.run import Result as Result
 from experiments.imdb.run import run as run
+from experiments.study import Result as Result

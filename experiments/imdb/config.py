@@ -1,8 +1,9 @@
 """Every setting of the sentiment experiment, and the presets."""
 
 import dataclasses
+from typing import Any
 
-from experiments import command_line
+from experiments import command_line, report
 from experiments.command_line import ConfigError, setting
 from seqjax import data
 
@@ -139,3 +140,27 @@ PRESETS = {
         dropout=0.0,
     ),
 }
+
+
+def configure(**given: Any) -> Config:
+    """Returns a preset's configuration, changed where a setting is given.
+
+    Args:
+      **given: settings by name.
+
+    Returns:
+      The configuration.
+
+    Raises:
+      ConfigError: if a setting cannot be used.
+
+    Example:
+      >>> configure(preset="keras").max_length
+      200
+    """
+    return dataclasses.replace(PRESETS[given.get("preset", "best")], **given)
+
+
+def command(config: Config) -> str:
+    """Returns the command that repeats a run."""
+    return report.command("imdb", config, PRESETS[config.preset], choosing=("preset",))

@@ -11,24 +11,9 @@ from flax import nnx
 from jax.sharding import Mesh
 
 import seqjax
+from experiments.functions import Functions, make_functions, recurrent_layers
 from experiments.imdb.config import Config
 from seqjax import data, floors, train
-
-
-class Functions(NamedTuple):
-    """A model as pure functions of its parameters.
-
-    Attributes:
-      init: `init(key) -> params`.
-      logits: `logits(params, batch, key=None) -> (B,)`, log-odds that a review is positive.
-      summary: table of the layers and their parameters.
-      num_params: number of parameters.
-    """
-
-    init: Any
-    logits: Any
-    summary: str
-    num_params: int
 
 
 def build_model(config: Config, vocab_size: int, rngs: nnx.Rngs) -> seqjax.nn.SequenceClassifier:
@@ -51,16 +36,17 @@ def build_model(config: Config, vocab_size: int, rngs: nnx.Rngs) -> seqjax.nn.Se
         token_dropout=config.token_dropout,
         rngs=rngs,
     )
-    layers = []
-    in_size = embedding.features
-    layer = seqjax.nn.Bidirectional if config.cell.startswith("bi") else seqjax.nn.RNN
-    for _ in range(config.num_layers):
-        cell = seqjax.make_cell(config.cell.removeprefix("bi"), config.hidden_size)
-        layers.append(layer(cell, in_size, rngs=rngs))
-        in_size = layers[-1].out_size
+    layers = recurrent_layers(
+        config.cell,
+        embedding.features,
+        config.hidden_size,
+        config.num_layers,
+        config.dropout,
+        rngs,
+    )
     return seqjax.nn.SequenceClassifier(
         embedding,
-        layers[0] if len(layers) == 1 else seqjax.nn.Stack(layers, dropout=config.dropout),
+        layers,
         num_classes=1,
         pooling=config.pooling,
         segment_length=config.segment_length or None,
@@ -70,31 +56,13 @@ def build_model(config: Config, vocab_size: int, rngs: nnx.Rngs) -> seqjax.nn.Se
     )
 
 
-def make_functions(config: Config, vocab_size: int) -> Functions:
-    """Returns the model as pure functions of its parameters."""
+def model_functions(config: Config, vocab_size: int) -> Functions:
+    """Returns the model as pure functions: log-odds that each review is positive, (B,)."""
 
-    def build(rngs: nnx.Rngs) -> seqjax.nn.SequenceClassifier:
-        return build_model(config, vocab_size, rngs)
+    def call(model: Any, batch: data.Batch, key: jax.Array | None) -> jax.Array:
+        return model(batch.tokens, batch.lengths, key=key)[:, 0]
 
-    described = {}
-
-    def describe() -> None:  # traced for its shapes alone: no number is drawn
-        model = build(nnx.Rngs(0))
-        described["structure"] = nnx.graphdef(model)
-        described["summary"] = seqjax.nn.summary(model)
-        described["num_params"] = seqjax.nn.num_params(model)
-
-    jax.eval_shape(describe)
-    structure = described.pop("structure")
-
-    @jax.jit
-    def init(key: jax.Array) -> Any:
-        return nnx.state(build(nnx.Rngs(params=key)))
-
-    def logits(params: Any, batch: data.Batch, key: jax.Array | None = None) -> jax.Array:
-        return nnx.merge(structure, params)(batch.tokens, batch.lengths, key=key)[:, 0]
-
-    return Functions(init, logits, **described)
+    return make_functions(lambda rngs: build_model(config, vocab_size, rngs), call)
 
 
 def lazy_reads(
@@ -133,7 +101,7 @@ def make_loss(functions: Functions, soft_labels: float):
     """
 
     def loss(params: Any, key: jax.Array, batch: data.Batch):
-        logits = functions.logits(params, batch, key)
+        logits = functions.apply(params, batch, key)
         targets = (1 - soft_labels) * batch.labels + soft_labels * jax.nn.sigmoid(batch.offsets)
         losses = optax.sigmoid_binary_cross_entropy(logits, targets)
         weight = batch.weights.sum()
@@ -149,7 +117,7 @@ def make_predict(functions: Functions, mesh: Mesh):
 
     @jax.jit
     def logits(params: Any, batch: data.Batch) -> jax.Array:
-        return functions.logits(params, batch)
+        return functions.apply(params, batch)
 
     def predict(params: Any, batches: Sequence[data.Batch]) -> Judged:
         found = jax.device_get([logits(params, train.shard(mesh, batch)) for batch in batches])

@@ -1,16 +1,15 @@
 """Asks a finished run for the sentiment of a text."""
 
-import json
 from pathlib import Path
 
 import jax
 import numpy as np
 
-from experiments import command_line
+from experiments.finished import open_finished
 from experiments.imdb.config import Config
 from experiments.imdb.linear import linear_logits, load_linear
-from experiments.imdb.model import make_functions
-from seqjax import data, train
+from experiments.imdb.model import model_functions
+from seqjax import data
 
 
 def predict(path: str | Path, text: str) -> float:
@@ -27,14 +26,8 @@ def predict(path: str | Path, text: str) -> float:
       RunError: if there is no finished run in the folder.
       DataError: if the folder's vocabulary is damaged, or the text holds no known word.
     """
-    path = Path(path)
-    if not (path / "result.json").exists():
-        raise train.RunError(
-            f"--predict needs a finished run, and {path} holds none. Train it first with the same "
-            "flags without --predict, or name its folder with --workdir."
-        )
-    settings = json.loads((path / "config.json").read_text("utf-8"))
-    config = command_line.from_mapping(Config, settings)
+    run = open_finished(path, Config)
+    config, path = run.config, run.folder.path
     vocabulary = data.Vocabulary.load(path / "vocabulary.json")
     (ids,) = vocabulary.encode([text])
     ids = data.truncate(ids, config.max_length, config.keep)
@@ -44,14 +37,11 @@ def predict(path: str | Path, text: str) -> float:
     if config.linear_path:
         offsets = linear_logits(load_linear(path / "linear.npz"), [text])
     (batch,) = data.bucketed_batches([ids], [0], 1, [len(ids)], rng=None, offsets=offsets)
-    functions = make_functions(config, len(vocabulary))
-    like = functions.init(jax.random.key(0))
-    folder = train.open_run(path, settings, resume=True)
-    metrics = folder.result()["metrics"]
+    functions = model_functions(config, len(vocabulary))
+    metrics = run.folder.result()["metrics"]
     probabilities = []
-    for i in range(config.seeds):
-        params = train.best_params(folder, config.seed + i, like)
-        network = metrics["network_weight"]["per_seed"][i] * functions.logits(params, batch)[0]
+    for i, params in enumerate(run.params(functions)):
+        network = metrics["network_weight"]["per_seed"][i] * functions.apply(params, batch)[0]
         linear = metrics["linear_weight"]["per_seed"][i] * batch.offsets[0]
         probabilities.append(jax.nn.sigmoid(network + linear))
     return float(np.mean(probabilities))

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from experiments import command_line
+from experiments import command_line, report
 from experiments.command_line import ConfigError, setting
 from seqjax import data
 from seqjax.cells import CELLS as ONE_WAY
@@ -72,6 +72,11 @@ class Config:
         "what chooses the epoch, in validation: loss (squared error, or cross-entropy of classes), "
         "mae, or median, of the sequences' squared errors",
         choices=("loss", "mae", "median"),
+    )
+    select: str = setting(
+        "best",
+        "which epoch is tested: best, by --monitor, or last, of a schedule fixed beforehand",
+        choices=("best", "last"),
     )
     batch_size: int = setting(64, "sequences in a batch", minimum=1)
     learning_rate: float = setting(5e-3, "peak learning rate", minimum=0)
@@ -226,3 +231,17 @@ def configure(**given: Any) -> Config:
     if given.get("preset") == "keras":
         settings.update(KERAS)
     return Config(**{**settings, **given})
+
+
+def command(config: Config) -> str:
+    """Returns the command that repeats a run."""
+    given = {"task": config.task, "preset": config.preset}
+    if config.task == "csv":
+        given |= {"path": config.path, "csv_layout": config.csv_layout}
+    return report.command(
+        "regression",
+        config,
+        configure(**given),
+        first=("cell", "task"),
+        choosing=("preset", "path", "csv_layout"),
+    )

@@ -1,7 +1,7 @@
 """The models of the regression experiment: recurrent layers, wired to what a task asks."""
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,26 +11,10 @@ from flax import nnx
 from jax.sharding import Mesh
 
 import seqjax
+from experiments.functions import Functions, make_functions, recurrent_layers
 from experiments.regression.config import Config
 from experiments.regression.task import Scales, Task, last_observed
 from seqjax import data, train
-
-
-class Functions(NamedTuple):
-    """A model as pure functions of its parameters.
-
-    Attributes:
-      init: `init(key) -> params`.
-      apply: `apply(params, batch, key=None)`: predictions of the shape of the targets, in the
-        task's own units; of classes their logits.
-      summary: table of the layers and their parameters.
-      num_params: number of parameters.
-    """
-
-    init: Any
-    apply: Any
-    summary: str
-    num_params: int
 
 
 class ReadOut(nnx.Module):
@@ -58,7 +42,9 @@ class SequenceRegressor(nnx.Module):
 
     def __init__(self, config: Config, in_size: int, out_shape: tuple[int, ...], *, rngs: nnx.Rngs):
         """Makes the layers."""
-        self.recurrent = recurrent_layers(config, in_size, rngs)
+        self.recurrent = recurrent_layers(
+            config.cell, in_size, config.hidden_size, config.num_layers, config.dropout, rngs
+        )
         out_size = int(np.prod(out_shape))
         self.head = ReadOut(
             self.recurrent.out_size, out_size, config.head_size, config.dropout, rngs
@@ -105,49 +91,41 @@ class SegmentForecaster(nnx.Module):
     def __call__(self, xs: jax.Array, lengths: Any, key: jax.Array | None = None) -> jax.Array:
         """Maps (B, T, D) to (B, horizon, D)."""
         batch, steps, number = xs.shape
+        size = self.recurrent.out_size
         segments = xs.swapaxes(1, 2).reshape(batch, number, steps // self.length, self.length)
         _, state = self.recurrent(jax.nn.relu(self.embedding(segments)), return_state=True)
-        places, variables = self.places[...], self.variables[...]
-        future = len(places)
+        future = len(self.places[...])
         inputs = jnp.concatenate(
             [
-                jnp.broadcast_to(places, (batch, number, future, places.shape[-1])),
-                jnp.broadcast_to(variables[:, None], (batch, number, future, variables.shape[-1])),
+                jnp.broadcast_to(self.places[...], (number, future, size - size // 2)),
+                jnp.broadcast_to(self.variables[...][:, None], (number, future, size // 2)),
             ],
             axis=-1,
         )
-        # A step for each future segment, side by side: the segments are one more batch axis.
-        state = jax.tree.map(
-            lambda leaf: jnp.broadcast_to(
-                leaf[:, :, None], (*leaf.shape[:2], future, *leaf.shape[2:])
-            ),
-            state,
-        )
-        ys = self.recurrent(inputs[..., None, :], initial_state=state)[..., 0, :]
+        # A step for each future segment. The inputs are the same for the whole batch and the state
+        # for all segments, so either product is taken once and only the pointwise part grows.
+        cell, params = self.recurrent.cell, self.recurrent.cell_params()
+        state = jax.tree.map(lambda leaf: leaf[:, :, None], state)
+        drive = jax.tree.map(lambda leaf: leaf[None], cell.project(params, inputs))
+        ys = cell.output(cell.step(params, state, drive))
         values = self.head(ys, key).reshape(batch, number, future * self.length)
         return values[..., : self.horizon].swapaxes(1, 2)
 
 
-def recurrent_layers(config: Config, in_size: int, rngs: nnx.Rngs) -> Any:
-    """Returns the recurrent layer, or a stack of them."""
-    layers = []
-    layer = seqjax.nn.Bidirectional if config.cell.startswith("bi") else seqjax.nn.RNN
-    for _ in range(config.num_layers):
-        cell = seqjax.make_cell(config.cell.removeprefix("bi"), config.hidden_size)
-        layers.append(layer(cell, in_size, rngs=rngs))
-        in_size = layers[-1].out_size
-    return layers[0] if len(layers) == 1 else seqjax.nn.Stack(layers, dropout=config.dropout)
-
-
-def make_functions(config: Config, task: Task) -> Functions:
-    """Returns the model as pure functions of its parameters."""
-    return functions_of(config, task.scales, task.num_classes, task.sample.targets.shape)
-
-
-def functions_of(
+def model_functions(
     config: Config, scales: Scales, num_classes: int, targets_shape: tuple[int, ...]
 ) -> Functions:
-    """Returns the model for given units and shape of the answers."""
+    """Returns the model as pure functions: predictions of the shape of the targets.
+
+    Args:
+      config: the settings.
+      scales: units of inputs and answers; predictions are in the task's own units.
+      num_classes: 0 where the answers are numbers; of classes the predictions are logits.
+      targets_shape: the shape of the targets, their number in front.
+
+    Returns:
+      The functions.
+    """
     in_size = len(scales.input_mean)
     out_shape = (
         (num_classes,) if num_classes else targets_shape[2 if config.model == "steps" else 1 :]
@@ -158,23 +136,7 @@ def functions_of(
             return SegmentForecaster(config, in_size, rngs=rngs)
         return SequenceRegressor(config, in_size, out_shape, rngs=rngs)
 
-    described = {}
-
-    def describe() -> None:  # traced for its shapes alone: no number is drawn
-        model = build(nnx.Rngs(0))
-        described["structure"] = nnx.graphdef(model)
-        described["summary"] = seqjax.nn.summary(model)
-        described["num_params"] = seqjax.nn.num_params(model)
-
-    jax.eval_shape(describe)
-    structure = described.pop("structure")
-
-    @jax.jit
-    def init(key: jax.Array) -> Any:
-        return nnx.state(build(nnx.Rngs(params=key)))
-
-    def apply(params: Any, batch: data.Sequences, key: jax.Array | None = None) -> jax.Array:
-        model = nnx.merge(structure, params)
+    def call(model: Any, batch: data.Sequences, key: jax.Array | None) -> jax.Array:
         xs = standardised(config, scales, batch.inputs)
         if key is not None and config.input_noise:
             key, noise_key = jax.random.split(key)
@@ -190,7 +152,7 @@ def functions_of(
             ys = ys + last_observed(batch.inputs, scales.columns, config.model == "steps")
         return ys
 
-    return Functions(init, apply, **described)
+    return make_functions(build, call)
 
 
 def standardised(config: Config, scales: Scales, inputs: Any) -> jax.Array:

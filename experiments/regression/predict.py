@@ -6,9 +6,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from experiments import command_line
+from experiments.finished import open_finished
 from experiments.regression.config import Config
-from experiments.regression.model import functions_of
+from experiments.regression.model import model_functions
 from experiments.regression.task import Scales, Task, read_csv
 from seqjax import data, train
 
@@ -43,14 +43,8 @@ def predict(path: str | Path, file: str | Path) -> list[dict[str, float]]:
       RunError: if there is no finished run of the task csv in the folder.
       DataError: if the file cannot be read, lacks a column, or is shorter than the lookback.
     """
-    path = Path(path)
-    if not (path / "result.json").exists():
-        raise train.RunError(
-            f"--predict needs a finished run, and {path} holds none. Train it first with the same "
-            "flags without --predict, or name its folder with --workdir."
-        )
-    settings = json.loads((path / "config.json").read_text("utf-8"))
-    config = command_line.from_mapping(Config, settings)
+    run = open_finished(path, Config)
+    config, path = run.config, run.folder.path
     if config.task != "csv":
         raise train.RunError(
             f"--predict needs a run of --task=csv, and that in {path} is of {config.task}."
@@ -69,14 +63,11 @@ def predict(path: str | Path, file: str | Path) -> list[dict[str, float]]:
         )
     else:
         inputs = inputs[None, -config.lookback :]
-    functions = functions_of(config, scales, about["num_classes"], (1, *about["target_shape"]))
+    functions = model_functions(config, scales, about["num_classes"], (1, *about["target_shape"]))
     apply = jax.jit(functions.apply)
-    like = functions.init(jax.random.key(0))
-    folder = train.open_run(path, settings, resume=True)
     sequences = data.make_sequences(inputs, np.zeros(len(inputs), np.float32))
     found = []
-    for seed in range(config.seed, config.seed + config.seeds):
-        params = train.best_params(folder, seed, like)
+    for params in run.params(functions):
         batches = data.sequence_batches(sequences, min(_ROWS_AT_ONCE, len(inputs)))
         answers = np.concatenate([jax.device_get(apply(params, batch)) for batch in batches])
         answers = answers[: len(inputs)].astype(np.float64)

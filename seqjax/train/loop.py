@@ -57,7 +57,7 @@ def fit(
     seed: int,
     epochs: int,
     monitor: str,
-    mode: Literal["max", "min"] = "max",
+    mode: Literal["max", "min", "last"] = "max",
     patience: int | None = None,
     log_every: int = 50,
     checkpoint_every: int | None = None,
@@ -81,7 +81,8 @@ def fit(
       seed: names the checkpoints and the rows of metrics.
       epochs: how many to train at most.
       monitor: name of the validation metric that chooses the best parameters.
-      mode: whether the monitored metric should be large or small.
+      mode: whether the monitored metric should be large or small; "last" takes the parameters of
+        the last epoch whatever the metric says, for a schedule that is fixed beforehand.
       patience: stop after this many epochs without a better value; never by default.
       log_every: steps between two rows of metrics.
       checkpoint_every: steps between checkpoints inside an epoch; only at its end by default.
@@ -269,9 +270,14 @@ def _validated(metrics: Mapping[str, Any], monitor: str, where: str) -> dict[str
 
 
 def _comparison(mode: str) -> Callable[[float, float], bool]:
-    if mode not in ("max", "min"):
-        raise ValueError(f"seqjax.train.fit: `mode` must be 'max' or 'min', got {mode!r}.")
-    return operator.gt if mode == "max" else operator.lt
+    match mode:
+        case "max":
+            return operator.gt
+        case "min":
+            return operator.lt
+        case "last":
+            return lambda new, old: True
+    raise ValueError(f"seqjax.train.fit: `mode` must be 'max', 'min' or 'last', got {mode!r}.")
 
 
 def _copy(tree: PyTree) -> PyTree:

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from experiments import command_line, imdb
+from experiments.imdb.config import command
 from experiments.imdb.linear import fit_linear, linear_logits
-from experiments.imdb.model import lazy_reads, make_functions
-from experiments.imdb.report import command
+from experiments.imdb.model import lazy_reads, model_functions
 from experiments.imdb.task import load_task
 from seqjax import data, train
 
@@ -109,7 +109,7 @@ def test_report(finished):
 def test_every_parameter_moves_and_the_loss_falls(finished):
     config, (path, _), _ = finished
     vocabulary = data.Vocabulary.load(path / "vocabulary.json")
-    functions = make_functions(config, len(vocabulary))
+    functions = model_functions(config, len(vocabulary))
     before = functions.init(jax.random.split(jax.random.key(0))[0])
     run = train.open_run(path, dataclasses.asdict(config), resume=True)
     after = train.best_params(run, 0, before)
@@ -176,15 +176,15 @@ def test_without_the_linear_path_only_the_answer_changes(reviews_folder, cache):
 @pytest.mark.parametrize("cell", [c for c in imdb.CELLS if c != "bigru"])
 def test_every_cell_has_a_model(cell, reviews_folder):
     config = small(reviews_folder, cell=cell, num_layers=2, linear_path=False)
-    functions = make_functions(config, vocab_size=20)
+    functions = model_functions(config, vocab_size=20)
     (batch,) = data.bucketed_batches([np.array([3, 4])], [1], 1, [10], rng=None)
-    logits = jax.jit(functions.logits)(functions.init(jax.random.key(0)), batch)
+    logits = jax.jit(functions.apply)(functions.init(jax.random.key(0)), batch)
     assert logits.shape == (1,)
     assert np.isfinite(logits).all()
 
 
 def test_keras_preset_is_the_classic_script():
-    functions = make_functions(imdb.PRESETS["keras"], vocab_size=10_000)
+    functions = model_functions(imdb.PRESETS["keras"], vocab_size=10_000)
     shapes = jax.eval_shape(functions.init, jax.random.key(0))
     sizes = [leaf.size for leaf in jax.tree.leaves(shapes)]
     # Embedding, two LSTMs, Dense(128), Dense(1), as Keras counts them.

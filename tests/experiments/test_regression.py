@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from experiments import command_line, regression
-from experiments.regression.model import make_functions, make_loss
-from experiments.regression.report import command
+from experiments.regression.config import command
+from experiments.regression.model import make_loss, model_functions
 from experiments.regression.scoring import errors_by_step, scores
 from experiments.regression.task import load_task
 from seqjax import data, floors, train
@@ -120,7 +120,7 @@ def test_every_parameter_moves_and_the_loss_falls(settings, tmp_path):
     config = small(**settings, seeds=1, epochs=6, ema_decay=0.0, learning_rate=0.02)
     path, result = run_on(tmp_path, config)
     task = load_task(config)
-    functions = make_functions(config, task)
+    functions = model_functions(config, task.scales, task.num_classes, task.sample.targets.shape)
     before = functions.init(jax.random.split(jax.random.key(0))[0])
     folder = train.open_run(path, dataclasses.asdict(config), resume=True)
     after = train.best_params(folder, 0, before)
@@ -134,7 +134,7 @@ def test_every_parameter_moves_and_the_loss_falls(settings, tmp_path):
 def test_filler_rows_do_not_count():
     config = small(task="narma10", dropout=0.0)
     task = load_task(config)
-    functions = make_functions(config, task)
+    functions = model_functions(config, task.scales, task.num_classes, task.sample.targets.shape)
     params = functions.init(jax.random.key(0))
     loss = make_loss(config, functions, task)
     values = []
@@ -158,7 +158,7 @@ def test_training_draws_anew_for_every_epoch_and_the_same_for_the_same():
 def test_a_residual_forecast_starts_from_the_last_observation():
     config = small(task="lorenz", horizon=3)
     task = load_task(config)
-    functions = make_functions(config, task)
+    functions = model_functions(config, task.scales, task.num_classes, task.sample.targets.shape)
     zero = jax.tree.map(np.zeros_like, functions.init(jax.random.key(0)))
     found = functions.apply(zero, task.test)
     wanted = floors.persistence(task.test.inputs, 3) + task.scales.output_mean
@@ -168,7 +168,7 @@ def test_a_residual_forecast_starts_from_the_last_observation():
 def test_steps_do_not_look_ahead():
     config = small(task="narma10", dropout=0.5)
     task = load_task(config)
-    functions = make_functions(config, task)
+    functions = model_functions(config, task.scales, task.num_classes, task.sample.targets.shape)
     params = functions.init(jax.random.key(0))
     batch = task.test.take(np.arange(3))
     before = functions.apply(params, batch)

@@ -61,6 +61,21 @@ def test_keeps_the_best_and_stops(tmp_path, mode, best):
     assert params_sha256(result.params) == seen[best - 1]
 
 
+def test_takes_the_last_epoch_where_nothing_is_to_be_chosen(tmp_path):
+    scores = iter([0.5, 0.2, 0.9, 0.6])
+    seen = []
+
+    def validate(params):
+        seen.append(params_sha256(params))
+        return {"score": next(scores)}
+
+    result = toy.train(
+        tmp_path, validate=validate, monitor="score", mode="last", patience=1, epochs=4
+    )
+    assert (result.best_epoch, result.epochs_run) == (4, 4)
+    assert params_sha256(result.params) == seen[-1]
+
+
 def test_validates_the_average(tmp_path):
     seen = []
 
@@ -143,7 +158,7 @@ def test_refuses(tmp_path):
         ValueError, match=r"must return the monitored metric 'f1'.*'accuracy', 'mse"
     ):
         attempt(monitor="f1")
-    with pytest.raises(ValueError, match="'max' or 'min', got 'low'"):
+    with pytest.raises(ValueError, match="'max', 'min' or 'last', got 'low'"):
         attempt(mode="low")
     with pytest.raises(ValueError, match="epoch 1 has no batches"):
         attempt(train_batches=lambda _: [], seed=1)

@@ -1,0 +1,64 @@
+"""A finished run, opened to be asked."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from experiments import command_line
+from experiments.functions import Functions
+from seqjax import train
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """A finished run; make one with `open_finished`.
+
+    Attributes:
+      config: its settings.
+      folder: its folder.
+    """
+
+    config: Any
+    folder: train.RunFolder
+
+    def params(self, functions: Functions) -> Iterator[Any]:
+        """Yields the parameters of each seed.
+
+        Args:
+          functions: the model of the run.
+
+        Yields:
+          Parameters as `functions.apply` takes them.
+        """
+        like = functions.init(jax.random.key(0))
+        for seed in range(self.config.seed, self.config.seed + self.config.seeds):
+            yield train.best_params(self.folder, seed, like)
+
+
+def open_finished(path: str | Path, config_type: type) -> Finished:
+    """Opens a finished run.
+
+    Args:
+      path: its folder.
+      config_type: the experiment's configuration.
+
+    Returns:
+      The run.
+
+    Raises:
+      RunError: if there is no finished run in the folder.
+      ConfigError: if its settings are those of another version or experiment.
+    """
+    path = Path(path)
+    if not (path / "result.json").exists():
+        raise train.RunError(
+            f"--predict needs a finished run, and {path} holds none. Train it first with the same "
+            "flags without --predict, or name its folder with --workdir."
+        )
+    settings = json.loads((path / "config.json").read_text("utf-8"))
+    config = command_line.from_mapping(config_type, settings)
+    return Finished(config, train.open_run(path, settings, resume=True))

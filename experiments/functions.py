@@ -1,0 +1,84 @@
+"""A Flax model as pure functions of its parameters, and the recurrent layers of the experiments."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from flax import nnx
+
+import seqjax
+
+
+class Functions(NamedTuple):
+    """A model as pure functions of its parameters.
+
+    Attributes:
+      init: `init(key) -> params`, jitted.
+      apply: `apply(params, batch, key=None)`, what the model says of a batch; with a key as in
+        training, with dropout.
+      summary: table of the layers and their parameters.
+      num_params: number of parameters.
+    """
+
+    init: Callable[[jax.Array], Any]
+    apply: Callable[..., Any]
+    summary: str
+    num_params: int
+
+
+def make_functions(
+    build: Callable[[nnx.Rngs], Any], call: Callable[[Any, Any, jax.Array | None], Any]
+) -> Functions:
+    """Returns a model as pure functions of its parameters.
+
+    Args:
+      build: `build(rngs) -> model`.
+      call: `call(model, batch, key)`, what the model says of a batch; key is None outside training.
+
+    Returns:
+      The functions. No number is drawn until `init` is called.
+    """
+    described = {}
+
+    def describe() -> None:  # traced for its shapes alone
+        model = build(nnx.Rngs(0))
+        described["structure"] = nnx.graphdef(model)
+        described["summary"] = seqjax.nn.summary(model)
+        described["num_params"] = seqjax.nn.num_params(model)
+
+    jax.eval_shape(describe)
+    structure = described.pop("structure")
+
+    @jax.jit
+    def init(key: jax.Array) -> Any:
+        return nnx.state(build(nnx.Rngs(params=key)))
+
+    def apply(params: Any, batch: Any, key: jax.Array | None = None) -> Any:
+        return call(nnx.merge(structure, params), batch, key)
+
+    return Functions(init, apply, **described)
+
+
+def recurrent_layers(
+    cell: str, in_size: int, hidden_size: int, num_layers: int, dropout: float, rngs: nnx.Rngs
+) -> Any:
+    """Returns the recurrent layer of an experiment, or a stack of them.
+
+    Args:
+      cell: name of the cell, bi- for both directions.
+      in_size: features of the input.
+      hidden_size: hidden units of a layer and direction.
+      num_layers: how many layers.
+      dropout: rate between the layers.
+      rngs: gives the keys of the initialisers.
+
+    Returns:
+      The module.
+    """
+    layers = []
+    layer = seqjax.nn.Bidirectional if cell.startswith("bi") else seqjax.nn.RNN
+    for _ in range(num_layers):
+        made = seqjax.make_cell(cell.removeprefix("bi"), hidden_size)
+        layers.append(layer(made, in_size, rngs=rngs))
+        in_size = layers[-1].out_size
+    return layers[0] if len(layers) == 1 else seqjax.nn.Stack(layers, dropout=dropout)
