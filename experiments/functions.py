@@ -60,7 +60,13 @@ def make_functions(
 
 
 def recurrent_layers(
-    cell: str, in_size: int, hidden_size: int, num_layers: int, dropout: float, rngs: nnx.Rngs
+    cell: str,
+    in_size: int,
+    hidden_size: int,
+    num_layers: int,
+    dropout: float,
+    rngs: nnx.Rngs,
+    **options: Any,
 ) -> Any:
     """Returns the recurrent layer of an experiment, or a stack of them.
 
@@ -71,6 +77,7 @@ def recurrent_layers(
       num_layers: how many layers.
       dropout: rate between the layers.
       rngs: gives the keys of the initialisers.
+      **options: keyword arguments of the cell's constructor.
 
     Returns:
       The module.
@@ -78,7 +85,7 @@ def recurrent_layers(
     layers = []
     layer = seqjax.nn.Bidirectional if cell.startswith("bi") else seqjax.nn.RNN
     for _ in range(num_layers):
-        made = seqjax.make_cell(cell.removeprefix("bi"), hidden_size)
+        made = seqjax.make_cell(cell.removeprefix("bi"), hidden_size, **options)
         layers.append(layer(made, in_size, rngs=rngs))
         in_size = layers[-1].out_size
     return layers[0] if len(layers) == 1 else seqjax.nn.Stack(layers, dropout=dropout)

@@ -10,7 +10,6 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh
 
-import seqjax
 from experiments.functions import Functions, make_functions, recurrent_layers
 from experiments.regression.config import Config
 from experiments.regression.task import Scales, Task, last_observed
@@ -43,7 +42,13 @@ class SequenceRegressor(nnx.Module):
     def __init__(self, config: Config, in_size: int, out_shape: tuple[int, ...], *, rngs: nnx.Rngs):
         """Makes the layers."""
         self.recurrent = recurrent_layers(
-            config.cell, in_size, config.hidden_size, config.num_layers, config.dropout, rngs
+            config.cell,
+            in_size,
+            config.hidden_size,
+            config.num_layers,
+            config.dropout,
+            rngs,
+            **config.cell_options,
         )
         out_size = int(np.prod(out_shape))
         self.head = ReadOut(
@@ -82,7 +87,9 @@ class SegmentForecaster(nnx.Module):
         )
         num_future = -(-config.horizon // self.length)
         self.embedding = nnx.Linear(self.length, size, rngs=rngs)
-        self.recurrent = seqjax.nn.RNN(seqjax.make_cell(config.cell, size), size, rngs=rngs)
+        self.recurrent = recurrent_layers(
+            config.cell, size, size, 1, 0.0, rngs, **config.cell_options
+        )
         normal = jax.nn.initializers.normal(1.0)
         self.places = nnx.Param(normal(rngs.params(), (num_future, size - size // 2)))
         self.variables = nnx.Param(normal(rngs.params(), (num_variables, size // 2)))

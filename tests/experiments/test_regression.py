@@ -288,11 +288,34 @@ def test_every_task_has_defaults_and_a_command(task):
         ({"dropout": 1.0}, r"--dropout must lie in \[0, 1\), got 1.0"),
         ({"ema_decay": 1.0}, r"--ema_decay must lie in \[0, 1\), got 1.0"),
         ({"hidden_size": 0}, "--hidden_size must be at least 1, got 0"),
+        ({"cell": "rnn", "max_timescale": 9}, "--max_timescale needs a cell with gates, got"),
+        ({"max_timescale": 2}, "--max_timescale must be 0 or above 2, got 2"),
     ],
 )
 def test_settings_are_checked(changes, message):
     with pytest.raises(command_line.ConfigError, match=message):
         regression.configure(**changes)
+
+
+def test_gates_remember_where_the_answer_is_far_back():
+    config = small(task="adding", lookback=50)
+    assert config.max_timescale == 50
+    assert small(task="adding", lookback=50, cell="rnn").max_timescale == 0
+    task = load_task(config)
+
+    def biases(config):
+        functions = model_functions(
+            config, task.scales, task.num_classes, task.sample.targets.shape
+        )
+        params = functions.init(jax.random.key(0))
+        return np.asarray(params["recurrent"]["params"]["bias"][...])
+
+    chrono, plain = biases(config), biases(small(task="adding", lookback=50, max_timescale=0))
+    update = chrono[: config.hidden_size]
+    assert (update <= 0).all()
+    assert (update >= -np.log(49)).all()
+    assert (update < 0).any()
+    assert not plain.any()
 
 
 def test_predict_needs_a_finished_csv_run(finished, tmp_path):
