@@ -4,11 +4,12 @@ import contextlib
 import itertools
 import math
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from seqjax.train.checkpoints import Checkpoints, Position
 from seqjax.train.errors import DivergedError, RunError
@@ -190,30 +191,38 @@ def _train_epoch(
     probe: Callable[[PyTree], Mapping[str, float]] | None,
     probe_every: int,
 ) -> TrainState:
-    owed = []  # records of steps the devices may still be at
+    owed = []  # records of steps the devices may still be at, with how many steps each is of
 
     def settle() -> None:
-        first = position.step - len(owed) + 1
-        for step, record in enumerate(jax.device_get(owed), start=first):
-            broken = record.pop("not_finite")
-            if not (math.isfinite(record["loss"]) and math.isfinite(record["grad_norm"])):
-                raise DivergedError(
-                    f"Training diverged at step {step} (seed {report.seed}, epoch "
-                    f"{position.epoch}): loss {record['loss']}, gradient norm "
-                    f"{record['grad_norm']}, {_blamed(state.params, broken)}. Lower the learning "
-                    "rate or clip the gradient; the last checkpoint is sound."
-                )
-            position.epoch_totals = add(position.epoch_totals, record)
-            position.window_totals = add(position.window_totals, record)
+        step = position.step - sum(count for count, _ in owed)
+        for count, records in jax.device_get(owed):
+            for record in _one_by_one(records, count):
+                step += 1
+                broken = record.pop("not_finite")
+                if not (math.isfinite(record["loss"]) and math.isfinite(record["grad_norm"])):
+                    raise DivergedError(
+                        f"Training diverged at step {step} (seed {report.seed}, epoch "
+                        f"{position.epoch}): loss {record['loss']}, gradient norm "
+                        f"{record['grad_norm']}, {_blamed(state.params, broken)}. Lower the "
+                        "learning rate or clip the gradient; the last checkpoint is sound."
+                    )
+                position.epoch_totals = add(position.epoch_totals, record)
+                position.window_totals = add(position.window_totals, record)
         owed.clear()
 
     report.begin_epoch(operator.length_hint(batches, 0))
-    for batch in itertools.islice(batches, position.step_in_epoch, None):
-        state, record = train.update(state, shard(train.mesh, batch))
-        owed.append(record)
-        position.step += 1
-        position.step_in_epoch += 1
-        report.advance(len(jax.tree.leaves(batch)[0]))
+    periods = [log_every, probe_every if probe is not None else None, checkpoint_every]
+    rest = itertools.islice(batches, position.step_in_epoch, None)
+    for group in _groups(rest, train.per_dispatch, position.step, [p for p in periods if p]):
+        if len(group) == 1:
+            state, record = train.update(state, shard(train.mesh, group[0]))
+        else:
+            stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *group)
+            state, record = train.updates(state, shard(train.mesh, stacked, axis=1))
+        owed.append((len(group), record))
+        position.step += len(group)
+        position.step_in_epoch += len(group)
+        report.advance(sum(len(jax.tree.leaves(batch)[0]) for batch in group), steps=len(group))
         if position.step % log_every == 0:
             settle()
             report.step(_train_metrics(position.window_totals))
@@ -233,6 +242,42 @@ def _train_epoch(
             "than the data set?"
         )
     return state
+
+
+def _groups(
+    batches: Iterable[PyTree], size: int, step: int, periods: Sequence[int]
+) -> Iterator[list[PyTree]]:
+    """Yields batches to be handed over together: `size` of one shape, or one.
+
+    No group runs over a step at which something is due. What is left before such a step, before
+    another shape or at the end goes one by one, so that there are two programs a shape at most; a
+    run that resumes where something was due meets the same groups.
+    """
+    waiting: list[PyTree] = []
+    for batch in batches:
+        if waiting and _shapes(batch) != _shapes(waiting[0]):
+            yield from ([each] for each in waiting)
+            waiting = []
+        waiting.append(batch)
+        step += 1
+        if len(waiting) == size:
+            yield waiting
+            waiting = []
+        elif any(step % period == 0 for period in periods):
+            yield from ([each] for each in waiting)
+            waiting = []
+    yield from ([each] for each in waiting)
+
+
+def _shapes(batch: PyTree) -> list[tuple[int, ...]]:
+    return [np.shape(leaf) for leaf in jax.tree.leaves(batch)]
+
+
+def _one_by_one(records: dict[str, Any], count: int) -> Iterator[dict[str, Any]]:
+    if count == 1:
+        yield records
+    else:
+        yield from ({name: values[i] for name, values in records.items()} for i in range(count))
 
 
 def _blamed(params: PyTree, broken: Sequence[float]) -> str:

@@ -92,18 +92,19 @@ def data_mesh(batch_size: int | None = None) -> Mesh:
     return Mesh(np.array(devices[:num]), ("batch",), axis_types=(AxisType.Auto,))
 
 
-def shard(mesh: Mesh, tree: Tree) -> Tree:
-    """Splits the leading axis of every array over the devices.
+def shard(mesh: Mesh, tree: Tree, *, axis: int = 0) -> Tree:
+    """Splits an axis of every array over the devices.
 
     Args:
       mesh: from `data_mesh`.
-      tree: pytree of arrays, batch first.
+      tree: pytree of arrays.
+      axis: the batch axis, the leading one by default.
 
     Returns:
       The same pytree on the devices.
 
     Raises:
-      ValueError: if a leading axis is no multiple of the number of devices.
+      ValueError: if that axis of an array is no multiple of the number of devices.
 
     Example:
       >>> shard(data_mesh(1), {"x": np.zeros((4, 2))})["x"].shape
@@ -112,13 +113,15 @@ def shard(mesh: Mesh, tree: Tree) -> Tree:
     num = mesh.shape["batch"]
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         shape = np.shape(leaf)
-        if not shape or shape[0] % num:
+        if len(shape) <= axis or shape[axis] % num:
+            which = "the leading axis" if axis == 0 else f"axis {axis}"
             raise ValueError(
-                f"seqjax.train.shard: the leading axis must be a multiple of {num} devices, got "
+                f"seqjax.train.shard: {which} must be a multiple of {num} devices, got "
                 f"shape {shape} at batch{jax.tree_util.keystr(path)}. Pad the batch, or pass its "
                 "size to data_mesh()."
             )
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec("batch")))
+    spec = PartitionSpec(*[None] * axis, "batch")
+    return jax.device_put(tree, NamedSharding(mesh, spec))
 
 
 def split_batch(tree: Tree) -> Tree:

@@ -63,15 +63,16 @@ class Reporter:
         )
         self._restart_rate()
 
-    def advance(self, num_examples: int) -> None:
-        """Counts one step.
+    def advance(self, num_examples: int, *, steps: int = 1) -> None:
+        """Counts steps.
 
         Args:
-          num_examples: examples in its batch.
+          num_examples: examples in their batches.
+          steps: how many.
         """
         self._examples += num_examples
         if self._bar is not None:
-            self._bar.update()
+            self._bar.update(steps)
 
     def step(self, metrics: Mapping[str, float]) -> None:
         """Reports the averages since the last report.

@@ -30,6 +30,9 @@ class TrainStep(NamedTuple):
         `not_finite`: 1 for each array of parameters, in the order of the tree, whose gradient is
         not finite.
       mesh: the devices the state lives on.
+      updates: `updates(state, batches) -> (state, records)`, as many updates as the batches have on
+        their leading axis, in one program; records have that axis too.
+      per_dispatch: how many updates `seqjax.train.fit` hands over at once.
       settle: `settle(state) -> state`, in which lazy tables have caught up; to be called before
         parameters or their average are read. The state it is given stays valid.
     """
@@ -37,6 +40,8 @@ class TrainStep(NamedTuple):
     init: Callable[[PyTree, jax.Array], TrainState]
     update: Callable[[TrainState, PyTree], tuple[TrainState, dict[str, jax.Array]]]
     mesh: Mesh
+    updates: Callable[[TrainState, PyTree], tuple[TrainState, dict[str, jax.Array]]]
+    per_dispatch: int = 1
     settle: Callable[[TrainState], TrainState] = lambda state: state
 
 
@@ -47,6 +52,7 @@ def make_train_step(
     ema_decay: float | None = None,
     mesh: Mesh | None = None,
     tables: lazy.LazyTables | None = None,
+    per_dispatch: int | None = None,
 ) -> TrainStep:
     """Compiles a loss and an optimiser into one step; make it once and share it among seeds.
 
@@ -59,13 +65,16 @@ def make_train_step(
       tables: large tables of which only the rows that a batch reads are to be updated. The numbers
         are those of the update of all rows, within the tolerance that `seqjax.train.tables` states.
         It pays where `rows_pay` says so.
+      per_dispatch: updates that `seqjax.train.fit` hands to the devices at once, so that a small
+        model does not wait for the host between them; as many batches lie on the devices together.
+        By default 1 on CPUs, where the host is the device, and 8 elsewhere.
 
     Returns:
       The training step.
 
     Raises:
-      ValueError: if `ema_decay` is outside [0, 1); when tracing, if the loss is no scalar or its
-        sums lack "weight" or use a name the step itself reports.
+      ValueError: if `ema_decay` is outside [0, 1) or `per_dispatch` below 1; when tracing, if the
+        loss is no scalar or its sums lack "weight" or use a name the step itself reports.
 
     Example:
       >>> def loss(w, key, batch):
@@ -83,6 +92,12 @@ def make_train_step(
             "Use None for no average."
         )
     mesh = data_mesh() if mesh is None else mesh
+    if per_dispatch is None:
+        per_dispatch = 1 if mesh.devices.flat[0].platform == "cpu" else 8
+    if per_dispatch < 1:
+        raise ValueError(
+            f"seqjax.train.make_train_step: `per_dispatch` must be at least 1, got {per_dispatch}."
+        )
     # Said aloud, or the compiler may choose another layout for the result and compile twice.
     everywhere = NamedSharding(mesh, PartitionSpec())
 
@@ -102,7 +117,7 @@ def make_train_step(
             state = lazy.begin(tables, optimizer, state)
         return replicate(mesh, state)
 
-    def update(
+    def dense(
         state: TrainState, batch: PyTree, stand_in: Callable[[PyTree], PyTree] = lambda tree: tree
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         key = jax.random.fold_in(state.key, state.step)
@@ -124,15 +139,20 @@ def make_train_step(
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return jax.jit(function, donate_argnums=0, out_shardings=everywhere)
 
-    if tables is None:
-        return TrainStep(init, compiled(update), mesh)
-
-    def by_the_row(state: TrainState, batch: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
+    def update(state: TrainState, batch: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
+        if tables is None:
+            return dense(state, batch)
         decay = _decay_now(ema_decay or 0.0, state.step)
-        return lazy.update(tables, update, state, batch, average_decay=decay, mesh=mesh)
+        return lazy.update(tables, dense, state, batch, average_decay=decay, mesh=mesh)
 
+    def updates(state: TrainState, batches: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
+        return jax.lax.scan(update, state, batches)
+
+    made = TrainStep(init, compiled(update), mesh, compiled(updates), per_dispatch)
+    if tables is None:
+        return made
     settle = jax.jit(functools.partial(lazy.settle, tables), out_shardings=everywhere)
-    return TrainStep(init, compiled(by_the_row), mesh, settle)
+    return made._replace(settle=settle)
 
 
 def ema(average: PyTree, params: PyTree, *, decay: float, step: jax.Array | int) -> PyTree:

@@ -8,6 +8,7 @@ import pytest
 import toy
 
 from seqjax.train import DivergedError, RunError, make_train_step, params_sha256
+from seqjax.train.loop import _groups
 
 
 def test_learns_and_reports(tmp_path, capfd):
@@ -164,3 +165,37 @@ def test_refuses(tmp_path):
         attempt(train_batches=lambda _: [], seed=1)
     with pytest.raises(ValueError, match="at least 1, got 0 and 3"):
         attempt(epochs=0)
+
+
+def test_groups_end_where_something_is_due_and_where_the_shape_changes():
+    sizes = [4, 4, 4, 4, 4, 4, 2, 2, 4, 4]
+    batches = [np.full((size, 1), i) for i, size in enumerate(sizes)]
+    groups = [[int(b[0, 0]) for b in group] for group in _groups(batches, 3, 100, [4, 50])]
+    assert groups == [[0, 1, 2], [3], [4], [5], [6], [7], [8], [9]]
+    assert [len(group) for group in _groups(batches, 2, 0, [4])] == [2, 2, 2, 2, 2]
+    assert [len(group) for group in _groups(batches, 1, 0, [4])] == [1] * 10
+
+
+def test_several_steps_a_dispatch_are_one_program_call(tmp_path):
+    calls = []
+
+    def watched(name, function):
+        def call(state, batch):
+            calls.append((name, jax.tree.leaves(batch)[0].shape))
+            return function(state, batch)
+
+        return call
+
+    step = toy.make(per_dispatch=3)
+    step = step._replace(update=watched("one", step.update), updates=watched("three", step.updates))
+    toy.train(tmp_path, step=step, epochs=1, log_every=100, checkpoint_every=None)
+    assert calls == [("three", (3, 8, 3)), ("three", (3, 8, 3)), ("one", (8, 3))]
+
+
+def test_divergence_inside_a_dispatch_names_its_step(tmp_path):
+    def batches(epoch):
+        for i, batch in enumerate(toy.batches(epoch)):
+            yield {**batch, "y": batch["y"] * np.float32(np.nan if i == 4 else 1)}
+
+    with pytest.raises(DivergedError, match="diverged at step 5 "):
+        toy.train(tmp_path, step=toy.make(per_dispatch=3), train_batches=batches, log_every=7)

@@ -71,6 +71,23 @@ def test_same_bits_on_two_devices(tmp_path):
     same(toy.train(tmp_path / "cut", step=step, resume=True), whole)
 
 
+@pytest.mark.parametrize("num_devices", [1, 2])
+def test_several_steps_a_dispatch(tmp_path, whole, num_devices):
+    """The rows of one at a time, and after a stop the bits of a run that was not stopped."""
+    step = toy.make(num_devices=num_devices, per_dispatch=3)
+    grouped = toy.train(tmp_path / "whole", step=step)
+    assert grouped.steps == whole[1].steps
+    for ours, theirs in zip(toy.rows(tmp_path / "whole"), toy.rows(whole[0]), strict=True):
+        assert ours.keys() == theirs.keys()
+        for name, value in ours.items():
+            exact = isinstance(value, str | int)
+            assert value == (theirs[name] if exact else pytest.approx(theirs[name], rel=1e-5))
+    with pytest.raises(Stopped):
+        toy.train(tmp_path / "cut", step=step, train_batches=stopping_at(13))
+    same(toy.train(tmp_path / "cut", step=step, resume=True), grouped)
+    assert toy.rows(tmp_path / "cut") == toy.rows(tmp_path / "whole")
+
+
 def test_same_bits_after_kill_9(tmp_path, whole):
     python = [sys.executable, toy.__file__, str(tmp_path)]
     root = Path(toy.__file__).parents[2]

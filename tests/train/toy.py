@@ -45,10 +45,13 @@ def validate(params):
 
 
 @functools.cache
-def make(num_devices=1, ema_decay=0.9):
+def make(num_devices=1, ema_decay=0.9, per_dispatch=None):
     """A step with everything that has state: clipping, Adam, a moving average."""
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(CONFIG["rate"]))
-    return make_train_step(loss, optimizer, ema_decay=ema_decay, mesh=data_mesh(num_devices))
+    mesh = data_mesh(num_devices)
+    return make_train_step(
+        loss, optimizer, ema_decay=ema_decay, mesh=mesh, per_dispatch=per_dispatch
+    )
 
 
 def train(workdir, *, resume=False, seed=0, step=None, config=CONFIG, params=None, **changes):
