@@ -8,6 +8,9 @@ from flax import nnx
 
 import seqjax
 
+FEEDFORWARD = "feedforward"
+"""The cell that is none: `seqjax.nn.Window` in its place."""
+
 
 class Functions(NamedTuple):
     """A model as pure functions of its parameters.
@@ -66,25 +69,35 @@ def recurrent_layers(
     num_layers: int,
     dropout: float,
     rngs: nnx.Rngs,
+    *,
+    window: tuple[int, int] = (0, 0),
     **options: Any,
 ) -> Any:
     """Returns the recurrent layer of an experiment, or a stack of them.
 
     Args:
-      cell: name of the cell, bi- for both directions.
+      cell: name of the cell, bi- for both directions, or `FEEDFORWARD`.
       in_size: features of the input.
       hidden_size: hidden units of a layer and direction.
       num_layers: how many layers.
       dropout: rate between the layers.
       rngs: gives the keys of the initialisers.
+      window: steps before and after the present one that feed-forward layers see.
       **options: keyword arguments of the cell's constructor.
 
     Returns:
       The module.
     """
-    layers = []
+    layers: list[Any] = []
     layer = seqjax.nn.Bidirectional if cell.startswith("bi") else seqjax.nn.RNN
-    for _ in range(num_layers):
+    for index in range(num_layers):
+        if cell == FEEDFORWARD:
+            before, after = (0, 0) if index else window  # the lowest alone looks around
+            layers.append(
+                seqjax.nn.Window(in_size, hidden_size, before=before, after=after, rngs=rngs)
+            )
+            in_size = hidden_size
+            continue
         made = seqjax.make_cell(cell.removeprefix("bi"), hidden_size, **options)
         layers.append(layer(made, in_size, rngs=rngs))
         in_size = layers[-1].out_size

@@ -5,10 +5,11 @@ from typing import Any
 
 from experiments import command_line, report
 from experiments.command_line import ConfigError, setting
+from experiments.functions import FEEDFORWARD
 from seqjax import data
 from seqjax.cells import CELLS as ONE_WAY
 
-CELLS = (*ONE_WAY, *(f"bi{name}" for name in ONE_WAY))
+CELLS = (*ONE_WAY, *(f"bi{name}" for name in ONE_WAY), FEEDFORWARD)
 GENERATED = ("narma10", "mackey_glass", "lorenz", "sine", "adding")
 FORECASTS = ("mackey_glass", "lorenz", "sine", "ett")  # and csv by default
 REMEMBERED = ("adding", "smnist", "psmnist")  # the answer may hang on the first step
@@ -20,7 +21,12 @@ TASKS = (*GENERATED, "half_cheetah", "ett", "smnist", "psmnist", "csv")
 class Config:
     """Every setting of a run; the defaults are those of the task narma10. See `configure`."""
 
-    cell: str = setting("gru", "recurrent cell, bi- for both directions", choices=CELLS)
+    cell: str = setting(
+        "gru",
+        "recurrent cell, bi- for both directions; feedforward for a layer that sees the last "
+        "--lookback steps and has no memory",
+        choices=CELLS,
+    )
     task: str = setting("narma10", "what is to be learnt", choices=TASKS)
     preset: str = setting(
         "best",
@@ -126,10 +132,12 @@ class Config:
             raise ConfigError(f"--dropout must lie in [0, 1), got {self.dropout}.")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"--ema_decay must lie in [0, 1), got {self.ema_decay}.")
-        if self.max_timescale and self.cell.endswith("rnn"):
+        if self.max_timescale and not gated(self.cell):
             raise ConfigError(f"--max_timescale needs a cell with gates, got --cell={self.cell}.")
         if 0 < self.max_timescale < 3:
             raise ConfigError(f"--max_timescale must be 0 or above 2, got {self.max_timescale}.")
+        if self.cell == FEEDFORWARD and self.model == "segments":
+            raise ConfigError("--cell=feedforward needs --model=last or steps, got segments.")
         if self.cell.startswith("bi") and self.model != "last":
             raise ConfigError(
                 f"--cell={self.cell} looks ahead, which --model={self.model} may not; use "
@@ -167,8 +175,10 @@ class Config:
             raise ConfigError(f"--monitor={self.monitor} needs numbers; classes have their loss.")
 
     @property
-    def cell_options(self) -> dict[str, Any]:
-        """Keyword arguments of the cell's constructor."""
+    def layer_options(self) -> dict[str, Any]:
+        """Keyword arguments of `recurrent_layers`."""
+        if self.cell == FEEDFORWARD:
+            return {"window": (self.lookback - 1, 0)}
         return {"max_timescale": self.max_timescale} if self.max_timescale else {}
 
     @property
@@ -244,13 +254,18 @@ def configure(**given: Any) -> Config:
     """
     task = given.get("task", "narma10")
     settings = dict(DEFAULTS.get(task, {}))
-    if task in REMEMBERED and not given.get("cell", "gru").endswith("rnn"):
+    if task in REMEMBERED and gated(given.get("cell", "gru")):
         settings["max_timescale"] = max(3, given.get("lookback", settings.get("lookback", 100)))
     if task == "csv" and given.get("csv_layout") == "rows":
         settings.update(ROWS)
     if given.get("preset") == "keras":
         settings.update(KERAS)
     return Config(**{**settings, **given})
+
+
+def gated(cell: str) -> bool:
+    """Whether a cell has gates that can start remembering."""
+    return cell != FEEDFORWARD and not cell.endswith("rnn")
 
 
 def command(config: Config) -> str:

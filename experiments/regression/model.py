@@ -48,7 +48,7 @@ class SequenceRegressor(nnx.Module):
             config.num_layers,
             config.dropout,
             rngs,
-            **config.cell_options,
+            **config.layer_options,
         )
         out_size = int(np.prod(out_shape))
         self.head = ReadOut(
@@ -88,7 +88,7 @@ class SegmentForecaster(nnx.Module):
         num_future = -(-config.horizon // self.length)
         self.embedding = nnx.Linear(self.length, size, rngs=rngs)
         self.recurrent = recurrent_layers(
-            config.cell, size, size, 1, 0.0, rngs, **config.cell_options
+            config.cell, size, size, 1, 0.0, rngs, **config.layer_options
         )
         normal = jax.nn.initializers.normal(1.0)
         self.places = nnx.Param(normal(rngs.params(), (num_future, size - size // 2)))

@@ -16,3 +16,4 @@ from seqjax.nn.recurrent import Bidirectional as Bidirectional
 from seqjax.nn.stack import Stack as Stack
 from seqjax.nn.summary import num_params as num_params
 from seqjax.nn.summary import summary as summary
+from seqjax.nn.window import Window as Window

@@ -8,15 +8,16 @@ import jax
 from flax import nnx
 
 from seqjax.nn.recurrent import RNN, Bidirectional, Recurrent
+from seqjax.nn.window import Window
 
-Layer = RNN | Bidirectional
+Layer = RNN | Bidirectional | Window
 
 
 class Stack(Recurrent):
     """Recurrent layers on top of each other, with dropout between them.
 
     Args:
-      layers: `RNN` or `Bidirectional` layers, from the input upwards.
+      layers: `RNN`, `Bidirectional` or `Window` layers, from the input upwards.
       dropout: rate of the dropout between two layers (not before the first or after the last).
       residual: whether each layer after the first adds its input to its output.
 

@@ -114,6 +114,8 @@ def test_finished_run(finished):
         {"task": "mackey_glass", "cell": "lstm", "horizon": 7, "model": "segments",
          "segment_length": 4},
         {"task": "adding", "cell": "bilstm", "ridge_lags": 3},
+        {"task": "narma10", "cell": "feedforward", "num_layers": 2},
+        {"task": "sine", "cell": "feedforward", "horizon": 2},
     ],
 )  # fmt: skip
 def test_every_parameter_moves_and_the_loss_falls(settings, tmp_path):
@@ -289,6 +291,8 @@ def test_every_task_has_defaults_and_a_command(task):
         ({"ema_decay": 1.0}, r"--ema_decay must lie in \[0, 1\), got 1.0"),
         ({"hidden_size": 0}, "--hidden_size must be at least 1, got 0"),
         ({"cell": "rnn", "max_timescale": 9}, "--max_timescale needs a cell with gates, got"),
+        ({"cell": "feedforward", "max_timescale": 9}, "--max_timescale needs a cell with gates"),
+        ({"task": "ett", "cell": "feedforward"}, "--cell=feedforward needs --model=last or steps"),
         ({"max_timescale": 2}, "--max_timescale must be 0 or above 2, got 2"),
     ],
 )

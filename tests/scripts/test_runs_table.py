@@ -9,7 +9,7 @@ from seqjax import train
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
-import runs_table  # noqa: E402
+import runs_table
 
 
 def finish(path, cell, per_seed, *, sha="a", headline="test_mse"):
