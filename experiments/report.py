@@ -127,7 +127,7 @@ def command(
     plain: Any,
     *,
     first: Sequence[str] = ("cell",),
-    choosing: Sequence[str] = (),
+    choosing: Mapping[str, Any] | None = None,
 ) -> str:
     """Returns the command that repeats a run: the settings that differ from their defaults.
 
@@ -136,16 +136,17 @@ def command(
       config: the settings.
       plain: the defaults that those in `first` and `choosing` bring with them.
       first: settings that are always written, in front.
-      choosing: other settings that `plain` was made with.
+      choosing: other settings that `plain` was made with, and their own defaults.
 
     Returns:
       A line for the shell.
     """
+    own = choosing or {}
     parts = ["python", "-m", f"experiments.{experiment}"]
     parts += [f"--{name}={getattr(config, name)}" for name in first]
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        usual = field.default if field.name in choosing else getattr(plain, field.name)
+        usual = own[field.name] if field.name in own else getattr(plain, field.name)
         if field.name not in first and value != usual:
             parts.append(f"--{field.name}={value}")
     return shlex.join(parts)

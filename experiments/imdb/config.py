@@ -163,4 +163,4 @@ def configure(**given: Any) -> Config:
 
 def command(config: Config) -> str:
     """Returns the command that repeats a run."""
-    return report.command("imdb", config, PRESETS[config.preset], choosing=("preset",))
+    return report.command("imdb", config, PRESETS[config.preset], choosing={"preset": "best"})

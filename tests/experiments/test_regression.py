@@ -301,6 +301,21 @@ def test_settings_are_checked(changes, message):
         regression.configure(**changes)
 
 
+@pytest.mark.parametrize("horizon", [96, 192, 336, 500, 720])
+def test_the_command_repeats_settings_that_hang_on_the_horizon(horizon):
+    for given in ({}, {"hidden_size": 128}, {"hidden_size": 256}, {"epochs": 7}):
+        config = regression.configure(task="ett", horizon=horizon, **given)
+        flags = [part.removeprefix("--").split("=") for part in command(config).split()[3:]]
+        kinds = {
+            field.name: type(getattr(config, field.name)) for field in dataclasses.fields(config)
+        }
+        again = regression.configure(**{name: kinds[name](value) for name, value in flags})
+        assert again == config
+    assert command(regression.configure(task="ett", horizon=336)) == (
+        "python -m experiments.regression --cell=gru --task=ett --horizon=336"
+    )
+
+
 def test_gates_remember_where_the_answer_is_far_back():
     config = small(task="adding", lookback=50)
     assert config.max_timescale == 50
