@@ -27,7 +27,13 @@ class Segment(NamedTuple):
 
 
 def training_segments(
-    ids: np.ndarray, num_streams: int, length: int, *, offset: int = 0
+    ids: np.ndarray,
+    num_streams: int,
+    length: int,
+    *,
+    offset: int = 0,
+    restart: float = 0.0,
+    rng: np.random.Generator | None = None,
 ) -> list[Segment]:
     """Cuts a sequence into parallel streams, and those into segments with which a state is carried.
 
@@ -38,12 +44,15 @@ def training_segments(
       num_streams: B, rows of every segment.
       length: T, steps of a segment.
       offset: the pair with which the first stream begins; behind the last pair comes the first.
+      restart: rate at which a stream starts anew with a segment. Where no stream ever does, a
+        state that has just begun is one that the model has hardly met.
+      rng: draws which do.
 
     Returns:
       The segments in the order of the streams.
 
     Raises:
-      ValueError: if `num_streams` or `length` is below 1.
+      ValueError: if `num_streams` or `length` is below 1, or `restart` lacks its generator.
       DataError: if there is no pair.
 
     Example:
@@ -60,7 +69,15 @@ def training_segments(
     places = np.arange(num_streams)[:, None] * share + np.arange(share)[None]
     targets = 1 + (offset + places) % pairs
     # Filler only ends a stream, so that no state which counts has seen it.
-    return _cut(ids, targets, (places < pairs).astype(np.float32), length)
+    segments = _cut(ids, targets, (places < pairs).astype(np.float32), length)
+    if not restart:
+        return segments
+    if rng is None:
+        raise ValueError("training_segments: `restart` needs `rng`, which draws the streams.")
+    return [
+        segment._replace(starts=segment.starts | (rng.random(num_streams) < restart))
+        for segment in segments
+    ]
 
 
 def scoring_segments(
