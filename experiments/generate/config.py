@@ -17,7 +17,7 @@ class Config:
     """Every setting of a run; the defaults are those of the task shakespeare. See `configure`."""
 
     cell: str = setting(
-        "lstm", "recurrent cell, or window: the last --width steps, feed-forward", choices=CELLS
+        "gru", "recurrent cell, or window: the last --width steps, feed-forward", choices=CELLS
     )
     task: str = setting(
         "shakespeare",
@@ -50,7 +50,7 @@ class Config:
     transpose: int = setting(
         5, "semitones by which pieces of music are moved in training, at most", minimum=0
     )
-    learning_rate: float = setting(4e-3, "peak learning rate", minimum=0)
+    learning_rate: float = setting(5e-3, "peak learning rate", minimum=0)
     schedule: str = setting(
         "cosine", "learning rate after a short warm-up", choices=("cosine", "constant")
     )
@@ -68,9 +68,7 @@ class Config:
     )
     input_dropout: float = setting(0.0, "rate of the dropout before the recurrent layers")
     dropout: float = setting(0.2, "rate of the dropout between layers and before the read-out")
-    sample_length: int = setting(
-        500, "characters or steps of a sample", minimum=1, names_run=False
-    )
+    sample_length: int = setting(500, "characters or steps of a sample", minimum=1, names_run=False)
     temperature: float = setting(
         0.8, "of a sample: 0 takes the likeliest, 1 draws as learnt", minimum=0, names_run=False
     )
@@ -151,6 +149,4 @@ def configure(**given: Any) -> Config:
 def command(config: Config) -> str:
     """Returns the command that repeats a run."""
     plain = configure(task=config.task, path=config.path)
-    return report.command(
-        "generate", config, plain, first=("cell", "task"), choosing=("path",)
-    )
+    return report.command("generate", config, plain, first=("cell", "task"), choosing=("path",))

@@ -26,7 +26,7 @@ class NextStep(nnx.Module):
     def __init__(self, config: Config, num_kinds: int, *, rngs: nnx.Rngs):
         """Makes the layers for ids below `num_kinds`, or for as many features."""
         in_size = config.embedding_size if config.text else num_kinds
-        self.embedding = seqjax.nn.Embedding(num_kinds, in_size, rngs=rngs) if config.text else None
+        self.embedding = embedding_of(num_kinds, in_size, rngs) if config.text else None
         if config.cell == "window":
             self.recurrent = Window(in_size, config.width, config.hidden_size, rngs=rngs)
         else:
@@ -54,6 +54,12 @@ class NextStep(nnx.Module):
             return self.head(ys), state
         logits = ys @ self.embedding.table[...].T
         return logits + jnp.expand_dims(self.bias[...], tuple(range(logits.ndim - 1))), state
+
+
+def embedding_of(num_kinds: int, size: int, rngs: nnx.Rngs) -> seqjax.nn.Embedding:
+    """Returns vectors of unit variance: each is met often, and small ones are learnt slowly."""
+    table = jax.random.normal(rngs.params(), (num_kinds, size))
+    return seqjax.nn.Embedding(num_kinds, size, table=table, rngs=rngs)
 
 
 class Asked(NamedTuple):

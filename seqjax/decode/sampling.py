@@ -68,7 +68,9 @@ def keep_top_p(logits: Array, p: float) -> Array:
     falling = jnp.take_along_axis(probabilities, order, axis=-1)
     before = jnp.cumsum(falling, axis=-1) - falling
     # The first by its rank, since in a sum of rounded numbers nothing is certain.
-    kept = (before < p) | (jnp.arange(logits.shape[-1]) == 0).reshape((1,) * (logits.ndim - 1) + (-1,))
+    kept = (before < p) | (jnp.arange(logits.shape[-1]) == 0).reshape(
+        (1,) * (logits.ndim - 1) + (-1,)
+    )
     ranks = jnp.argsort(order, axis=-1)
     return jnp.where(jnp.take_along_axis(kept, ranks, axis=-1), logits, -jnp.inf)
 
