@@ -1,5 +1,6 @@
 """The model of the generation experiment, its loss, and how it is judged."""
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -26,7 +27,7 @@ class NextStep(nnx.Module):
     def __init__(self, config: Config, num_kinds: int, *, rngs: nnx.Rngs):
         """Makes the layers for ids below `num_kinds`, or for as many features."""
         in_size = config.embedding_size if config.text else num_kinds
-        self.embedding = embedding_of(num_kinds, in_size, rngs) if config.text else None
+        self.embedding: Any = embedding_of(num_kinds, in_size, rngs) if config.text else None
         if config.cell == "window":
             self.recurrent = Window(in_size, config.width, config.hidden_size, rngs=rngs)
         else:
@@ -38,7 +39,7 @@ class NextStep(nnx.Module):
         if config.tie_weights:
             self.head, self.bias = None, nnx.Param(jnp.zeros(num_kinds))
         else:
-            self.head, self.bias = nnx.Linear(self.recurrent.out_size, num_kinds, rngs=rngs), None
+            self.head = nnx.Linear(self.recurrent.out_size, num_kinds, rngs=rngs)
 
     def __call__(self, xs: jax.Array, state: Any = None, key: jax.Array | None = None) -> Any:
         """Maps ids (B, T) or features (B, T, D), and the state before them, to logits and a state.
@@ -50,10 +51,15 @@ class NextStep(nnx.Module):
         xs = self.input_dropout(xs, deterministic=key is None, rngs=keys[0])
         ys, state = self.recurrent(xs, initial_state=state, return_state=True, key=keys[1])
         ys = self.dropout(ys, deterministic=key is None, rngs=keys[2])
+        return self.read_out(ys), state
+
+    def read_out(self, ys: jax.Array) -> jax.Array:
+        """Maps (B, T, hidden_size) to logits."""
         if self.head is not None:
-            return self.head(ys), state
-        logits = ys @ self.embedding.table[...].T
-        return logits + jnp.expand_dims(self.bias[...], tuple(range(logits.ndim - 1))), state
+            return self.head(ys)
+        # The vectors have unit variance, and so should the products with them at first.
+        logits = ys @ self.embedding.table[...].T / math.sqrt(ys.shape[-1])
+        return logits + jnp.expand_dims(self.bias[...], tuple(range(logits.ndim - 1)))
 
 
 def embedding_of(num_kinds: int, size: int, rngs: nnx.Rngs) -> seqjax.nn.Embedding:

@@ -10,8 +10,8 @@ from seqjax import data, floors
 
 ORDERS = (1, 2, 3, 5)  # of the n-gram floors
 SENTENCES = 2000
-PIECES = (200, 50, 50)
-_BUCKETS = 4
+PIECES = (100, 25, 25)
+_BUCKETS = 2
 
 
 class Task(NamedTuple):

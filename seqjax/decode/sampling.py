@@ -67,12 +67,10 @@ def keep_top_p(logits: Array, p: float) -> Array:
     order = jnp.argsort(-logits, axis=-1)
     falling = jnp.take_along_axis(probabilities, order, axis=-1)
     before = jnp.cumsum(falling, axis=-1) - falling
-    # The first by its rank, since in a sum of rounded numbers nothing is certain.
-    kept = (before < p) | (jnp.arange(logits.shape[-1]) == 0).reshape(
-        (1,) * (logits.ndim - 1) + (-1,)
-    )
     ranks = jnp.argsort(order, axis=-1)
-    return jnp.where(jnp.take_along_axis(kept, ranks, axis=-1), logits, -jnp.inf)
+    before = jnp.take_along_axis(before, ranks, axis=-1)
+    # The first by its rank, since in a sum of rounded numbers nothing is certain.
+    return jnp.where((before < p) | (ranks == 0), logits, -jnp.inf)
 
 
 def greedy(key: Array | None, logits: Array) -> Array:

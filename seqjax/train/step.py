@@ -20,8 +20,8 @@ Loss = Callable[[PyTree, jax.Array, PyTree], tuple[jax.Array, Mapping[str, jax.A
 CarryingLoss = Callable[
     [PyTree, jax.Array, PyTree, PyTree], tuple[jax.Array, Mapping[str, jax.Array], PyTree]
 ]
-"""`loss(params, key, batch, carry) -> (scalar, sums, carry)`: the same where a step begins with what
-the step before it left, as truncated back-propagation through time does along a long sequence."""
+"""`loss(params, key, batch, carry) -> (scalar, sums, carry)`: the same where a step begins with
+what the step before it left, as truncated back-propagation through time does along a sequence."""
 
 RESERVED = ("loss", "grad_norm", "not_finite", "steps")
 
@@ -101,7 +101,7 @@ def make_train_step(
         )
     mesh = data_mesh() if mesh is None else mesh
     # Said aloud, or the compiler may choose another layout for the result and compile twice.
-    everywhere = NamedSharding(mesh, PartitionSpec())
+    everywhere: Any = NamedSharding(mesh, PartitionSpec())
     split = NamedSharding(mesh, PartitionSpec("batch"))
     layout = TrainState(*[everywhere] * 5, carry=split)
     checked = _checked(loss if carry is not None else _without_carry(loss), carry)

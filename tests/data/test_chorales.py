@@ -43,7 +43,7 @@ def test_rolls_are_checked():
 
 def test_transposition_keeps_the_music_and_the_range():
     rng = np.random.default_rng(0)
-    rolls = data.chord_progressions(rng, 30) + [np.zeros((3, 88), np.float32)]
+    rolls = [*data.chord_progressions(rng, 30), np.zeros((3, 88), np.float32)]
     notes = np.flatnonzero(np.any(np.concatenate(rolls), axis=0))
     intervals = set()
     for _ in range(20):

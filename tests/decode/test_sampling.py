@@ -1,4 +1,4 @@
-"""Samplers against enumeration, and their frequencies against the probabilities they are made for."""
+"""Samplers against enumeration, and how often they draw against how often they should."""
 
 import itertools
 
