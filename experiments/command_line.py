@@ -9,6 +9,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from absl import app, flags, logging
@@ -26,7 +27,12 @@ class ConfigError(ValueError):
 
 
 def setting(
-    default: Any, help: str, *, choices: Sequence[str] = (), minimum: float | None = None
+    default: Any,
+    help: str,
+    *,
+    choices: Sequence[str] = (),
+    minimum: float | None = None,
+    names_run: bool = True,
 ) -> Any:
     """Declares a field of a configuration.
 
@@ -35,11 +41,18 @@ def setting(
       help: the flag's help text.
       choices: the allowed values, where there is a list of them.
       minimum: the smallest allowed value of a number.
+      names_run: whether a run with another value has a folder of its own; not so where the value
+        decides only how a finished run is asked.
 
     Returns:
       The field.
     """
-    metadata = {"help": help, "choices": tuple(choices), "minimum": minimum}
+    metadata = {
+        "help": help,
+        "choices": tuple(choices),
+        "minimum": minimum,
+        "names_run": names_run,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -99,6 +112,21 @@ def check_settings(config: Any) -> None:
             raise ConfigError(f"--{field.name} must be at least {minimum:g}, got {value}.")
 
 
+def default_workdir(experiment: str, config: Any) -> Path:
+    """Returns the folder of a run for which none is given.
+
+    Args:
+      experiment: its name.
+      config: a configuration whose fields are made by `setting`, one of them `cell`.
+
+    Returns:
+      `runs/<experiment>/<cell>-<hash>`, the hash being that of the settings that name a run.
+    """
+    fields = [field for field in dataclasses.fields(config) if field.metadata["names_run"]]
+    settings = {field.name: getattr(config, field.name) for field in fields}
+    return train.default_workdir(experiment, config.cell, settings)
+
+
 def from_mapping(config_type: type, values: Mapping[str, Any]) -> Any:
     """Makes a configuration from the content of a `config.json`.
 
@@ -143,9 +171,7 @@ def main(
 
     def body() -> None:
         config = experiment.configure(**given_settings(experiment.Config))
-        workdir = FLAGS.workdir or train.default_workdir(
-            name, config.cell, dataclasses.asdict(config)
-        )
+        workdir = FLAGS.workdir or default_workdir(name, config)
         if predict is not None and FLAGS.predict is not None:
             for line in predict[1](str(workdir), FLAGS.predict):
                 print(line)

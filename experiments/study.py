@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 
-from experiments import report
+from experiments import command_line, report
 from experiments.functions import Functions
 from seqjax import train
 
@@ -95,7 +95,7 @@ def run_study(
       RunError: if the folder holds a run that may not be continued, or training diverges.
     """
     settings = dataclasses.asdict(config)
-    path = Path(workdir or train.default_workdir(experiment, config.cell, settings))
+    path = Path(workdir or command_line.default_workdir(experiment, config))
     # A run that may not go on is refused before its data is read; a new one gets its folder after.
     folder = None
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):

@@ -9,6 +9,10 @@ from seqjax.floors.forecast import fit_ridge_forecast as fit_ridge_forecast
 from seqjax.floors.forecast import persistence as persistence
 from seqjax.floors.forecast import ridge_forecast as ridge_forecast
 from seqjax.floors.forecast import seasonal as seasonal
+from seqjax.floors.ngrams import NGrams as NGrams
+from seqjax.floors.ngrams import fit_ngrams as fit_ngrams
+from seqjax.floors.notes import note_rates as note_rates
+from seqjax.floors.notes import note_repetition as note_repetition
 from seqjax.floors.ridge import Ridge as Ridge
 from seqjax.floors.ridge import fit_ridge as fit_ridge
 from seqjax.floors.ridge import lagged as lagged

@@ -17,6 +17,8 @@ class TrainState(NamedTuple):
       step: number of updates done, an int32 scalar.
       key: PRNG key of the whole run; step `n` draws from `fold_in(key, n)`, so that nothing random
         depends on when the run was interrupted.
+      carry: what the loss hands to itself at the next step, the states of recurrent layers for
+        example; None for a loss that does not.
     """
 
     params: PyTree
@@ -24,6 +26,7 @@ class TrainState(NamedTuple):
     average: PyTree | None
     step: jax.Array
     key: jax.Array
+    carry: PyTree | None = None
 
 
 def evaluation_params(state: TrainState) -> PyTree:

@@ -10,12 +10,18 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from seqjax.train import tables as lazy
-from seqjax.train.mesh import data_mesh, replicate
+from seqjax.train.mesh import data_mesh, replicate, shard
 from seqjax.train.state import PyTree, TrainState
 
 Loss = Callable[[PyTree, jax.Array, PyTree], tuple[jax.Array, Mapping[str, jax.Array]]]
 """`loss(params, key, batch) -> (scalar, sums)`: the mean loss, and sums over the batch that include
 "weight", the number of examples (or tokens) the sums run over."""
+
+CarryingLoss = Callable[
+    [PyTree, jax.Array, PyTree, PyTree], tuple[jax.Array, Mapping[str, jax.Array], PyTree]
+]
+"""`loss(params, key, batch, carry) -> (scalar, sums, carry)`: the same where a step begins with
+what the step before it left, as truncated back-propagation through time does along a sequence."""
 
 RESERVED = ("loss", "grad_norm", "not_finite", "steps")
 
@@ -46,18 +52,20 @@ class TrainStep(NamedTuple):
 
 
 def make_train_step(
-    loss: Loss,
+    loss: Loss | CarryingLoss,
     optimizer: optax.GradientTransformation,
     *,
     ema_decay: float | None = None,
     mesh: Mesh | None = None,
     tables: lazy.LazyTables | None = None,
     per_dispatch: int | None = None,
+    carry: PyTree | None = None,
 ) -> TrainStep:
     """Compiles a loss and an optimiser into one step; make it once and share it among seeds.
 
     Args:
-      loss: pure function, see `Loss`. Its key differs at every step.
+      loss: pure function, see `Loss`, or with `carry` see `CarryingLoss`. Its key differs at every
+        step.
       optimizer: from Optax; clip gradients there, as in `optax.chain(optax.clip_by_global_norm(1.),
         optax.adam(1e-3))`.
       ema_decay: if given, a moving average of the parameters is kept; see `ema`.
@@ -68,13 +76,18 @@ def make_train_step(
       per_dispatch: updates that `seqjax.train.fit` hands to the devices at once, so that a small
         model does not wait for the host between them; as many batches lie on the devices together.
         By default 1 on CPUs, where the host is the device, and 8 elsewhere.
+      carry: what the loss receives at the first step, arrays with the examples first; it is saved
+        with the state, and no gradient flows from a step into the one before it. When a sequence
+        ends is for the loss to see in its batch.
 
     Returns:
       The training step.
 
     Raises:
-      ValueError: if `ema_decay` is outside [0, 1) or `per_dispatch` below 1; when tracing, if the
-        loss is no scalar or its sums lack "weight" or use a name the step itself reports.
+      ValueError: if `ema_decay` is outside [0, 1), `per_dispatch` below 1, or `carry` is given
+        together with `tables`; when tracing, if the loss is no scalar, its sums lack "weight" or
+        use a name the step itself reports, or what it carries changes its structure, shapes or
+        dtypes.
 
     Example:
       >>> def loss(w, key, batch):
@@ -91,6 +104,11 @@ def make_train_step(
             f"seqjax.train.make_train_step: `ema_decay` must lie in [0, 1), got {ema_decay}. "
             "Use None for no average."
         )
+    if carry is not None and tables is not None:
+        raise ValueError(
+            "seqjax.train.make_train_step: `carry` and `tables` must not be given together; leave "
+            "out `tables`, and every row is updated."
+        )
     mesh = data_mesh() if mesh is None else mesh
     if per_dispatch is None:
         per_dispatch = 1 if mesh.devices.flat[0].platform == "cpu" else 8
@@ -99,7 +117,10 @@ def make_train_step(
             f"seqjax.train.make_train_step: `per_dispatch` must be at least 1, got {per_dispatch}."
         )
     # Said aloud, or the compiler may choose another layout for the result and compile twice.
-    everywhere = NamedSharding(mesh, PartitionSpec())
+    everywhere: Any = NamedSharding(mesh, PartitionSpec())
+    split = NamedSharding(mesh, PartitionSpec("batch"))
+    layout = TrainState(*[everywhere] * 5, carry=split)
+    checked = _checked(loss if carry is not None else _without_carry(loss), carry)
 
     def init(params: PyTree, key: jax.Array) -> TrainState:
         def copy(tree: PyTree) -> PyTree:
@@ -115,16 +136,16 @@ def make_train_step(
         )
         if tables is not None:
             state = lazy.begin(tables, optimizer, state)
-        return replicate(mesh, state)
+        return replicate(mesh, state)._replace(carry=shard(mesh, copy(carry)))
 
     def dense(
         state: TrainState, batch: PyTree, stand_in: Callable[[PyTree], PyTree] = lambda tree: tree
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         key = jax.random.fold_in(state.key, state.step)
         gradient = jax.value_and_grad(
-            lambda params: _checked(loss)(stand_in(params), key, batch), has_aux=True
+            lambda params: checked(stand_in(params), key, batch, state.carry), has_aux=True
         )
-        (value, sums), grads = gradient(state.params)
+        (value, (sums, carried)), grads = gradient(state.params)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         average = None
@@ -133,11 +154,11 @@ def make_train_step(
         broken = [~jnp.isfinite(optax.tree.norm(leaf)) for leaf in jax.tree.leaves(grads)]
         record = {**sums, "loss": value, "grad_norm": optax.tree.norm(grads)}
         record["not_finite"] = jnp.array(broken)
-        state = TrainState(params, opt_state, average, state.step + 1, state.key)
+        state = TrainState(params, opt_state, average, state.step + 1, state.key, carried)
         return state, jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), record)
 
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-        return jax.jit(function, donate_argnums=0, out_shardings=everywhere)
+        return jax.jit(function, donate_argnums=0, out_shardings=(layout, everywhere))
 
     def update(state: TrainState, batch: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
         if tables is None:
@@ -187,9 +208,13 @@ def _decay_now(decay: float, step: jax.Array | int) -> jax.Array:
     return jnp.minimum(decay, (1 + step) / (10 + step))
 
 
-def _checked(loss: Loss) -> Callable[..., Any]:
-    def checked(params: PyTree, key: jax.Array, batch: PyTree) -> Any:
-        value, sums = loss(params, key, batch)
+def _without_carry(loss: Any) -> CarryingLoss:
+    return lambda params, key, batch, carry: (*loss(params, key, batch), None)
+
+
+def _checked(loss: Any, first: PyTree) -> Callable[..., Any]:
+    def checked(params: PyTree, key: jax.Array, batch: PyTree, carry: PyTree) -> Any:
+        value, sums, carry = loss(params, key, batch, carry)
         if jnp.shape(value) != ():
             raise ValueError(
                 "seqjax.train: the loss must be a scalar, got shape "
@@ -205,6 +230,14 @@ def _checked(loss: Loss) -> Callable[..., Any]:
                 f"seqjax.train: the step itself reports {', '.join(RESERVED)}; the loss function "
                 f"returned sums of the same name: {', '.join(taken)}. Rename them."
             )
-        return value, dict(sums)
+        if (got := _shapes(carry)) != (wanted := _shapes(first)):
+            raise ValueError(
+                f"seqjax.train: the loss must carry on what it was given, {wanted}, got {got}."
+            )
+        return value, (dict(sums), carry)
 
     return checked
+
+
+def _shapes(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda leaf: f"{jnp.result_type(leaf)}{list(jnp.shape(leaf))}", tree)

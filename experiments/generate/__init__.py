@@ -1,0 +1,27 @@
+"""One to many: a text, or music in four voices, continued step by step.
+
+    python -m experiments.generate --cell=lstm --data_dir=FOLDER
+    python -m experiments.generate --cell=gru --task=music --data_dir=FOLDER
+    python -m experiments.generate --cell=lstm --task=text --path=FILE
+
+Tasks that need no data are generated: generated_text and generated_music.
+
+Papers: Graves (2013), Generating sequences with recurrent neural networks; Karpathy (2015), The
+unreasonable effectiveness of recurrent neural networks (the text); Boulanger-Lewandowski et al.
+(2012), Modeling temporal dependencies in high-dimensional sequences (the music and its measure).
+
+A run prints what it will do and what it will cost, trains one seed after the other, and leaves a
+folder (docs/design.md, "What a run leaves") with a sample of what was learnt. Kill it at any time
+and continue with --resume. `--predict=PROMPT` continues a text as it is written, `--predict=FILE`
+writes new music; --temperature, --top_k, --top_p and --sample_length say how. Notebooks and tests
+call `run(configure(...))`.
+"""
+
+from experiments.generate.config import CELLS as CELLS
+from experiments.generate.config import TASKS as TASKS
+from experiments.generate.config import Config as Config
+from experiments.generate.config import configure as configure
+from experiments.generate.predict import compose as compose
+from experiments.generate.predict import continue_text as continue_text
+from experiments.generate.run import run as run
+from experiments.study import Result as Result

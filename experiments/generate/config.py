@@ -1,0 +1,155 @@
+"""Every setting of the generation experiment, and the defaults of its tasks."""
+
+import dataclasses
+from typing import Any
+
+from experiments import command_line, report
+from experiments.command_line import ConfigError, setting
+from experiments.functions import FEEDFORWARD
+from seqjax.cells import CELLS as RECURRENT
+
+CELLS = (*RECURRENT, FEEDFORWARD)
+TEXT = ("generated_text", "shakespeare", "text")
+TASKS = (*TEXT, "generated_music", "music")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Every setting of a run; the defaults are those of the task shakespeare. See `configure`."""
+
+    cell: str = setting(
+        "gru",
+        "recurrent cell; or feedforward, layers that see the last --width steps and no more",
+        choices=CELLS,
+    )
+    task: str = setting(
+        "shakespeare",
+        "what is to be continued: a text (shakespeare; text, that of --path; generated_text) or "
+        "music in four voices (music, Bach's chorales; generated_music)",
+        choices=TASKS,
+    )
+    data_dir: str | None = setting(None, "folder of published data; default: SEQJAX_DATA_DIR")
+    path: str | None = setting(None, "the file of --task=text, UTF-8")
+    seeds: int = setting(1, "number of seeds, trained one after the other", minimum=1)
+    seed: int = setting(0, "the first seed", minimum=0)
+    epochs: int = setting(10, "epochs at most", minimum=1)
+    patience: int = setting(10, "stop after this many epochs without improvement", minimum=1)
+    batch_size: int = setting(32, "streams of text, or pieces of music, in a batch", minimum=1)
+    length: int = setting(
+        64,
+        "characters between two updates; states are carried on, gradients are not. Music is "
+        "learnt a whole piece at a time",
+        minimum=1,
+    )
+    restart: float = setting(
+        0.05,
+        "rate at which a stream of text forgets its state before a segment, in training, so that "
+        "beginnings are learnt too",
+        minimum=0,
+    )
+    warm_up: int = setting(
+        512, "characters that are read before the first that is judged", minimum=0
+    )
+    transpose: int = setting(
+        5, "semitones by which pieces of music are moved in training, at most", minimum=0
+    )
+    learning_rate: float = setting(5e-3, "peak learning rate", minimum=0)
+    schedule: str = setting(
+        "cosine", "learning rate after a short warm-up", choices=("cosine", "constant")
+    )
+    weight_decay: float = setting(0.01, "decoupled weight decay of the kernels", minimum=0)
+    clip_norm: float = setting(1.0, "the gradient's global norm is clipped to this", minimum=0)
+    ema_decay: float = setting(
+        0.998, "decay of the moving average of the weights; 0 for none", minimum=0
+    )
+    embedding_size: int = setting(64, "size of a character's vector", minimum=1)
+    hidden_size: int = setting(512, "hidden units of a layer", minimum=1)
+    num_layers: int = setting(1, "recurrent layers", minimum=1)
+    width: int = setting(16, "steps that --cell=feedforward sees", minimum=1)
+    tie_weights: bool = setting(
+        False, "whether the characters' vectors are the read-out too; sizes must be equal"
+    )
+    input_dropout: float = setting(0.0, "rate of the dropout before the recurrent layers")
+    dropout: float = setting(0.2, "rate of the dropout between layers and before the read-out")
+    sample_length: int = setting(500, "characters or steps of a sample", minimum=1, names_run=False)
+    temperature: float = setting(
+        0.8, "of a sample: 0 takes the likeliest, 1 draws as learnt", minimum=0, names_run=False
+    )
+    top_k: int = setting(
+        0, "a sample takes one of so many likeliest characters; 0 for any", minimum=0,
+        names_run=False,
+    )  # fmt: skip
+    top_p: float = setting(
+        1.0, "a sample takes one of the likeliest characters that have this probability together",
+        names_run=False,
+    )  # fmt: skip
+
+    def __post_init__(self):
+        """Refuses settings that cannot be used."""
+        command_line.check_settings(self)
+        for name in ("dropout", "input_dropout", "ema_decay", "restart"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"--{name} must lie in [0, 1), got {getattr(self, name)}.")
+        if not 0 < self.top_p <= 1:
+            raise ConfigError(f"--top_p must lie in (0, 1], got {self.top_p}.")
+        if (self.task == "text") != (self.path is not None):
+            raise ConfigError(
+                "--task=text needs --path=FILE."
+                if self.task == "text"
+                else f"--path needs --task=text, got --task={self.task}."
+            )
+        if self.tie_weights and not (self.text and self.embedding_size == self.hidden_size):
+            raise ConfigError(
+                "--tie_weights needs a text and --embedding_size equal to --hidden_size, got "
+                f"--task={self.task}, {self.embedding_size} and {self.hidden_size}."
+            )
+        if not self.text and (self.top_k or self.top_p < 1):
+            raise ConfigError("--top_k and --top_p choose among characters; music has none.")
+
+    @property
+    def text(self) -> bool:
+        """Whether characters are foretold, not notes."""
+        return self.task in TEXT
+
+
+MUSIC = {
+    "batch_size": 16, "hidden_size": 200, "dropout": 0.5, "input_dropout": 0.2, "seeds": 3,
+    "epochs": 100, "patience": 100, "sample_length": 64, "temperature": 1.0,
+}  # fmt: skip
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "shakespeare": {},
+    "text": {},
+    "music": MUSIC,
+    "generated_text": {
+        "hidden_size": 64, "embedding_size": 16, "epochs": 10, "dropout": 0.0, "seeds": 3,
+        "batch_size": 16, "length": 32, "warm_up": 64, "learning_rate": 1e-2, "ema_decay": 0.99,
+    },
+    "generated_music": {**MUSIC, "hidden_size": 64, "epochs": 30, "dropout": 0.1},
+}  # fmt: skip
+
+
+def configure(**given: Any) -> Config:
+    """Returns a task's configuration: its defaults, changed where a setting is given.
+
+    Args:
+      **given: settings by name.
+
+    Returns:
+      The configuration.
+
+    Raises:
+      ConfigError: if a setting cannot be used.
+
+    Example:
+      >>> configure(task="music").transpose
+      5
+    """
+    return Config(**{**DEFAULTS.get(given.get("task", "shakespeare"), {}), **given})
+
+
+def command(config: Config) -> str:
+    """Returns the command that repeats a run."""
+    plain = configure(task=config.task, path=config.path)
+    return report.command(
+        "generate", config, plain, first=("cell", "task"), choosing={"path": None}
+    )
