@@ -52,10 +52,11 @@ def _read_texts(folder: Path) -> list[str]:
     paths = sorted(folder.glob("*.txt"))
     if not paths:
         raise DataError(f"folder: {folder} must hold at least one .txt file, got none.")
-    return [_read_text(path) for path in paths]
+    return [read_text(path) for path in paths]
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Returns the text of a file, or says by a DataError why it has none."""
     try:
         return path.read_text("utf-8")
     except UnicodeDecodeError as error:
