@@ -6,6 +6,9 @@ from typing import Any
 import jax
 from flax import nnx
 
+FEEDFORWARD = "feedforward"
+"""Its name among the cells."""
+
 
 class FeedForward(nnx.Module):
     """ReLU layers applied to each step by itself, with dropout between them."""

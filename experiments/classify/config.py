@@ -5,10 +5,10 @@ from typing import Any
 
 from experiments import command_line, report
 from experiments.command_line import ConfigError, setting
+from experiments.feed_forward import FEEDFORWARD
 from seqjax.cells import CELLS as ONE_WAY
 from seqjax.nn.pooling import POOLINGS
 
-FEEDFORWARD = "feedforward"
 CELLS = (*ONE_WAY, *(f"bi{name}" for name in ONE_WAY), FEEDFORWARD)
 TASKS = ("splice", "digits", "generated", "csv", "folder")
 OWN = ("csv", "folder")  # a user's own data

@@ -1,21 +1,19 @@
-"""The models of the classification experiment, their loss and their predictions."""
+"""The models of the classification experiment and their loss."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import nnx
-from jax.sharding import Mesh
 
 import seqjax
 from experiments.augment import augmented
-from experiments.classify.config import FEEDFORWARD, Config
+from experiments.classify.config import Config
 from experiments.classify.inputs import WORDS, Inputs
-from experiments.feed_forward import FeedForward
+from experiments.feed_forward import FEEDFORWARD, FeedForward
 from experiments.functions import Functions, make_functions, recurrent_layers
-from seqjax import data, train
+from seqjax import data
 
 
 class Features(nnx.Module):
@@ -121,18 +119,3 @@ def make_loss(functions: Functions, label_smoothing: float = 0.0):
         return mean, {"weight": weight, "accuracy": correct}
 
     return loss
-
-
-def make_predict(functions: Functions, mesh: Mesh):
-    """Returns `predict(params, batches)`: logits of all real sequences in their own order."""
-    apply = jax.jit(functions.apply)
-
-    def predict(params: Any, batches: data.RaggedBatches) -> np.ndarray:
-        found = [jax.device_get(apply(params, train.shard(mesh, batch))) for batch in batches]
-        real = np.concatenate([batch.weights for batch in batches]) > 0
-        logits = np.concatenate(found)[real]
-        ordered = np.empty_like(logits)
-        ordered[batches.order] = logits
-        return ordered
-
-    return predict

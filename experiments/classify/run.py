@@ -9,9 +9,10 @@ import numpy as np
 
 from experiments.classify.config import Config, command
 from experiments.classify.figures import plot_confusion
-from experiments.classify.model import make_loss, make_predict, model_functions
+from experiments.classify.model import make_loss, model_functions
 from experiments.classify.scoring import class_report, confusion, fit_floors, scores
 from experiments.classify.task import Task, load_task
+from experiments.functions import make_answers
 from experiments.optimizer import make_optimizer
 from experiments.study import Result, Study, run_study
 from seqjax import data, train
@@ -73,7 +74,7 @@ def prepare(config: Config) -> Study:
         ema_decay=config.ema_decay or None,
         mesh=train.data_mesh(config.batch_size),
     )
-    predict = make_predict(functions, step.mesh)
+    answer = make_answers(functions.apply, step.mesh)
     validation, test = (
         data.ragged_batches(part, config.batch_size, task.buckets)
         for part in (task.validation, task.test)
@@ -81,7 +82,7 @@ def prepare(config: Config) -> Study:
     answers = []  # of every seed, for the figure
 
     def judge(fit: train.FitResult) -> dict[str, float]:
-        logits = predict(fit.params, test)
+        logits = np.stack(answer(fit.params, test))
         answers.append(logits.argmax(-1))
         found = scores(logits, task.test.targets)
         return {
@@ -105,7 +106,9 @@ def prepare(config: Config) -> Study:
         functions=functions,
         step=step,
         batches=lambda seed, epoch: epoch_batches(config, task, seed, epoch),
-        validate=lambda params: scores(predict(params, validation), task.validation.targets),
+        validate=lambda params: scores(
+            np.stack(answer(params, validation)), task.validation.targets
+        ),
         test=judge,
         headline="accuracy",
         monitor="loss" if config.select == "loss" else "accuracy",

@@ -22,6 +22,8 @@ from seqjax.data.copying import copying as copying
 from seqjax.data.copying import copying_chance as copying_chance
 from seqjax.data.csv_task import row_splits as row_splits
 from seqjax.data.csv_task import series_splits as series_splits
+from seqjax.data.digit_strings import DigitStrings as DigitStrings
+from seqjax.data.digit_strings import draw_digit_strings as draw_digit_strings
 from seqjax.data.dna import encode_dna as encode_dna
 from seqjax.data.errors import DataError as DataError
 from seqjax.data.ett import ETT as ETT
