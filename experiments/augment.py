@@ -11,6 +11,11 @@ class Settings(Protocol):
     """What a configuration says of it."""
 
     @property
+    def stack(self) -> int:
+        """Frames that a step has beside each other."""
+        ...
+
+    @property
     def time_masks(self) -> int:
         """Stretches of time hidden from each sequence."""
         ...
@@ -56,7 +61,10 @@ def augmented(settings: Settings, xs: jax.Array, lengths: Any, key: jax.Array) -
             keys[1], xs, lengths, num=settings.time_masks, size=settings.time_mask_size
         )
     if settings.feature_masks:
-        xs = seqjax.nn.mask_features(
-            keys[2], xs, num=settings.feature_masks, size=settings.feature_mask_size
+        # The same range in every frame of a stack: what one hides another must not show.
+        frames = xs.reshape(len(xs), xs.shape[1] * settings.stack, -1)
+        frames = seqjax.nn.mask_features(
+            keys[2], frames, num=settings.feature_masks, size=settings.feature_mask_size
         )
+        xs = frames.reshape(xs.shape)
     return xs

@@ -92,7 +92,9 @@ class Config:
     time_masks: int = setting(0, "stretches of time hidden from each training sequence", minimum=0)
     time_mask_size: int = setting(10, "steps of such a stretch at most", minimum=1)
     feature_masks: int = setting(
-        0, "ranges of features hidden from each training sequence", minimum=0
+        0,
+        "ranges of features hidden from each training sequence, in every frame of a stack",
+        minimum=0,
     )
     feature_mask_size: int = setting(8, "features of such a range at most", minimum=1)
     noise: float = setting(
@@ -115,6 +117,11 @@ class Config:
             )
         if self.label_column is not None and self.task != "csv":
             raise ConfigError(f"--label_column needs --task=csv, got --task={self.task}.")
+        if self.pooling == "middle" and self.cell in ONE_WAY:
+            raise ConfigError(
+                f"--pooling=middle needs both directions, and {self.cell} has not seen the second "
+                f"half by then; use --cell=bi{self.cell}, or another pooling."
+            )
         if self.cell == FEEDFORWARD and self.pooling == "last":
             raise ConfigError(
                 "--pooling=last needs a recurrent cell: without memory the last step alone would "
@@ -124,11 +131,18 @@ class Config:
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "generated": {},
-    "splice": {},
-    "digits": {},
+    # The place in question is in the middle, where two directions meet.
+    "splice": {
+        "stack": 5, "pooling": "middle", "num_buckets": 1, "batch_size": 64, "epochs": 10,
+        "dropout": 0.4,
+    },
+    "digits": {
+        "stack": 3, "stride": 2, "num_buckets": 3, "hidden_size": 64, "epochs": 10, "dropout": 0.3,
+        "time_masks": 2, "time_mask_size": 8, "feature_masks": 2, "feature_mask_size": 8,
+    },
     "csv": {},
     "folder": {},
-}
+}  # fmt: skip
 
 
 def configure(**given: Any) -> Config:
@@ -147,7 +161,10 @@ def configure(**given: Any) -> Config:
       >>> configure(task="digits", cell="lstm").num_mels
       40
     """
-    return Config(**{**DEFAULTS.get(given.get("task", "generated"), {}), **given})
+    settings = {**DEFAULTS.get(given.get("task", "generated"), {}), **given}
+    if settings.get("cell") in ONE_WAY and settings.get("pooling") == "middle":
+        settings["pooling"] = given.get("pooling", "last")
+    return Config(**settings)
 
 
 def command(config: Config) -> str:

@@ -86,7 +86,7 @@ def load_task(config: Config) -> Task:
         train=train,
         validation=validation,
         test=test,
-        buckets=data.bucket_lengths(lengths, config.num_buckets, multiple=1),
+        buckets=data.tight_bucket_lengths(lengths, config.num_buckets),
         sha256=hashlib.sha256(digests.encode()).hexdigest(),
     )
 

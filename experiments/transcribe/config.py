@@ -72,7 +72,7 @@ class Config:
     feature_masks: int = setting(
         0, "ranges of features hidden from each training string", minimum=0
     )
-    feature_mask_size: int = setting(20, "features of such a range at most", minimum=1)
+    feature_mask_size: int = setting(8, "features of such a range at most", minimum=1)
     noise: float = setting(
         0.0, "standard deviation of noise on training inputs, in standard units", minimum=0
     )

@@ -98,7 +98,7 @@ def load_task(config: Config) -> Task:
         validation=validation,
         test=test,
         scales=scales,
-        buckets=sorted({*data.bucket_lengths(lengths, config.num_buckets, multiple=1), longest}),
+        buckets=data.tight_bucket_lengths(lengths, config.num_buckets),
         sha256=digest.hexdigest(),
     )
 

@@ -69,6 +69,7 @@ from seqjax.data.table import Table as Table
 from seqjax.data.table import column_names as column_names
 from seqjax.data.table import read_labels as read_labels
 from seqjax.data.table import read_table as read_table
+from seqjax.data.tight_buckets import tight_bucket_lengths as tight_bucket_lengths
 from seqjax.data.tones import generate_tones as generate_tones
 from seqjax.data.vocabulary import PADDING_ID as PADDING_ID
 from seqjax.data.vocabulary import UNKNOWN_ID as UNKNOWN_ID

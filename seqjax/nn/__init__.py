@@ -13,6 +13,7 @@ from seqjax.nn.pooling import Pooling as Pooling
 from seqjax.nn.pooling import masked_last as masked_last
 from seqjax.nn.pooling import masked_max as masked_max
 from seqjax.nn.pooling import masked_mean as masked_mean
+from seqjax.nn.pooling import masked_middle as masked_middle
 from seqjax.nn.recurrent import RNN as RNN
 from seqjax.nn.recurrent import Bidirectional as Bidirectional
 from seqjax.nn.stack import Stack as Stack

@@ -37,6 +37,8 @@ def loop(module, xs, mask):
         match module.kind:
             case "last":
                 rows.append(steps[-1])
+            case "middle":
+                rows.append(steps[len(steps) // 2])
             case "mean":
                 rows.append(steps.mean(axis=0))
             case "max":
