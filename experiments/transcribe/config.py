@@ -87,8 +87,11 @@ class Config:
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "generated": {},
-    "digits": {},
-}
+    "digits": {
+        "hidden_size": 64, "epochs": 30, "dropout": 0.2, "time_masks": 1, "time_mask_size": 4,
+        "feature_masks": 1,
+    },
+}  # fmt: skip
 
 
 def configure(**given: Any) -> Config:
