@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,8 @@ from experiments.classify.inputs import DNA, ROWS, SOUND, WORDS, Inputs, make_in
 from seqjax import data
 
 
-class Examples(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Examples:
     """Examples as they are found.
 
     Attributes:
@@ -30,7 +31,7 @@ class Examples(NamedTuple):
     examples: Sequence[Any]
     labels: np.ndarray
     classes: Sequence[str]
-    about: dict[str, Any] = {}  # noqa: RUF012  # never written to
+    about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     parts: Sequence[np.ndarray] | None = None
 
 

@@ -20,7 +20,7 @@ from experiments.transcribe.task import load_task, sequences
 from seqjax import data, decode, train
 
 SMALL = {
-    "cell": "gru", "hidden_size": 6, "num_mels": 10, "batch_size": 8, "train_size": 40,
+    "cell": "rnn", "hidden_size": 6, "num_mels": 10, "batch_size": 8, "train_size": 40,
     "num_buckets": 1, "epochs": 3, "seeds": 2, "rounds": 1, "max_digits": 3, "max_pause_s": 0.05,
     "max_seconds": 1.0, "beam_width": 4, "feature_mask_size": 3,
 }  # fmt: skip
@@ -119,7 +119,7 @@ def test_report(finished):
     _, (path, result), report = finished
     assert report.splitlines()[-1].startswith("test_digit_error_rate ")
     assert report.splitlines()[-1].endswith(str(path / "result.json"))
-    for part in ("RNN(gru(6), 40)", "cost ", "floor: constant", f"{result['num_params']:,}"):
+    for part in ("RNN(elman(6), 40)", "cost ", "floor: constant", f"{result['num_params']:,}"):
         assert part in report
 
 
@@ -152,7 +152,7 @@ def test_same_settings_same_bits_and_resumed_too(finished, tmp_path, monkeypatch
 
 @pytest.mark.parametrize(
     "settings",
-    [{"cell": "bilstm", "num_layers": 2, "noise": 0.1, "time_masks": 1, "feature_masks": 1},
+    [{"cell": "birnn", "num_layers": 2, "noise": 0.1, "time_masks": 1, "feature_masks": 1},
      {"cell": "feedforward"}],
 )  # fmt: skip
 def test_every_parameter_moves_and_the_loss_falls(settings, tmp_path):
