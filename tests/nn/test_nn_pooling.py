@@ -127,5 +127,5 @@ def test_any_mask_equals_a_loop(mask, kind, seed):
 
 
 def test_unknown_kind():
-    with pytest.raises(ValueError, match="one of last, mean, max, mean_max, attention, got 'sum'"):
+    with pytest.raises(ValueError, match="one of last, middle, mean, max, mean_max, attention, got 'sum'"):
         Pooling("sum", D, rngs=nnx.Rngs(0))
