@@ -127,5 +127,6 @@ def test_any_mask_equals_a_loop(mask, kind, seed):
 
 
 def test_unknown_kind():
-    with pytest.raises(ValueError, match="one of last, middle, mean, max, mean_max, attention, got 'sum'"):
+    kinds = "last, middle, mean, max, mean_max, attention"
+    with pytest.raises(ValueError, match=f"one of {kinds}, got 'sum'"):
         Pooling("sum", D, rngs=nnx.Rngs(0))
