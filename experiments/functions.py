@@ -4,9 +4,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
 
 import seqjax
+from seqjax import data, train
 
 FEEDFORWARD = "feedforward"
 """The cell that is none: `seqjax.nn.Window` in its place."""
@@ -60,6 +63,31 @@ def make_functions(
         return call(nnx.merge(structure, params), batch, key)
 
     return Functions(init, apply, **described)
+
+
+def make_answers(
+    apply: Callable[[Any, Any], Any], mesh: Mesh
+) -> Callable[[Any, data.RaggedBatches], list[Any]]:
+    """Returns `answers(params, batches)`: what is said of each sequence, in their own order.
+
+    Args:
+      apply: `apply(params, batch)`, an array or several, batch first, such as a model's.
+      mesh: the devices.
+
+    Returns:
+      The function; its answers are arrays without the batch axis, padding included.
+    """
+    jitted = jax.jit(apply)
+
+    def answers(params: Any, batches: data.RaggedBatches) -> list[Any]:
+        rows = []
+        for batch in batches:
+            found = jax.device_get(jitted(params, train.shard(mesh, batch)))
+            real = range(int(batch.weights.sum()))  # rows that fill stand last
+            rows += [jax.tree.map(lambda leaf, row=row: leaf[row], found) for row in real]
+        return [rows[place] for place in np.argsort(batches.order)]
+
+    return answers
 
 
 def recurrent_layers(

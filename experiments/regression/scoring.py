@@ -126,14 +126,9 @@ def ridge_forecast(config: Config, task: Task) -> tuple[str, np.ndarray]:
 
 def class_floors(task: Task) -> dict[str, float]:
     """Returns the accuracy of the majority, and of a ridge on all numbers of a sequence."""
-    number = max(2, task.num_classes)
-    majority = np.bincount(task.sample.targets, minlength=number).argmax()
     parts = [task.sample, task.validation, task.test]
     parts[0] = parts[0].take(np.arange(min(_RIDGE_EXAMPLES, len(parts[0].inputs))))
     x = [part.inputs.reshape(len(part.inputs), -1).astype(np.float64) for part in parts]
-    y = [np.eye(number)[part.targets] for part in parts]
-    guess = floors.fit_ridge(x[0], y[0], x[1], y[1])(x[2]).argmax(-1)
-    return {
-        "majority": float(np.mean(task.test.targets == majority)),
-        "ridge": float(np.mean(task.test.targets == guess)),
-    }
+    ridge = floors.fit_ridge_classes(x[0], parts[0].targets, x[1], parts[1].targets)
+    guesses = {"majority": floors.majority_class(task.sample.targets), "ridge": ridge(x[2])}
+    return {name: float(np.mean(task.test.targets == guess)) for name, guess in guesses.items()}

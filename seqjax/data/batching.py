@@ -124,20 +124,53 @@ def bucketed_batches(
       ([[5, 6, 0], [0, 0, 0]], [1.0, 0.0])
     """
     labels = np.asarray(labels, np.int32)
-    bounds = np.asarray(bucket_lengths)
     lengths = np.array([len(sequence) for sequence in sequences], np.int32)
     offsets = np.zeros(labels.shape) if offsets is None else offsets
     offsets = np.asarray(offsets, np.float32)
-    _check(lengths, labels, offsets, batch_size, bounds)
+    _check(lengths, labels, offsets)
+    return [
+        _pad(sequences, lengths, labels, offsets, chosen, batch_size, bound)
+        for bound, chosen in bucket_members(lengths, batch_size, bucket_lengths, rng)
+    ]
+
+
+def bucket_members(
+    lengths: np.ndarray,
+    batch_size: int,
+    bucket_lengths: Sequence[int],
+    rng: np.random.Generator | None,
+) -> list[tuple[int, np.ndarray]]:
+    """Says which sequences make each batch of an epoch, and how long the batch is.
+
+    Args:
+      lengths: of the sequences.
+      batch_size: the most sequences of a batch.
+      bucket_lengths: rising; each sequence goes to the shortest that holds it.
+      rng: shuffles the members of a bucket, then the batches; None keeps the order, short buckets
+        first.
+
+    Returns:
+      For each batch the length of its bucket, and indices of its sequences.
+
+    Raises:
+      ValueError: if `batch_size` or `bucket_lengths` is unfit, or a sequence fits no bucket.
+
+    Example:
+      >>> bucket_members(np.array([2, 9, 3]), 2, [4, 10], rng=None)
+      [(4, array([0, 2])), (10, array([1]))]
+    """
+    bounds = np.asarray(bucket_lengths)
+    _check_buckets(lengths, batch_size, bounds)
     buckets = np.searchsorted(bounds, lengths)
     batches = []
     for bucket, bound in enumerate(bounds.tolist()):
         members = np.flatnonzero(buckets == bucket)
         if rng is not None:
             members = rng.permutation(members)
-        for start in range(0, len(members), batch_size):
-            chosen = members[start : start + batch_size]
-            batches.append(_pad(sequences, lengths, labels, offsets, chosen, batch_size, bound))
+        batches += [
+            (bound, members[start : start + batch_size])
+            for start in range(0, len(members), batch_size)
+        ]
     if rng is not None:
         batches = [batches[index] for index in rng.permutation(len(batches))]
     return batches
@@ -165,28 +198,24 @@ def _pad(
     return batch
 
 
-def _check(
-    lengths: np.ndarray,
-    labels: np.ndarray,
-    offsets: np.ndarray,
-    batch_size: int,
-    bounds: np.ndarray,
-) -> None:
+def _check(lengths: np.ndarray, labels: np.ndarray, offsets: np.ndarray) -> None:
     for name, values in (("labels", labels), ("offsets", offsets)):
         if values.shape != lengths.shape:
             raise ValueError(
                 f"bucketed_batches: `{name}` must have shape ({lengths.size},), one for each "
                 f"sequence, got {values.shape}."
             )
+
+
+def _check_buckets(lengths: np.ndarray, batch_size: int, bounds: np.ndarray) -> None:
     if batch_size < 1:
-        raise ValueError(f"bucketed_batches: `batch_size` must be at least 1, got {batch_size}.")
+        raise ValueError(f"bucket_members: `batch_size` must be at least 1, got {batch_size}.")
     if bounds.ndim != 1 or not bounds.size or bounds[0] < 1 or np.any(np.diff(bounds) <= 0):
         raise ValueError(
-            "bucketed_batches: `bucket_lengths` must be positive and rising, "
-            f"got {bounds.tolist()}."
+            f"bucket_members: `bucket_lengths` must be positive and rising, got {bounds.tolist()}."
         )
     if lengths.max(initial=0) > bounds[-1]:
         raise ValueError(
-            f"bucketed_batches: sequence {lengths.argmax()} has length {lengths.max()}, the "
-            f"largest bucket holds {bounds[-1]}. Shorten it with truncate, or add a bucket."
+            f"bucket_members: sequence {lengths.argmax()} has length {lengths.max()}, the largest "
+            f"bucket holds {bounds[-1]}. Shorten it with truncate, or add a bucket."
         )

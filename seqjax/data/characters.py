@@ -2,13 +2,13 @@
 
 import hashlib
 import os
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from seqjax.data.data_dir import find_data
 from seqjax.data.errors import DataError
+from seqjax.data.text_file import read_text
 
 SOURCE = "https://github.com/karpathy/char-rnn"
 
@@ -108,24 +108,6 @@ def split_characters(
     alphabet = Alphabet("".join(sorted(set(text))))
     digest = hashlib.sha256(text.encode("utf-8")).hexdigest()
     return Characters(alphabet.encode(text), alphabet, validation, test, digest)
-
-
-def read_text(path: str | os.PathLike[str]) -> str:
-    """Reads a text of UTF-8.
-
-    Raises:
-      DataError: if the file is missing, cannot be read, or is not UTF-8.
-    """
-    path = Path(path).expanduser()
-    try:
-        return path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"characters: {path} must be UTF-8 text, got byte {error.object[error.start]:#04x} at "
-            f"position {error.start}. Convert it, for example with iconv."
-        ) from None
-    except OSError as error:
-        raise DataError(f"characters: {path} cannot be read: {error.strerror}.") from None
 
 
 def load_shakespeare(data_dir: str | os.PathLike[str] | None = None) -> str:

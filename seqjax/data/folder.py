@@ -7,6 +7,7 @@ import numpy as np
 
 from seqjax.data.errors import DataError
 from seqjax.data.reviews import Reviews
+from seqjax.data.text_file import read_text
 
 
 def load_folder(data_dir: str | os.PathLike[str]) -> Reviews:
@@ -52,16 +53,4 @@ def _read_texts(folder: Path) -> list[str]:
     paths = sorted(folder.glob("*.txt"))
     if not paths:
         raise DataError(f"folder: {folder} must hold at least one .txt file, got none.")
-    return [_read_text(path) for path in paths]
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"folder: {path} must be UTF-8 text, got byte {error.object[error.start]:#04x} at "
-            f"position {error.start}. Convert it, for example with iconv."
-        ) from error
-    except OSError as error:
-        raise DataError(f"folder: {path} cannot be read: {error.strerror}.") from error
+    return [read_text(path) for path in paths]

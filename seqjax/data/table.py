@@ -73,22 +73,10 @@ def read_table(
             f"{missing!r} and {header!r}."
         )
     path = Path(path).expanduser()
-    rows = _rows(path)
-    first = rows[0][1]
-    named = header == "yes" or (header == "auto" and not any(_is_number(cell) for cell in first))
-    names = [cell.strip() for cell in first] if named else [str(i + 1) for i in range(len(first))]
-    rows = rows[1:] if named else rows
-    if not rows:
-        raise DataError(f"csv: {path} must have a row of numbers, got its header alone.")
+    names, rows = _named_rows(path, header)
     chosen = list(range(len(names)))
     if columns is not None:
-        for name in columns:
-            if name not in names:
-                raise DataError(
-                    f"csv: {path} must have the column {name!r}, got {_listed(names)}. Columns "
-                    "without a header are called 1, 2, ..."
-                )
-        chosen = [names.index(name) for name in columns]
+        chosen = [_place(path, names, name) for name in columns]
     values = np.array(
         [_numbers(path, number, cells, names, chosen, missing) for number, cells in rows]
     )
@@ -96,6 +84,67 @@ def read_table(
     values = _filled(path, values, kept, missing)
     digest = hashlib.sha256(repr(kept).encode() + np.ascontiguousarray(values, "<f8").tobytes())
     return Table(kept, values, digest.hexdigest())
+
+
+def read_labels(
+    path: str | os.PathLike[str], column: str | None = None, *, header: str = "auto"
+) -> tuple[str, list[str]]:
+    r"""Reads a column of words from a CSV file, such as the classes of its rows.
+
+    Args:
+      path: the file, as `read_table` takes it.
+      column: its name; the last column by default.
+      header: as in `read_table`.
+
+    Returns:
+      The column's name and the word of every row.
+
+    Raises:
+      DataError: if the file cannot be read, the column is missing, or a cell of it is empty.
+
+    Example:
+      >>> import tempfile
+      >>> path = Path(tempfile.mkdtemp()) / "data.csv"
+      >>> _ = path.write_text("a,kind\n1,sun\n2,rain\n")
+      >>> read_labels(path)
+      ('kind', ['sun', 'rain'])
+    """
+    path = Path(path).expanduser()
+    names, rows = _named_rows(path, header)
+    place = len(names) - 1 if column is None else _place(path, names, column)
+    words = [cells[place].strip() if place < len(cells) else "" for _, cells in rows]
+    if "" in words:
+        raise DataError(
+            f"csv: {path}, row {rows[words.index('')][0]}, column {place + 1} ({names[place]}): a "
+            "class is required, and the cell is empty. Mend the cell."
+        )
+    return names[place], words
+
+
+def column_names(path: str | os.PathLike[str], *, header: str = "auto") -> tuple[str, ...]:
+    """Returns the names of a CSV file's columns; see `read_table`."""
+    return tuple(_named_rows(Path(path).expanduser(), header)[0])
+
+
+def _named_rows(path: Path, header: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Returns the names of the columns, and the rows below them with their numbers."""
+    rows = _rows(path)
+    first = rows[0][1]
+    named = header == "yes" or (header == "auto" and not any(_is_number(cell) for cell in first))
+    names = [cell.strip() for cell in first] if named else [str(i + 1) for i in range(len(first))]
+    rows = rows[1:] if named else rows
+    if not rows:
+        raise DataError(f"csv: {path} must have a row of numbers, got its header alone.")
+    return names, rows
+
+
+def _place(path: Path, names: list[str], name: str) -> int:
+    if name not in names:
+        raise DataError(
+            f"csv: {path} must have the column {name!r}, got {_listed(names)}. Columns without a "
+            "header are called 1, 2, ..."
+        )
+    return names.index(name)
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:

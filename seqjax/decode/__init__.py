@@ -1,5 +1,9 @@
-"""From what a model foretells to sequences: pure functions of logits and of one step."""
+"""From what a model says at every step to answers: pure functions, no model among them."""
 
+from seqjax.decode.ctc import ctc_beam_search as ctc_beam_search
+from seqjax.decode.ctc import ctc_collapse as ctc_collapse
+from seqjax.decode.ctc import ctc_greedy as ctc_greedy
+from seqjax.decode.edit_distance import edit_distance as edit_distance
 from seqjax.decode.generate import Generated as Generated
 from seqjax.decode.generate import Step as Step
 from seqjax.decode.generate import generate as generate

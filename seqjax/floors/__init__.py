@@ -1,6 +1,12 @@
 """Simple models that any recurrent one must beat to be worth its cost."""
 
 from seqjax.floors import naive_bayes_logistic as naive_bayes_logistic
+from seqjax.floors.classes import NearestMean as NearestMean
+from seqjax.floors.classes import RidgeClasses as RidgeClasses
+from seqjax.floors.classes import fit_nearest_mean as fit_nearest_mean
+from seqjax.floors.classes import fit_ridge_classes as fit_ridge_classes
+from seqjax.floors.classes import majority_class as majority_class
+from seqjax.floors.classes import segment_means as segment_means
 from seqjax.floors.cross_fitting import CrossFit as CrossFit
 from seqjax.floors.cross_fitting import calibration as calibration
 from seqjax.floors.cross_fitting import cross_fit as cross_fit

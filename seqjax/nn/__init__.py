@@ -7,10 +7,13 @@ their parameters are all that training changes.
 from seqjax.nn.classifier import SequenceClassifier as SequenceClassifier
 from seqjax.nn.embedding import Embedding as Embedding
 from seqjax.nn.embedding import pair_buckets as pair_buckets
+from seqjax.nn.masking import mask_features as mask_features
+from seqjax.nn.masking import mask_steps as mask_steps
 from seqjax.nn.pooling import Pooling as Pooling
 from seqjax.nn.pooling import masked_last as masked_last
 from seqjax.nn.pooling import masked_max as masked_max
 from seqjax.nn.pooling import masked_mean as masked_mean
+from seqjax.nn.pooling import masked_middle as masked_middle
 from seqjax.nn.recurrent import RNN as RNN
 from seqjax.nn.recurrent import Bidirectional as Bidirectional
 from seqjax.nn.stack import Stack as Stack

@@ -6,7 +6,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-POOLINGS = ("last", "mean", "max", "mean_max", "attention")
+POOLINGS = ("last", "middle", "mean", "max", "mean_max", "attention")
 
 
 def masked_mean(xs: Array, mask: Array) -> Array:
@@ -69,12 +69,34 @@ def masked_last(xs: Array, mask: Array) -> Array:
     return jnp.where(mask.any(axis=-1)[..., None], values, 0)
 
 
+def masked_middle(xs: Array, mask: Array) -> Array:
+    """Returns the value at the middle valid step, the later of two; zero where there is none.
+
+    Args:
+      xs: shape (*B, T, D).
+      mask: True at the valid steps, shape (*B, T).
+
+    Returns:
+      Array of shape (*B, D).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> masked_middle(jnp.array([[1.0], [3.0], [9.0]]), jnp.array([True, True, False])).tolist()
+      [3.0]
+    """
+    place = jnp.cumsum(mask, axis=-1) - 1
+    middle = mask & (place == (mask.sum(axis=-1) // 2)[..., None])
+    # One step is selected, not weighted: what lies in the padding may be no number.
+    return jnp.where(middle[..., None], xs, 0).sum(axis=-2)
+
+
 class Pooling(nnx.Module):
     """Pools a sequence over its valid steps.
 
     Args:
-      kind: "last", "mean", "max", "mean_max" (both, concatenated) or "attention" (a weighted mean
-        whose weights are a softmax of a learned score of each step).
+      kind: "last", "middle" (where two directions meet), "mean", "max", "mean_max" (both,
+        concatenated) or "attention" (a weighted mean whose weights are a softmax of a learned score
+        of each step).
       in_size: features of the sequence.
       param_dtype: dtype of the attention's parameters; the other kinds have none.
       rngs: gives the key of the attention's initialiser.
@@ -118,6 +140,8 @@ class Pooling(nnx.Module):
         match self.kind:
             case "last":
                 return masked_last(xs, mask)
+            case "middle":
+                return masked_middle(xs, mask)
             case "mean":
                 return masked_mean(xs, mask)
             case "max":

@@ -148,7 +148,7 @@ def test_last_and_segments():
 
 
 def test_unknown_pooling():
-    with pytest.raises(ValueError, match="`kind` must be one of last, mean"):
+    with pytest.raises(ValueError, match="`kind` must be one of last, middle"):
         classifier(pooling="first")
 
 

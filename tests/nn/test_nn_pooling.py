@@ -37,6 +37,8 @@ def loop(module, xs, mask):
         match module.kind:
             case "last":
                 rows.append(steps[-1])
+            case "middle":
+                rows.append(steps[len(steps) // 2])
             case "mean":
                 rows.append(steps.mean(axis=0))
             case "max":
@@ -125,5 +127,6 @@ def test_any_mask_equals_a_loop(mask, kind, seed):
 
 
 def test_unknown_kind():
-    with pytest.raises(ValueError, match="one of last, mean, max, mean_max, attention, got 'sum'"):
+    kinds = "last, middle, mean, max, mean_max, attention"
+    with pytest.raises(ValueError, match=f"one of {kinds}, got 'sum'"):
         Pooling("sum", D, rngs=nnx.Rngs(0))

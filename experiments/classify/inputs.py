@@ -1,0 +1,124 @@
+"""From an example as it is found to the array a network reads, and back from a run folder."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.classify.config import Config
+from seqjax import data, train
+
+DNA, SOUND, ROWS, WORDS = "dna", "sound", "rows", "words"
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """How examples become arrays, beside the settings.
+
+    Attributes:
+      kind: what an example is: `dna`, its letters; `sound`, samples; `rows`, numbers; `words`, a
+        text.
+      classes: their names.
+      mean: of every feature of the training part, (D,); empty for words.
+      std: standard deviations likewise.
+      steps: steps of every sequence where all have as many, else 0.
+      rate: samples a second of sound, else 0.
+      columns: names of the numbers in a row; empty otherwise.
+      vocabulary: words to ids as JSON; empty otherwise.
+    """
+
+    kind: str
+    classes: tuple[str, ...]
+    mean: np.ndarray
+    std: np.ndarray
+    steps: int = 0
+    rate: int = 0
+    columns: tuple[str, ...] = ()
+    vocabulary: str = ""
+
+    @property
+    def in_size(self) -> int:
+        """Features of a step, or of words the number of ids."""
+        if self.kind == WORDS:
+            return len(data.Vocabulary.from_json(self.vocabulary))
+        return len(self.mean)
+
+    def arrays(self, config: Config, examples: Sequence[Any]) -> list[np.ndarray]:
+        """Returns examples as a network reads them.
+
+        Args:
+          config: the settings.
+          examples: of this kind.
+
+        Returns:
+          Features in standard units, (T, D) float32, or ids, (T,) int32, of each.
+        """
+        found = encode(config, self.kind, examples, self.vocabulary)
+        if self.kind == WORDS:
+            return found
+        return [(steps - self.mean[None]) / self.std[None] for steps in found]
+
+    def save(self, path: Path) -> None:
+        """Writes what `load` reads to `inputs.json` in a folder."""
+        about = {
+            **dataclasses.asdict(self), "mean": self.mean.tolist(), "std": self.std.tolist(),
+        }  # fmt: skip
+        train.replace_file(path / "inputs.json", json.dumps(about) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> "Inputs":
+        """Reads what `save` wrote."""
+        about = json.loads((path / "inputs.json").read_text("utf-8"))
+        for name in ("mean", "std"):
+            about[name] = np.array(about[name], np.float32)
+        return cls(**{**about, "classes": tuple(about["classes"]),
+                      "columns": tuple(about["columns"])})  # fmt: skip
+
+
+def make_inputs(
+    config: Config, kind: str, classes: Sequence[str], training: Sequence[Any], **about: Any
+) -> Inputs:
+    """Measures the training examples.
+
+    Args:
+      config: the settings.
+      kind: what an example is.
+      classes: their names.
+      training: the training examples.
+      **about: `rate` and `columns`, where there are any.
+
+    Returns:
+      How examples become arrays; `steps` is left to the caller, who knows all examples.
+    """
+    classes, none = tuple(classes), np.zeros(0, np.float32)
+    if kind == WORDS:
+        vocabulary = data.build_vocabulary(training, config.vocab_size).to_json()
+        return Inputs(kind, classes, none, none, vocabulary=vocabulary, **about)
+    steps = encode(config, kind, training, "")
+    mean, std = data.RaggedSequences(steps, np.zeros(len(steps))).moments()
+    return Inputs(kind, classes, mean, std, **about)
+
+
+def encode(config: Config, kind: str, examples: Sequence[Any], vocabulary: str) -> list[np.ndarray]:
+    """Returns examples as arrays in their own units; see `Inputs.arrays`."""
+    if kind == WORDS:
+        ids = data.Vocabulary.from_json(vocabulary).encode(examples)
+        return [data.truncate(each, config.max_length, "both") for each in ids]
+    return [
+        data.stack_steps(features(config, kind, each), config.stack, config.stride)
+        for each in examples
+    ]
+
+
+def features(config: Config, kind: str, example: Any) -> np.ndarray:
+    """Returns an example as features (T, D) before steps are put beside each other."""
+    match kind:
+        case "dna":
+            return data.encode_dna(example)
+        case "sound":
+            return data.log_mel(example.samples, example.rate, num_mels=config.num_mels)
+        case _:
+            return np.asarray(example, np.float32).reshape(-1, config.features)

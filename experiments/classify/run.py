@@ -1,0 +1,141 @@
+"""One run of the classification experiment: `run(config) -> Result`."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from experiments.classify.config import Config, command
+from experiments.classify.figures import plot_confusion
+from experiments.classify.model import make_loss, model_functions
+from experiments.classify.scoring import class_report, confusion, fit_floors, scores
+from experiments.classify.task import Task, load_task
+from experiments.functions import make_answers
+from experiments.optimizer import make_optimizer
+from experiments.study import Result, Study, run_study
+from seqjax import data, train
+
+MODES: dict[str, Literal["max", "min", "last"]] = {
+    "loss": "min", "accuracy": "max", "last": "last",
+}  # fmt: skip
+
+
+def run(
+    config: Config,
+    *,
+    workdir: str | Path | None = None,
+    resume: bool = False,
+    notify: Callable[[str], None] = print,
+) -> Result:
+    """Trains every seed, tests each once at its selected epoch, and leaves the run folder.
+
+    Beside what every run leaves (docs/design.md) there are `classes.json`, what was answered to
+    which class and the precision, recall and F1 of each, summed over the seeds, a figure of it,
+    and `inputs.json`, which predicting needs.
+
+    Args:
+      config: the settings; see `configure`.
+      workdir: the run folder; `runs/classify/<cell>-<hash of the settings>` by default.
+      resume: whether a run begun there is continued; without it one is refused.
+      notify: receives the lines of the report.
+
+    Returns:
+      The run folder and its result.
+
+    Raises:
+      DataError: if the data is missing, damaged or too little.
+      RunError: if the folder holds a run that may not be continued, or training diverges.
+
+    Example:
+      >>> from experiments import classify
+      >>> config = classify.configure(task="generated", seeds=1, epochs=1)
+      >>> result = classify.run(config).result  # doctest: +SKIP
+    """
+    return run_study(
+        "classify",
+        config,
+        lambda notify: prepare(config),
+        workdir=workdir,
+        resume=resume,
+        notify=notify,
+    )
+
+
+def prepare(config: Config) -> Study:
+    """Loads the data, fits the floors and makes the model."""
+    task = load_task(config)
+    functions = model_functions(config, task.inputs)
+    steps_per_epoch = len(epoch_batches(config, task, config.seed, epoch=1))
+    step = train.make_train_step(
+        make_loss(functions, config.label_smoothing),
+        make_optimizer(config, steps_per_epoch * config.epochs),
+        ema_decay=config.ema_decay or None,
+        mesh=train.data_mesh(config.batch_size),
+    )
+    answer = make_answers(functions.apply, step.mesh)
+    validation, test = (
+        data.ragged_batches(part, config.batch_size, task.buckets)
+        for part in (task.validation, task.test)
+    )
+    answers = []  # of every seed, for the figure
+
+    def judge(fit: train.FitResult) -> dict[str, float]:
+        logits = np.stack(answer(fit.params, test))
+        answers.append(logits.argmax(-1))
+        found = scores(logits, task.test.targets)
+        return {
+            "test_accuracy": found["accuracy"],
+            "test_balanced_accuracy": found["balanced_accuracy"],
+            "test_nll": found["loss"],
+        }
+
+    numbers = (len(part.targets) for part in (task.train, task.validation, task.test))
+    return Study(
+        dataset=task.name,
+        sha256=task.sha256,
+        about="{}: {:,} sequences to train on, {:,} to choose the epoch, {:,} to test; {} classes; "
+        "{} to {} steps".format(
+            task.name,
+            *numbers,
+            len(task.inputs.classes),
+            min(task.train.lengths),
+            max(task.train.lengths),
+        ),
+        functions=functions,
+        step=step,
+        batches=lambda seed, epoch: epoch_batches(config, task, seed, epoch),
+        validate=lambda params: scores(
+            np.stack(answer(params, validation)), task.validation.targets
+        ),
+        test=judge,
+        headline="accuracy",
+        monitor="loss" if config.select == "loss" else "accuracy",
+        mode=MODES[config.select],
+        floors=fit_floors(task),
+        command=command(config),
+        save=task.inputs.save,
+        draw=lambda folder: draw_classes(folder, task, answers),
+        checkpoint_every=500,
+    )
+
+
+def epoch_batches(config: Config, task: Task, seed: int, epoch: int) -> data.RaggedBatches:
+    """Returns the training batches of an epoch, in the order that seed and epoch decide."""
+    rng = np.random.default_rng([seed, epoch])
+    return data.ragged_batches(task.train, config.batch_size, task.buckets, rng)
+
+
+def draw_classes(folder: train.RunFolder, task: Task, answers: list[np.ndarray]) -> None:
+    """Leaves what was answered to which class, as numbers and as a figure."""
+    classes = task.inputs.classes
+    each = [confusion(answer, task.test.targets, len(classes)) for answer in answers]
+    counts = np.sum(each, axis=0)
+    plot_confusion(folder.figures / "confusion.png", counts, classes)
+    report = {
+        "classes": classes,
+        "confusion": counts.tolist(),
+        "report": class_report(counts, classes),
+    }
+    train.replace_file(folder.path / "classes.json", json.dumps(report, indent=2) + "\n")

@@ -1,0 +1,192 @@
+"""The data of the classification experiment: examples, their classes, and who tests."""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.classify.config import Config
+from experiments.classify.inputs import DNA, ROWS, SOUND, WORDS, Inputs, make_inputs
+from seqjax import data
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """Examples as they are found.
+
+    Attributes:
+      name: what results call the data.
+      kind: what an example is; see `Inputs`.
+      examples: of that kind.
+      labels: index of the class of each, int32.
+      classes: their names.
+      about: further attributes of `Inputs`.
+      parts: indices that train, validate and test, where the data says so.
+    """
+
+    name: str
+    kind: str
+    examples: Sequence[Any]
+    labels: np.ndarray
+    classes: Sequence[str]
+    about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    parts: Sequence[np.ndarray] | None = None
+
+
+class Task(NamedTuple):
+    """The data of one run.
+
+    Attributes:
+      name: what results call it.
+      inputs: how examples become arrays.
+      train: to learn from.
+      validation: those that choose the epoch.
+      test: those that judge.
+      buckets: padded lengths.
+      sha256: hash of the data.
+    """
+
+    name: str
+    inputs: Inputs
+    train: data.RaggedSequences
+    validation: data.RaggedSequences
+    test: data.RaggedSequences
+    buckets: list[int]
+    sha256: str
+
+
+def load_task(config: Config) -> Task:
+    """Loads or generates what the settings ask for, and splits it.
+
+    Args:
+      config: the settings.
+
+    Returns:
+      The data.
+
+    Raises:
+      DataError: if the data is missing or damaged, or there is too little of it.
+    """
+    found = READERS[config.task](config)
+    parts = found.parts or split(config, found)
+    chosen = [[found.examples[i] for i in part.tolist()] for part in parts]
+    inputs = make_inputs(config, found.kind, found.classes, chosen[0], **found.about)
+    train, validation, test = (
+        data.RaggedSequences(inputs.arrays(config, examples), found.labels[part])
+        for examples, part in zip(chosen, parts, strict=True)
+    )
+    lengths = np.concatenate([part.lengths for part in (train, validation, test)])
+    if lengths.min() == lengths.max():
+        inputs = dataclasses.replace(inputs, steps=int(lengths[0]))
+    digests = "".join(part.sha256 for part in (train, validation, test))
+    return Task(
+        name=found.name,
+        inputs=inputs,
+        train=train,
+        validation=validation,
+        test=test,
+        buckets=data.tight_bucket_lengths(lengths, config.num_buckets),
+        sha256=hashlib.sha256(digests.encode()).hexdigest(),
+    )
+
+
+def split(config: Config, found: Examples) -> list[np.ndarray]:
+    """Holds examples of every class out, to test and to validate; copies stay on one side."""
+    # The network's input, and not the file, says what a copy is; of numbers, their bytes.
+    keys = [each if isinstance(each, str) else content(each) for each in found.examples]
+    groups = data.text_hashes(keys)
+    rest, test = data.split_validation(
+        found.labels, config.test_fraction, config.split_seed, groups=groups
+    )
+    train, validation = data.split_validation(
+        found.labels[rest], config.validation_fraction, config.split_seed, groups=groups[rest]
+    )
+    return [rest[train], rest[validation], test]
+
+
+def content(example: Any) -> str:
+    """Returns the bytes of an example's numbers in hexadecimal."""
+    numbers = example.samples if isinstance(example, data.Sound) else example
+    return hashlib.sha256(np.ascontiguousarray(numbers).tobytes()).hexdigest()
+
+
+def read_splice(config: Config) -> Examples:
+    """Reads the published splice junctions."""
+    found = data.load_splice(config.data_dir)
+    return Examples("splice", DNA, found.sequences, found.labels, data.SPLICE_CLASSES)
+
+
+def read_generated(config: Config) -> Examples:
+    """Draws sequences of motifs; the draw is the same for every seed."""
+    found = data.generate_motifs(np.random.default_rng(0), config.train_size)
+    return Examples("motifs", DNA, found.sequences, found.labels, data.MOTIF_CLASSES)
+
+
+def read_digits(config: Config) -> Examples:
+    """Reads the published spoken digits with their test part."""
+    found = data.load_spoken_digits(config.data_dir, seed=config.split_seed)
+    sounds = [data.Sound(each, data.DIGITS_RATE) for part in found for each in part.samples]
+    ends = np.cumsum([len(part.digits) for part in found])
+    return Examples(
+        "spoken digits",
+        SOUND,
+        sounds,
+        np.concatenate([part.digits for part in found]),
+        [str(digit) for digit in range(10)],
+        {"rate": data.DIGITS_RATE},
+        np.split(np.arange(ends[-1]), ends[:-1]),
+    )
+
+
+def read_csv(config: Config) -> Examples:
+    """Reads rows of numbers with their classes."""
+    path = config.path or ""
+    label, words = data.read_labels(path, config.label_column, header=config.header)
+    columns = [name for name in data.column_names(path, header=config.header) if name != label]
+    table = read_rows(config, path, columns)
+    if len(columns) % config.features or not columns:
+        raise data.DataError(
+            f"csv: the columns beside {label} must make steps of {config.features} numbers, got "
+            f"{len(columns)} columns. Mend --features."
+        )
+    classes, labels = np.unique(words, return_inverse=True)
+    if len(classes) < 2:
+        raise data.DataError(
+            f"csv: column {label} of {path} must hold two classes or more, got {classes[0]} alone."
+        )
+    return Examples(
+        f"csv {table.sha256[:8]}",
+        ROWS,
+        list(table.values),
+        labels.astype(np.int32),
+        classes.tolist(),
+        {"columns": tuple(columns)},
+    )
+
+
+def read_rows(config: Config, path: str, columns: Sequence[str]) -> data.Table:
+    """Reads the numbers of a file."""
+    return data.read_table(path, columns=columns, missing=config.missing, header=config.header)
+
+
+def read_folder(config: Config) -> Examples:
+    """Reads a user's folder of sounds or texts, one folder for each class."""
+    found = data.find_class_folders(config.path or "")
+    if found.kind == ".txt":
+        texts = [data.read_text(path) for path in found.paths]
+        return Examples("folder of texts", WORDS, texts, found.labels, found.classes)
+    first = data.read_wav(found.paths[0])
+    sounds = [data.read_wav(path, rate=first.rate) for path in found.paths]
+    about = {"rate": first.rate}
+    return Examples("folder of sounds", SOUND, sounds, found.labels, found.classes, about)
+
+
+READERS = {
+    "splice": read_splice,
+    "generated": read_generated,
+    "digits": read_digits,
+    "csv": read_csv,
+    "folder": read_folder,
+}

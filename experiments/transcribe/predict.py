@@ -1,0 +1,66 @@
+"""Asks a finished run which digits are said in a recording."""
+
+import collections
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from experiments.finished import open_finished
+from experiments.transcribe.config import Config
+from experiments.transcribe.model import BLANK, model_functions
+from experiments.transcribe.task import Scales, sequences
+from seqjax import data, decode, train
+
+_SHOWN = 5
+
+
+def save_scales(path: Path, scales: Scales) -> None:
+    """Leaves in the run folder what predicting needs beside the parameters."""
+    about = {name: values.tolist() for name, values in scales._asdict().items()}
+    train.replace_file(path / "scales.json", json.dumps(about) + "\n")
+
+
+def predict(path: str | Path, file: str | Path) -> list[tuple[str, float]]:
+    """Returns the most probable strings of digits that are said in a recording.
+
+    Every seed searches by itself; the probability of a string is its mean over the seeds.
+
+    Args:
+      path: folder of a finished run.
+      file: WAV file of 8,000 samples a second.
+
+    Returns:
+      At most five strings with their probabilities, the most probable first.
+
+    Raises:
+      RunError: if there is no finished run in the folder.
+      DataError: if the file cannot be read or has another rate.
+    """
+    run = open_finished(path, Config)
+    config = run.config
+    about = json.loads((run.folder.path / "scales.json").read_text("utf-8"))
+    scales = Scales(**{name: np.array(about[name], np.float32) for name in Scales._fields})
+    samples = data.read_wav(file, rate=data.DIGITS_RATE).samples
+    none = np.zeros((1, config.max_digits), np.int32)
+    asked = sequences(config, scales, data.DigitStrings([samples], none))
+    (batch,) = data.ragged_batches(asked, 1, asked.lengths.tolist())
+    functions = model_functions(config)
+    apply = jax.jit(functions.apply)
+    found: dict[str, float] = collections.defaultdict(float)
+    for params in run.params(functions):
+        log_probs = jax.device_get(apply(params, batch))[0]
+        for symbols, log_prob in decode.ctc_beam_search(log_probs, config.beam_width, BLANK):
+            text = "".join(str(symbol - 1) for symbol in symbols)
+            found[text] += math.exp(log_prob) / config.seeds
+    return sorted(found.items(), key=lambda item: -item[1])[:_SHOWN]
+
+
+def answer_lines(workdir: str, file: str) -> Iterator[str]:
+    """Yields the answers as lines of a table."""
+    yield "digits,probability"
+    for text, probability in predict(workdir, file):
+        yield f"{text},{probability:.4f}"
