@@ -11,6 +11,12 @@ from seqjax.data.cache import cache_folder as cache_folder
 from seqjax.data.cache import encode_reviews as encode_reviews
 from seqjax.data.cache import read_entry as read_entry
 from seqjax.data.cache import write_entry as write_entry
+from seqjax.data.conllu import CONLLU_COLUMNS as CONLLU_COLUMNS
+from seqjax.data.conllu import TaggedSentence as TaggedSentence
+from seqjax.data.conllu import TaggedSplits as TaggedSplits
+from seqjax.data.conllu import load_conllu as load_conllu
+from seqjax.data.conllu import load_ud_partut as load_ud_partut
+from seqjax.data.conllu import read_conllu as read_conllu
 from seqjax.data.copying import copying as copying
 from seqjax.data.copying import copying_chance as copying_chance
 from seqjax.data.csv_task import row_splits as row_splits
@@ -20,6 +26,8 @@ from seqjax.data.ett import ETT as ETT
 from seqjax.data.ett import ETT_VARIABLES as ETT_VARIABLES
 from seqjax.data.ett import load_ett as load_ett
 from seqjax.data.generated_reviews import generate_reviews as generate_reviews
+from seqjax.data.generated_tags import GENERATED_TAGS as GENERATED_TAGS
+from seqjax.data.generated_tags import generate_tagged as generate_tagged
 from seqjax.data.half_cheetah import load_half_cheetah as load_half_cheetah
 from seqjax.data.lorenz import lorenz as lorenz
 from seqjax.data.mackey_glass import mackey_glass as mackey_glass
