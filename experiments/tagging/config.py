@@ -37,8 +37,8 @@ class Config:
     train_size: int = setting(1000, "training sentences of --task=generated", minimum=1)
     seeds: int = setting(5, "number of seeds, trained one after the other", minimum=1)
     seed: int = setting(0, "the first seed", minimum=0)
-    epochs: int = setting(30, "epochs at most", minimum=1)
-    patience: int = setting(30, "stop after this many epochs without improvement", minimum=1)
+    epochs: int = setting(25, "epochs at most", minimum=1)
+    patience: int = setting(25, "stop after this many epochs without improvement", minimum=1)
     select: str = setting(
         "best",
         "which epoch is tested: best, by validation accuracy, or last, of a schedule fixed "
@@ -59,12 +59,12 @@ class Config:
         2, "words and affixes that training holds less often are unknown", minimum=1
     )
     max_length: int = setting(
-        96, "words of a sentence that are read in one go; a longer one is cut in pieces", minimum=1
+        48, "words of a sentence that are read in one go; a longer one is cut in pieces", minimum=1
     )
     max_characters: int = setting(
-        14, "characters of a word that are read, of a longer one both ends", minimum=1
+        12, "characters of a word that are read, of a longer one both ends", minimum=1
     )
-    num_buckets: int = setting(4, "padded lengths, hence compiled programs", minimum=1)
+    num_buckets: int = setting(2, "padded lengths, hence compiled programs", minimum=1)
     crf: bool = setting(
         True, "whether a conditional random field joins the tags, or each is chosen by itself"
     )
@@ -74,7 +74,7 @@ class Config:
     )
     character_size: int = setting(24, "size of the vector of a character", minimum=1)
     char_hidden_size: int = setting(
-        32,
+        24,
         "hidden units, in each direction, of the recurrent layer over the characters of a word; 0 "
         "for none",
         minimum=0,

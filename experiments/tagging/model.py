@@ -187,7 +187,7 @@ class Judged(NamedTuple):
     loss: float
 
     def metrics(self) -> dict[str, float]:
-        """Returns the accuracy, that of known and of unknown words where there are, and the loss."""
+        """Returns the accuracy, of all, known and unknown words, and the loss."""
         right = self.predicted == self.truth
         found = {"accuracy": float(right.mean()), "loss": self.loss}
         for name, chosen in (("known", self.known), ("unknown", ~self.known)):

@@ -55,7 +55,7 @@ class Vocabulary(NamedTuple):
     @property
     def sizes(self) -> dict[str, int]:
         """Number of ids of each, padding and unknown included."""
-        special = {name: _ORDINARY for name in self._fields} | {"tags": 0}
+        special = dict.fromkeys(self._fields, _ORDINARY) | {"tags": 0}
         return {name: len(getattr(self, name)) + special[name] for name in self._fields}
 
     def encode(self, sentences: Iterable[data.TaggedSentence], max_characters: int) -> Encoded:
