@@ -128,7 +128,7 @@ class Tagger(nnx.Module):
         """Scores the tags of a batch, with dropout where there is a key."""
         keys = [None] * 4 if key is None else jax.random.split(key, 4)
         words = batch.words
-        if key is not None and self.word_dropout:
+        if keys[0] is not None:
             dropped = jax.random.bernoulli(keys[0], self.word_dropout, words.shape)
             words = jnp.where(dropped, data.UNKNOWN_ID, words)
         vectors = [self.embedding(words)]

@@ -77,7 +77,7 @@ def prepare(config: Config, notify: Callable[[str], None]) -> Study:
         return {f"test_{name}": value for name, value in judged.metrics().items()}
 
     def draw(folder: train.RunFolder) -> None:
-        notify(per_class.write_report(folder, sum(tested), tags, seeds=config.seeds))
+        notify(per_class.write_report(folder, np.sum(tested, axis=0), tags, seeds=config.seeds))
 
     splits = task.splits
     numbers = [len(part) for part in splits[1:]]

@@ -72,13 +72,13 @@ def load_task(config: Config) -> Task:
         case _:
             splits = data.load_conllu(str(config.path), column=config.column)
     vocabulary = build_vocabulary(splits, config.min_count)
-    parts = [
+    train, validation, test = (
         vocabulary.encode(pieces(part, config.max_length), config.max_characters)
-        for part in splits[1:]
-    ]
-    lengths = [len(sequence) for part in parts for sequence in part.sequences]
+        for part in (splits.train, splits.validation, splits.test)
+    )
+    lengths = [len(rows) for part in (train, validation, test) for rows in part.sequences]
     buckets = data.bucket_lengths(lengths, config.num_buckets)
-    return Task(splits, vocabulary, *parts, buckets)
+    return Task(splits, vocabulary, train, validation, test, buckets)
 
 
 def make_batches(
