@@ -126,10 +126,10 @@ class Tagger(nnx.Module):
 
     def __call__(self, batch: Batch, *, key: Array | None = None) -> Scored:
         """Scores the tags of a batch, with dropout where there is a key."""
-        keys = [None] * 4 if key is None else jax.random.split(key, 4)
+        word_key, *keys = [None] * 4 if key is None else jax.random.split(key, 4)
         words = batch.words
-        if keys[0] is not None:
-            dropped = jax.random.bernoulli(keys[0], self.word_dropout, words.shape)
+        if word_key is not None:
+            dropped = jax.random.bernoulli(word_key, self.word_dropout, words.shape)
             words = jnp.where(dropped, data.UNKNOWN_ID, words)
         vectors = [self.embedding(words)]
         if self.affixes is not None:
@@ -138,9 +138,9 @@ class Tagger(nnx.Module):
         if self.characters is not None:
             vectors.append(self.characters(batch.characters, batch.word_lengths))
         inputs = jnp.concatenate(vectors, axis=-1)
-        inputs = self.embedding_dropout(inputs, deterministic=key is None, rngs=keys[1])
-        outputs = self.layers(inputs, lengths=batch.lengths, key=keys[2])
-        outputs = self.dropout(outputs, deterministic=key is None, rngs=keys[3])
+        inputs = self.embedding_dropout(inputs, deterministic=key is None, rngs=keys[0])
+        outputs = self.layers(inputs, lengths=batch.lengths, key=keys[1])
+        outputs = self.dropout(outputs, deterministic=key is None, rngs=keys[2])
         return Scored(self.head(outputs), None if self.crf is None else self.crf.scores)
 
 
