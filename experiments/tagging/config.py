@@ -35,10 +35,10 @@ class Config:
         "upos", "the field of a CoNLL-U file that is the tag", choices=tuple(data.CONLLU_COLUMNS)
     )
     train_size: int = setting(1000, "training sentences of --task=generated", minimum=1)
-    seeds: int = setting(5, "number of seeds, trained one after the other", minimum=1)
+    seeds: int = setting(3, "number of seeds, trained one after the other", minimum=1)
     seed: int = setting(0, "the first seed", minimum=0)
-    epochs: int = setting(25, "epochs at most", minimum=1)
-    patience: int = setting(25, "stop after this many epochs without improvement", minimum=1)
+    epochs: int = setting(15, "epochs at most", minimum=1)
+    patience: int = setting(15, "stop after this many epochs without improvement", minimum=1)
     select: str = setting(
         "best",
         "which epoch is tested: best, by validation accuracy, or last, of a schedule fixed "
@@ -70,23 +70,23 @@ class Config:
     )
     embedding_size: int = setting(64, "size of a word vector", minimum=1)
     affix_size: int = setting(
-        16, "size of the vector of a suffix, prefix or shape; 0 for none", minimum=0
+        12, "size of the vector of a suffix, prefix or shape; 0 for none", minimum=0
     )
-    character_size: int = setting(24, "size of the vector of a character", minimum=1)
+    character_size: int = setting(16, "size of the vector of a character", minimum=1)
     char_hidden_size: int = setting(
-        24,
+        16,
         "hidden units, in each direction, of the recurrent layer over the characters of a word; 0 "
         "for none",
         minimum=0,
     )
-    hidden_size: int = setting(96, "hidden units of a layer and direction", minimum=1)
+    hidden_size: int = setting(64, "hidden units of a layer and direction", minimum=1)
     num_layers: int = setting(1, "recurrent layers", minimum=1)
     window: int = setting(2, "neighbours on each side that --cell=window sees", minimum=0)
-    word_dropout: float = setting(0.1, "rate at which words become the unknown word", minimum=0)
+    word_dropout: float = setting(0.2, "rate at which words become the unknown word", minimum=0)
     embedding_dropout: float = setting(
-        0.3, "rate at which numbers of the vectors of words, affixes and characters are dropped"
+        0.4, "rate at which numbers of the vectors of words, affixes and characters are dropped"
     )
-    dropout: float = setting(0.4, "rate of the dropout between layers and before the read-out")
+    dropout: float = setting(0.5, "rate of the dropout between layers and before the read-out")
 
     def __post_init__(self):
         """Refuses settings that cannot be used."""
