@@ -81,9 +81,11 @@ def _sentence(rng: random.Random) -> TaggedSentence:
 
 
 def _clause(rng: random.Random) -> _Words:
-    if rng.random() < 0.3:  # you know that we plan the walk
-        said = rng.choice(_VERBS)
-        return [_pronoun(rng), (said, "VERB"), ("that", "SCONJ"), *_clause_of_pronoun(rng)]
+    if rng.random() < 0.5:
+        known = [_pronoun(rng), (rng.choice(_VERBS), "VERB")]
+        if rng.random() < 0.5:  # you know that we plan the walk
+            return [*known, ("that", "SCONJ"), *_clause_of_pronoun(rng)]
+        return known + _noun_phrase(rng, "that")  # you know that walk
     if rng.random() < 0.5:
         return _clause_of_pronoun(rng)
     return [*_noun_phrase(rng), _verb(rng, after_noun=True), *_noun_phrase(rng)]
@@ -101,8 +103,8 @@ def _clause_of_pronoun(rng: random.Random) -> _Words:
     return words + _noun_phrase(rng)
 
 
-def _noun_phrase(rng: random.Random) -> _Words:
-    words = [(rng.choice(("the", "a", "that")), "DET")]
+def _noun_phrase(rng: random.Random, determiner: str | None = None) -> _Words:
+    words = [(determiner or rng.choice(("the", "a", "that")), "DET")]
     if rng.random() < 0.3:
         words.append((_invented(rng, "ADJ"), "ADJ"))
     kind = rng.random()
