@@ -1,16 +1,15 @@
 """One run of the classification experiment: `run(config) -> Result`."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from experiments import per_class
 from experiments.classify.config import Config, command
-from experiments.classify.figures import plot_confusion
 from experiments.classify.model import make_loss, model_functions
-from experiments.classify.scoring import class_report, confusion, fit_floors, scores
+from experiments.classify.scoring import fit_floors, scores
 from experiments.classify.task import Task, load_task
 from experiments.functions import make_answers
 from experiments.optimizer import make_optimizer
@@ -31,9 +30,8 @@ def run(
 ) -> Result:
     """Trains every seed, tests each once at its selected epoch, and leaves the run folder.
 
-    Beside what every run leaves (docs/design.md) there are `classes.json`, what was answered to
-    which class and the precision, recall and F1 of each, summed over the seeds, a figure of it,
-    and `inputs.json`, which predicting needs.
+    Beside what every run leaves (docs/design.md) there are `inputs.json`, and `report.md`,
+    `report.json` and a figure of how every class of the test part fared.
 
     Args:
       config: the settings; see `configure`.
@@ -56,14 +54,14 @@ def run(
     return run_study(
         "classify",
         config,
-        lambda notify: prepare(config),
+        lambda notify: prepare(config, notify),
         workdir=workdir,
         resume=resume,
         notify=notify,
     )
 
 
-def prepare(config: Config) -> Study:
+def prepare(config: Config, notify: Callable[[str], None]) -> Study:
     """Loads the data, fits the floors and makes the model."""
     task = load_task(config)
     functions = model_functions(config, task.inputs)
@@ -79,17 +77,21 @@ def prepare(config: Config) -> Study:
         data.ragged_batches(part, config.batch_size, task.buckets)
         for part in (task.validation, task.test)
     )
-    answers = []  # of every seed, for the figure
+    tested = []  # truth and answers of every seed, counted
+    classes = task.inputs.classes
 
     def judge(fit: train.FitResult) -> dict[str, float]:
         logits = np.stack(answer(fit.params, test))
-        answers.append(logits.argmax(-1))
+        tested.append(per_class.confusion(task.test.targets, logits.argmax(-1), len(classes)))
         found = scores(logits, task.test.targets)
         return {
             "test_accuracy": found["accuracy"],
             "test_balanced_accuracy": found["balanced_accuracy"],
             "test_nll": found["loss"],
         }
+
+    def draw(folder: train.RunFolder) -> None:
+        notify(per_class.write_report(folder, np.sum(tested, axis=0), classes, seeds=config.seeds))
 
     numbers = (len(part.targets) for part in (task.train, task.validation, task.test))
     return Study(
@@ -99,7 +101,7 @@ def prepare(config: Config) -> Study:
         "{} to {} steps".format(
             task.name,
             *numbers,
-            len(task.inputs.classes),
+            len(classes),
             min(task.train.lengths),
             max(task.train.lengths),
         ),
@@ -116,7 +118,7 @@ def prepare(config: Config) -> Study:
         floors=fit_floors(task),
         command=command(config),
         save=task.inputs.save,
-        draw=lambda folder: draw_classes(folder, task, answers),
+        draw=draw,
         checkpoint_every=500,
     )
 
@@ -125,17 +127,3 @@ def epoch_batches(config: Config, task: Task, seed: int, epoch: int) -> data.Rag
     """Returns the training batches of an epoch, in the order that seed and epoch decide."""
     rng = np.random.default_rng([seed, epoch])
     return data.ragged_batches(task.train, config.batch_size, task.buckets, rng)
-
-
-def draw_classes(folder: train.RunFolder, task: Task, answers: list[np.ndarray]) -> None:
-    """Leaves what was answered to which class, as numbers and as a figure."""
-    classes = task.inputs.classes
-    each = [confusion(answer, task.test.targets, len(classes)) for answer in answers]
-    counts = np.sum(each, axis=0)
-    plot_confusion(folder.figures / "confusion.png", counts, classes)
-    report = {
-        "classes": classes,
-        "confusion": counts.tolist(),
-        "report": class_report(counts, classes),
-    }
-    train.replace_file(folder.path / "classes.json", json.dumps(report, indent=2) + "\n")

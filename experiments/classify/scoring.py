@@ -1,7 +1,5 @@
 """How classes are judged, and what costs next to nothing and must be beaten."""
 
-from typing import Any
-
 import numpy as np
 from scipy import special
 
@@ -27,45 +25,6 @@ def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         "balanced_accuracy": float(np.mean(recalls)),
         "loss": float(-logs[np.arange(len(labels)), labels].mean()),
     }
-
-
-def confusion(answers: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Counts the answers given to each class, int (true classes, answers).
-
-    Example:
-      >>> confusion(np.array([0, 1, 1]), np.array([0, 0, 1]), 2).tolist()
-      [[1, 1], [0, 1]]
-    """
-    cells = labels * num_classes + answers
-    return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
-
-
-def class_report(counts: np.ndarray, classes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """Returns what counts of `confusion` say of each class.
-
-    Args:
-      counts: true classes by answers.
-      classes: their names.
-
-    Returns:
-      Of each class `examples`, `precision`, `recall` and `f1`; a precision of no answers is 0.
-
-    Example:
-      >>> class_report(np.array([[1, 1], [0, 1]]), ("a", "b"))["a"]
-      {'examples': 2, 'precision': 1.0, 'recall': 0.5, 'f1': 0.6666666666666666}
-    """
-    hits = np.diag(counts)
-    report = {}
-    for name, right, true, given in zip(
-        classes, hits, counts.sum(axis=1), counts.sum(axis=0), strict=True
-    ):
-        report[name] = {
-            "examples": int(true),
-            "precision": float(right / max(given, 1)),
-            "recall": float(right / max(true, 1)),
-            "f1": float(2 * right / max(true + given, 1)),
-        }
-    return report
 
 
 def fit_floors(task: Task) -> dict[str, float]:

@@ -29,6 +29,12 @@ from seqjax.data.chorales import transposed as transposed
 from seqjax.data.chord_progressions import chord_progressions as chord_progressions
 from seqjax.data.class_folders import ClassFolders as ClassFolders
 from seqjax.data.class_folders import find_class_folders as find_class_folders
+from seqjax.data.conllu import CONLLU_COLUMNS as CONLLU_COLUMNS
+from seqjax.data.conllu import TaggedSentence as TaggedSentence
+from seqjax.data.conllu import TaggedSplits as TaggedSplits
+from seqjax.data.conllu import load_conllu as load_conllu
+from seqjax.data.conllu import load_ud_partut as load_ud_partut
+from seqjax.data.conllu import read_conllu as read_conllu
 from seqjax.data.copying import copying as copying
 from seqjax.data.copying import copying_chance as copying_chance
 from seqjax.data.csv_task import row_splits as row_splits
@@ -41,6 +47,8 @@ from seqjax.data.ett import ETT as ETT
 from seqjax.data.ett import ETT_VARIABLES as ETT_VARIABLES
 from seqjax.data.ett import load_ett as load_ett
 from seqjax.data.generated_reviews import generate_reviews as generate_reviews
+from seqjax.data.generated_tags import GENERATED_TAGS as GENERATED_TAGS
+from seqjax.data.generated_tags import generate_tagged as generate_tagged
 from seqjax.data.grammar_text import grammar_entropy as grammar_entropy
 from seqjax.data.grammar_text import grammar_text as grammar_text
 from seqjax.data.half_cheetah import load_half_cheetah as load_half_cheetah

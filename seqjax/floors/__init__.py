@@ -15,6 +15,8 @@ from seqjax.floors.forecast import fit_ridge_forecast as fit_ridge_forecast
 from seqjax.floors.forecast import persistence as persistence
 from seqjax.floors.forecast import ridge_forecast as ridge_forecast
 from seqjax.floors.forecast import seasonal as seasonal
+from seqjax.floors.lexicon import Lexicon as Lexicon
+from seqjax.floors.lexicon import fit_lexicon as fit_lexicon
 from seqjax.floors.ngrams import NGrams as NGrams
 from seqjax.floors.ngrams import fit_ngrams as fit_ngrams
 from seqjax.floors.notes import note_rates as note_rates

@@ -5,6 +5,13 @@ their parameters are all that training changes.
 """
 
 from seqjax.nn.classifier import SequenceClassifier as SequenceClassifier
+from seqjax.nn.crf import CRF as CRF
+from seqjax.nn.crf import CRFScores as CRFScores
+from seqjax.nn.crf import crf_decode as crf_decode
+from seqjax.nn.crf import crf_log_partition as crf_log_partition
+from seqjax.nn.crf import crf_marginals as crf_marginals
+from seqjax.nn.crf import crf_nll as crf_nll
+from seqjax.nn.crf import crf_score as crf_score
 from seqjax.nn.embedding import Embedding as Embedding
 from seqjax.nn.embedding import pair_buckets as pair_buckets
 from seqjax.nn.masking import mask_features as mask_features

@@ -1,0 +1,134 @@
+"""Every setting of the tagging experiment."""
+
+import dataclasses
+from typing import Any
+
+from experiments import command_line, report
+from experiments.command_line import ConfigError, setting
+from experiments.functions import FEEDFORWARD
+from seqjax import data
+
+CELLS = ("rnn", "lstm", "gru", "birnn", "bilstm", "bigru", FEEDFORWARD)
+TASKS = ("partut", "generated", "conllu")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Every setting of a run; see `configure`."""
+
+    cell: str = setting(
+        "bilstm",
+        "recurrent cell, bi- for both directions; or feedforward, a network that sees each "
+        "word and its neighbours",
+        choices=CELLS,
+    )
+    task: str = setting(
+        "partut",
+        "partut, UD English-ParTUT; generated, sentences of a small grammar; conllu, a folder of "
+        "your own",
+        choices=TASKS,
+    )
+    data_dir: str | None = setting(None, "folder of published data; default: SEQJAX_DATA_DIR")
+    path: str | None = setting(
+        None, "the folder of --task=conllu: files that end in train, dev and test.conllu"
+    )
+    column: str = setting(
+        "upos", "the field of a CoNLL-U file that is the tag", choices=tuple(data.CONLLU_COLUMNS)
+    )
+    train_size: int = setting(1000, "training sentences of --task=generated", minimum=1)
+    seeds: int = setting(3, "number of seeds, trained one after the other", minimum=1)
+    seed: int = setting(0, "the first seed", minimum=0)
+    epochs: int = setting(15, "epochs at most", minimum=1)
+    patience: int = setting(15, "stop after this many epochs without improvement", minimum=1)
+    select: str = setting(
+        "best",
+        "which epoch is tested: best, by validation accuracy, or last, of a schedule fixed "
+        "beforehand",
+        choices=("best", "last"),
+    )
+    batch_size: int = setting(32, "sentences in a batch", minimum=1)
+    learning_rate: float = setting(5e-3, "peak learning rate", minimum=0)
+    schedule: str = setting(
+        "cosine", "learning rate after a short warm-up", choices=("cosine", "constant")
+    )
+    weight_decay: float = setting(0.01, "decoupled weight decay of the kernels", minimum=0)
+    clip_norm: float = setting(1.0, "the gradient's global norm is clipped to this", minimum=0)
+    ema_decay: float = setting(
+        0.99, "decay of the moving average of the weights; 0 for none", minimum=0
+    )
+    min_count: int = setting(
+        2, "words and affixes that training holds less often are unknown", minimum=1
+    )
+    max_length: int = setting(
+        48, "words of a sentence that are read in one go; a longer one is cut in pieces", minimum=1
+    )
+    max_characters: int = setting(
+        12, "characters of a word that are read, of a longer one both ends", minimum=1
+    )
+    num_buckets: int = setting(2, "padded lengths, hence compiled programs", minimum=1)
+    crf: bool = setting(
+        True, "whether a conditional random field joins the tags, or each is chosen by itself"
+    )
+    embedding_size: int = setting(64, "size of a word vector", minimum=1)
+    affix_size: int = setting(
+        12, "size of the vector of a suffix, prefix or shape; 0 for none", minimum=0
+    )
+    character_size: int = setting(16, "size of the vector of a character", minimum=1)
+    char_hidden_size: int = setting(
+        16,
+        "hidden units, in each direction, of the recurrent layer over the characters of a word; 0 "
+        "for none",
+        minimum=0,
+    )
+    hidden_size: int = setting(64, "hidden units of a layer and direction", minimum=1)
+    num_layers: int = setting(1, "recurrent layers", minimum=1)
+    window: int = setting(2, "neighbours on each side that --cell=feedforward sees", minimum=0)
+    word_dropout: float = setting(0.2, "rate at which words become the unknown word", minimum=0)
+    embedding_dropout: float = setting(
+        0.4, "rate at which numbers of the vectors of words, affixes and characters are dropped"
+    )
+    dropout: float = setting(0.5, "rate of the dropout between layers and before the read-out")
+
+    def __post_init__(self):
+        """Refuses settings that cannot be used."""
+        command_line.check_settings(self)
+        for name in ("word_dropout", "embedding_dropout", "dropout", "ema_decay"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"--{name} must lie in [0, 1), got {getattr(self, name)}.")
+        if (self.task == "conllu") != (self.path is not None):
+            raise ConfigError(
+                "--task=conllu needs --path=FOLDER."
+                if self.task == "conllu"
+                else f"--path needs --task=conllu, got --task={self.task}."
+            )
+
+
+def configure(**given: Any) -> Config:
+    """Returns the configuration, the defaults changed where a setting is given.
+
+    Args:
+      **given: settings by name.
+
+    Returns:
+      The configuration.
+
+    Raises:
+      ConfigError: if a setting cannot be used.
+
+    Example:
+      >>> configure(cell="gru", crf=False).cell
+      'gru'
+    """
+    return Config(**given)
+
+
+def command(config: Config) -> str:
+    """Returns the command that repeats a run."""
+    given = {"path": config.path} if config.task == "conllu" else {}
+    return report.command(
+        "tagging",
+        config,
+        configure(task=config.task, **given),
+        first=("cell", "task"),
+        choosing={"path": None},
+    )
