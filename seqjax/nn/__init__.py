@@ -4,6 +4,12 @@ Dropout is applied where a call is given a `key`, and only there: modules keep n
 their parameters are all that training changes.
 """
 
+from seqjax.nn.attention import ATTENTIONS as ATTENTIONS
+from seqjax.nn.attention import Attention as Attention
+from seqjax.nn.attention import Memory as Memory
+from seqjax.nn.attention_decoder import AttentionDecoder as AttentionDecoder
+from seqjax.nn.attention_decoder import DecoderState as DecoderState
+from seqjax.nn.attention_decoder import in_sizes as in_sizes
 from seqjax.nn.classifier import SequenceClassifier as SequenceClassifier
 from seqjax.nn.embedding import Embedding as Embedding
 from seqjax.nn.embedding import pair_buckets as pair_buckets
@@ -13,6 +19,7 @@ from seqjax.nn.pooling import masked_max as masked_max
 from seqjax.nn.pooling import masked_mean as masked_mean
 from seqjax.nn.recurrent import RNN as RNN
 from seqjax.nn.recurrent import Bidirectional as Bidirectional
+from seqjax.nn.seq2seq import Seq2Seq as Seq2Seq
 from seqjax.nn.stack import Stack as Stack
 from seqjax.nn.summary import num_params as num_params
 from seqjax.nn.summary import summary as summary

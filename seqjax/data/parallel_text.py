@@ -1,0 +1,271 @@
+"""Sentence pairs: a text in one language beside its translation, line by line."""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from seqjax.data.data_dir import find_data
+from seqjax.data.errors import DataError
+
+SOURCE = "https://github.com/multi30k/dataset"
+
+
+class Pairs(NamedTuple):
+    """Sentences and their translations, words set apart by spaces."""
+
+    sources: list[str]
+    targets: list[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class ParallelText:
+    """Training, validation and test part of a translation task.
+
+    Attributes:
+      name: of the data.
+      train: pairs to learn from.
+      validation: pairs to choose the epoch.
+      test: pairs to judge by.
+    """
+
+    name: str
+    train: Pairs
+    validation: Pairs
+    test: Pairs
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all sentences."""
+        digest = hashlib.sha256()
+        for part in (self.train, self.validation, self.test):
+            for texts in part:
+                digest.update(f"{len(texts)}\n".encode())
+                digest.update("\n".join(texts).encode())
+        return digest.hexdigest()
+
+
+def load_multi30k(data_dir: str | os.PathLike[str] | None = None) -> ParallelText:
+    """Loads English captions of pictures and their German translations, 29,000 / 1,014 / 1,000.
+
+    Args:
+      data_dir: folder with `multi30k/{train,val,test_2016_flickr}.{en,de}`, or that folder itself;
+        `SEQJAX_DATA_DIR` by default.
+
+    Returns:
+      The pairs, tokenised and lower-cased as published.
+
+    Raises:
+      DataError: if a file is missing or damaged.
+
+    Example:
+      >>> load_multi30k("data").train.targets[0]  # doctest: +SKIP
+      'zwei junge weiße männer sind im freien in der nähe vieler büsche .'
+
+    Reference: Elliott et al. (2016), Multi30K: multilingual English-German image descriptions.
+    """
+    folder = find_data("multi30k", ("multi30k/train.en", "train.en"), data_dir, SOURCE).parent
+    return _read_parts("multi30k", folder, ("train", "val", "test_2016_flickr"), ("en", "de"))
+
+
+def load_parallel_folder(
+    path: str | os.PathLike[str], source_suffix: str, target_suffix: str
+) -> ParallelText:
+    """Loads your own pairs: `{train,val,test}.{source,target suffix}`, a sentence a line.
+
+    Args:
+      path: the folder.
+      source_suffix: how the names of the files to translate from end, such as "src".
+      target_suffix: how those of the translations end.
+
+    Returns:
+      The pairs; a line is cut into words at its white space.
+
+    Raises:
+      DataError: if the folder or a file is missing, damaged, empty, or the two files of a part
+        have different numbers of lines.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise DataError(f"folder: --path must be an existing folder, got {str(folder)!r}.")
+    return _read_parts("folder", folder, ("train", "val", "test"), (source_suffix, target_suffix))
+
+
+def _read_parts(
+    name: str, folder: Path, parts: Sequence[str], suffixes: tuple[str, str]
+) -> ParallelText:
+    return ParallelText(name, *(_read_pairs(name, folder, part, suffixes) for part in parts))
+
+
+def _read_pairs(name: str, folder: Path, part: str, suffixes: tuple[str, str]) -> Pairs:
+    paths = [folder / f"{part}.{suffix}" for suffix in suffixes]
+    sources, targets = (_read_lines(name, path) for path in paths)
+    if len(sources) != len(targets):
+        raise DataError(
+            f"{name}: {paths[0]} and {paths[1].name} must have as many lines, got {len(sources)} "
+            f"and {len(targets)}."
+        )
+    return Pairs(sources, targets)
+
+
+def _read_lines(name: str, path: Path) -> list[str]:
+    if not path.is_file():
+        raise DataError(f"{name}: {path} must exist, and does not.")
+    try:
+        # Only \n ends a line: splitlines() would also cut at signs that stand inside sentences.
+        lines = path.read_text("utf-8").removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name}: {path} must be UTF-8 text: {error.reason}.") from error
+    except OSError as error:
+        raise DataError(f"{name}: {path} cannot be read: {error.strerror}.") from error
+    lines = [" ".join(line.split()) for line in lines]
+    if not any(lines):
+        raise DataError(f"{name}: {path} must hold at least one sentence, got none.")
+    return lines
+
+
+class PairBatch(NamedTuple):
+    """Padded pairs, batch first; NumPy arrays on the host, JAX arrays on a device.
+
+    Attributes:
+      source: ids, 0 after each end, int32 (B, S).
+      source_lengths: int32 (B,).
+      target: ids, 0 after each end, int32 (B, T).
+      target_lengths: int32 (B,); 0 in rows that only fill the batch.
+    """
+
+    source: Any
+    source_lengths: Any
+    target: Any
+    target_lengths: Any
+
+
+def pair_buckets(
+    source_lengths: Sequence[int] | np.ndarray,
+    target_lengths: Sequence[int] | np.ndarray,
+    num_target: int,
+    num_source: int,
+    multiple: int = 2,
+) -> list[tuple[int, int]]:
+    """Chooses shapes of batches: by the target's length, and of alike targets by the source's.
+
+    Args:
+      source_lengths: of the pairs.
+      target_lengths: of the pairs.
+      num_target: groups of targets, as many pairs in each.
+      num_source: groups of sources in each group of targets, likewise.
+      multiple: bounds are multiples of it.
+
+    Returns:
+      At most `num_target * num_source` pairs of bounds (source, target), the shapes to compile, in
+      rising order of the target's. The last holds the longest source and target.
+
+    Raises:
+      ValueError: if there are no lengths, or a number is below 1.
+
+    Example:
+      >>> pair_buckets([3, 9, 4, 8], [2, 2, 6, 6], 2, 2)
+      [(4, 2), (10, 2), (4, 6), (10, 6)]
+    """
+    sources, targets = np.asarray(source_lengths), np.asarray(target_lengths)
+    if not sources.size or sources.shape != targets.shape:
+        raise ValueError(
+            "pair_buckets: there must be lengths, as many of sources as of targets, got "
+            f"{sources.size} and {targets.size}."
+        )
+    if min(num_target, num_source, multiple) < 1:
+        raise ValueError(
+            "pair_buckets: `num_target`, `num_source` and `multiple` must be at least 1, got "
+            f"{num_target}, {num_source} and {multiple}."
+        )
+
+    def bounds(lengths: np.ndarray, number: int) -> np.ndarray:
+        cuts = np.quantile(lengths, np.linspace(0, 1, number + 1)[1:], method="inverted_cdf")
+        return np.unique(np.ceil(np.maximum(cuts, 1) / multiple).astype(int) * multiple)
+
+    found, lower = [], -1
+    longest = int(-(-sources.max() // multiple) * multiple)
+    for target in bounds(targets, num_target).tolist():
+        inside = sources[(targets > lower) & (targets <= target)]
+        # The last bound is that of all sources, so that a pair unlike any seen finds its place.
+        found += [(source, target) for source in bounds(inside, num_source).tolist()[:-1]]
+        widest = longest if target >= targets.max() else int(bounds(inside, 1)[-1])
+        found.append((widest, target))
+        lower = target
+    return found
+
+
+def pair_batches(
+    sources: Sequence[np.ndarray],
+    targets: Sequence[np.ndarray],
+    batch_size: int,
+    buckets: Sequence[tuple[int, int]],
+    *,
+    rng: np.random.Generator | None,
+) -> tuple[list[PairBatch], np.ndarray]:
+    """Puts each pair into a batch of the smallest bucket that holds it.
+
+    The last batch of a bucket is filled with rows of length 0, so no pair is dropped and no other
+    shape is ever compiled.
+
+    Args:
+      sources: int arrays of shape (length,).
+      targets: one for each source.
+      batch_size: rows of every batch.
+      buckets: bounds (source, target); see `pair_buckets`.
+      rng: shuffles the pairs of a bucket, then the batches; None keeps the order given, pairs of
+        small buckets first.
+
+    Returns:
+      The batches of one epoch, and the index of the pair in each of their rows, -1 where a row
+      only fills, int64 of shape (batches, batch_size).
+
+    Raises:
+      ValueError: if the arguments do not fit each other or a pair fits no bucket.
+
+    Example:
+      >>> pairs = [np.array([5, 6])], [np.array([7])]
+      >>> (batch,), places = pair_batches(*pairs, 2, [(3, 2)], rng=None)
+      >>> batch.source.tolist(), batch.target.tolist(), places.tolist()
+      ([[5, 6, 0], [0, 0, 0]], [[7, 0], [0, 0]], [[0, -1]])
+    """
+    if len(sources) != len(targets) or batch_size < 1:
+        raise ValueError(
+            "pair_batches: there must be as many targets as sources, and `batch_size` must be at "
+            f"least 1; got {len(targets)}, {len(sources)} and {batch_size}."
+        )
+    lengths = np.array([[len(pair[0]), len(pair[1])] for pair in zip(sources, targets, strict=True)])
+    lengths = lengths.reshape(-1, 2)
+    order = sorted(buckets, key=lambda bounds: bounds[0] * bounds[1])
+    fits = (lengths[:, None] <= np.array(order)[None]).all(-1)
+    if not fits.any(1).all():
+        row = int(np.argmin(fits.any(1)))
+        raise ValueError(
+            f"pair_batches: pair {row} has lengths {lengths[row].tolist()}, and fits none of the "
+            f"buckets {order}. Cut it, or add a bucket."
+        )
+    smallest = fits.argmax(1)
+    batches, places = [], []
+    for bucket, bounds in enumerate(order):
+        members = np.flatnonzero(smallest == bucket)
+        members = members if rng is None else rng.permutation(members)
+        for start in range(0, len(members), batch_size):
+            chosen = members[start : start + batch_size]
+            parts = []
+            for side, bound in zip((sources, targets), bounds, strict=True):
+                parts += _padded([side[index] for index in chosen], batch_size, bound)
+            batches.append(PairBatch(*parts))
+            places.append(np.pad(chosen, (0, batch_size - len(chosen)), constant_values=-1))
+    turn = np.arange(len(batches)) if rng is None else rng.permutation(len(batches))
+    return [batches[index] for index in turn], np.array(places, np.int64)[turn]
+
+
+def _padded(rows: Sequence[np.ndarray], number: int, bound: int) -> tuple[np.ndarray, np.ndarray]:
+    ids, lengths = np.zeros((number, bound), np.int32), np.zeros(number, np.int32)
+    for place, row in enumerate(rows):
+        ids[place, : len(row)], lengths[place] = row, len(row)
+    return ids, lengths
