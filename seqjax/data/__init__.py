@@ -15,6 +15,7 @@ from seqjax.data.copying import copying as copying
 from seqjax.data.copying import copying_chance as copying_chance
 from seqjax.data.csv_task import row_splits as row_splits
 from seqjax.data.csv_task import series_splits as series_splits
+from seqjax.data.data_dir import DATA_DIR_VARIABLE as DATA_DIR_VARIABLE
 from seqjax.data.errors import DataError as DataError
 from seqjax.data.ett import ETT as ETT
 from seqjax.data.ett import ETT_VARIABLES as ETT_VARIABLES
@@ -26,6 +27,13 @@ from seqjax.data.mackey_glass import mackey_glass as mackey_glass
 from seqjax.data.modular_arithmetic import MODULAR_ARITHMETIC_CHANCE as MODULAR_ARITHMETIC_CHANCE
 from seqjax.data.modular_arithmetic import modular_arithmetic as modular_arithmetic
 from seqjax.data.narma import narma10 as narma10
+from seqjax.data.parallel_text import PairBatch as PairBatch
+from seqjax.data.parallel_text import Pairs as Pairs
+from seqjax.data.parallel_text import ParallelText as ParallelText
+from seqjax.data.parallel_text import load_multi30k as load_multi30k
+from seqjax.data.parallel_text import load_parallel_folder as load_parallel_folder
+from seqjax.data.parallel_text import pair_batches as pair_batches
+from seqjax.data.parallel_text import pair_buckets as pair_buckets
 from seqjax.data.parity import PARITY_CHANCE as PARITY_CHANCE
 from seqjax.data.parity import parity as parity
 from seqjax.data.ragged import Ragged as Ragged
@@ -41,9 +49,15 @@ from seqjax.data.sequential_mnist import load_sequential_mnist as load_sequentia
 from seqjax.data.sine import sine as sine
 from seqjax.data.splitting import split_validation as split_validation
 from seqjax.data.splitting import text_hashes as text_hashes
+from seqjax.data.subwords import END_ID as END_ID
+from seqjax.data.subwords import START_ID as START_ID
+from seqjax.data.subwords import TextVocabulary as TextVocabulary
+from seqjax.data.subwords import build_subword_vocabulary as build_subword_vocabulary
+from seqjax.data.subwords import build_word_vocabulary as build_word_vocabulary
 from seqjax.data.table import MISSING as MISSING
 from seqjax.data.table import Table as Table
 from seqjax.data.table import read_table as read_table
+from seqjax.data.transduction import generate_translations as generate_translations
 from seqjax.data.vocabulary import PADDING_ID as PADDING_ID
 from seqjax.data.vocabulary import UNKNOWN_ID as UNKNOWN_ID
 from seqjax.data.vocabulary import Vocabulary as Vocabulary

@@ -156,7 +156,7 @@ def pair_buckets(
     Args:
       source_lengths: of the pairs.
       target_lengths: of the pairs.
-      num_target: groups of targets, as many pairs in each.
+      num_target: groups of targets, cut where the least is padded.
       num_source: groups of sources in each group of targets, likewise.
       multiple: bounds are multiples of it.
 
@@ -183,20 +183,36 @@ def pair_buckets(
             f"{num_target}, {num_source} and {multiple}."
         )
 
-    def bounds(lengths: np.ndarray, number: int) -> np.ndarray:
-        cuts = np.quantile(lengths, np.linspace(0, 1, number + 1)[1:], method="inverted_cdf")
-        return np.unique(np.ceil(np.maximum(cuts, 1) / multiple).astype(int) * multiple)
-
-    found, lower = [], -1
-    longest = int(-(-sources.max() // multiple) * multiple)
-    for target in bounds(targets, num_target).tolist():
+    sources, targets = (-(-np.maximum(side, 1) // multiple) for side in (sources, targets))
+    found, lower = [], 0
+    for target in _bounds(targets, num_target):
         inside = sources[(targets > lower) & (targets <= target)]
-        # The last bound is that of all sources, so that a pair unlike any seen finds its place.
-        found += [(source, target) for source in bounds(inside, num_source).tolist()[:-1]]
-        widest = longest if target >= targets.max() else int(bounds(inside, 1)[-1])
-        found.append((widest, target))
+        last = target == targets.max()
+        found += [
+            (source, target) for source in _bounds(inside, num_source)[: -1 if last else None]
+        ]
         lower = target
-    return found
+    # The last holds a pair that is unlike any of these.
+    found.append((int(sources.max()), int(targets.max())))
+    return [(source * multiple, target * multiple) for source, target in found]
+
+
+def _bounds(lengths: np.ndarray, number: int) -> list[int]:
+    """Returns the bounds for which the padded lengths have the least sum."""
+    sizes, counts = np.unique(lengths, return_counts=True)
+    below = np.concatenate([[0], np.cumsum(counts)])
+    # costs[j] is the least sum of all lengths up to sizes[j - 1], and cuts the bounds behind it.
+    costs, cuts = [0.0] + [np.inf] * len(sizes), [[] for _ in range(len(sizes) + 1)]
+    for _ in range(number):
+        fewer, fewer_cuts = list(costs), list(cuts)
+        for end in range(1, len(sizes) + 1):
+            totals = [
+                fewer[start] + (below[end] - below[start]) * sizes[end - 1] for start in range(end)
+            ]
+            best = int(np.argmin(totals))
+            if totals[best] < costs[end]:
+                costs[end], cuts[end] = totals[best], [*fewer_cuts[best], int(sizes[end - 1])]
+    return cuts[-1]
 
 
 def pair_batches(
@@ -206,7 +222,7 @@ def pair_batches(
     buckets: Sequence[tuple[int, int]],
     *,
     rng: np.random.Generator | None,
-) -> tuple[list[PairBatch], np.ndarray]:
+) -> list[PairBatch]:
     """Puts each pair into a batch of the smallest bucket that holds it.
 
     The last batch of a bucket is filled with rows of length 0, so no pair is dropped and no other
@@ -221,35 +237,33 @@ def pair_batches(
         small buckets first.
 
     Returns:
-      The batches of one epoch, and the index of the pair in each of their rows, -1 where a row
-      only fills, int64 of shape (batches, batch_size).
+      The batches of one epoch.
 
     Raises:
       ValueError: if the arguments do not fit each other or a pair fits no bucket.
 
     Example:
       >>> pairs = [np.array([5, 6])], [np.array([7])]
-      >>> (batch,), places = pair_batches(*pairs, 2, [(3, 2)], rng=None)
-      >>> batch.source.tolist(), batch.target.tolist(), places.tolist()
-      ([[5, 6, 0], [0, 0, 0]], [[7, 0], [0, 0]], [[0, -1]])
+      >>> (batch,) = pair_batches(*pairs, 2, [(3, 2)], rng=None)
+      >>> batch.source.tolist(), batch.target.tolist()
+      ([[5, 6, 0], [0, 0, 0]], [[7, 0], [0, 0]])
     """
     if len(sources) != len(targets) or batch_size < 1:
         raise ValueError(
             "pair_batches: there must be as many targets as sources, and `batch_size` must be at "
             f"least 1; got {len(targets)}, {len(sources)} and {batch_size}."
         )
-    lengths = np.array([[len(pair[0]), len(pair[1])] for pair in zip(sources, targets, strict=True)])
-    lengths = lengths.reshape(-1, 2)
+    lengths = np.array([[len(ids) for ids in side] for side in (sources, targets)]).T
     order = sorted(buckets, key=lambda bounds: bounds[0] * bounds[1])
     fits = (lengths[:, None] <= np.array(order)[None]).all(-1)
-    if not fits.any(1).all():
-        row = int(np.argmin(fits.any(1)))
+    if not fits.any(-1).all():
+        row = int(np.argmin(fits.any(-1)))
         raise ValueError(
             f"pair_batches: pair {row} has lengths {lengths[row].tolist()}, and fits none of the "
             f"buckets {order}. Cut it, or add a bucket."
         )
     smallest = fits.argmax(1)
-    batches, places = [], []
+    batches = []
     for bucket, bounds in enumerate(order):
         members = np.flatnonzero(smallest == bucket)
         members = members if rng is None else rng.permutation(members)
@@ -259,9 +273,7 @@ def pair_batches(
             for side, bound in zip((sources, targets), bounds, strict=True):
                 parts += _padded([side[index] for index in chosen], batch_size, bound)
             batches.append(PairBatch(*parts))
-            places.append(np.pad(chosen, (0, batch_size - len(chosen)), constant_values=-1))
-    turn = np.arange(len(batches)) if rng is None else rng.permutation(len(batches))
-    return [batches[index] for index in turn], np.array(places, np.int64)[turn]
+    return batches if rng is None else [batches[index] for index in rng.permutation(len(batches))]
 
 
 def _padded(rows: Sequence[np.ndarray], number: int, bound: int) -> tuple[np.ndarray, np.ndarray]:

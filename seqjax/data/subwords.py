@@ -29,7 +29,7 @@ class TextVocabulary(Vocabulary):
 
     def pieces(self, ids: Sequence[int] | np.ndarray) -> list[str]:
         """Returns what each id stands for; a piece that ends a word says so by a space."""
-        found = [self._tokenizer.id_to_token(int(number)) for number in ids]
+        found = [str(self._tokenizer.id_to_token(int(number))) for number in ids]
         whole = _is_whole(self._tokenizer)
         return [
             piece + " " if whole or number < len(_SPECIAL) else piece.replace(_END_OF_WORD, " ")
@@ -84,8 +84,8 @@ def build_subword_vocabulary(texts: Iterable[str], size: int) -> TextVocabulary:
     vocabulary = _train(tokenizer, trainer, texts, "build_subword_vocabulary")
     if len(vocabulary) > size:
         raise DataError(
-            f"build_subword_vocabulary: `size` must hold the alphabet and the special ids, at least "
-            f"{len(vocabulary)}, got {size}."
+            f"build_subword_vocabulary: `size` must hold the alphabet and the special ids, "
+            f"at least {len(vocabulary)}, got {size}."
         )
     return vocabulary
 

@@ -231,11 +231,12 @@ class AttentionDecoder(nnx.Module):
         def one(carry, given):
             state, own = carry
             x, drawn, number = given
+            own_key = embed_key = None
             if sampling_rate:
-                step_key, embed_key = jax.random.split(jax.random.fold_in(key, number))
+                own_key, embed_key = jax.random.split(jax.random.fold_in(key, number))
                 x = jnp.where(drawn[:, None], self.embedding(own[:, None], key=embed_key)[:, 0], x)
             state, output, weights = self._step(state, x[:, None], memory, masks)
-            if sampling_rate:
+            if own_key is not None:
                 own = jax.random.categorical(own_key, self.logits(output[:, 0]))
             return (state, own), (output[:, 0], weights[:, 0])
 
@@ -271,6 +272,34 @@ class AttentionDecoder(nnx.Module):
         table = self.embedding.table.get_value()
         bias = self.bias[...].reshape((1,) * (outputs.ndim - 1) + (-1,))
         return outputs @ table.T + bias
+
+    def cross_entropy(
+        self, outputs: Array, targets: Array, *, label_smoothing: float = 0.0
+    ) -> tuple[Array, Array]:
+        """Returns the loss of each output, and its negative log-likelihood, without smoothing.
+
+            nll = logsumexp(logits) - logits[target]
+            loss = logsumexp(logits) - (1 - s) logits[target] - s mean(logits)
+
+        The logit of the target and the mean are products of single vectors with the output, so
+        that the array of all logits is read for its logsumexp alone.
+
+        Args:
+          outputs: shape (..., features).
+          targets: integers of shape (...).
+          label_smoothing: `s`, the part of the probability that is spread over all tokens.
+
+        Reference: Szegedy et al. (2016), Rethinking the Inception architecture for computer vision
+        (label smoothing).
+        """
+        table, bias = self.embedding.table.get_value(), self.bias[...]
+        normaliser = jax.nn.logsumexp(self.logits(outputs), axis=-1)
+        asked = (outputs * table[targets]).sum(axis=-1) + bias[targets]
+        nll = normaliser - asked
+        if not label_smoothing:
+            return nll, nll
+        mean = outputs @ table.mean(axis=0) + bias.mean()
+        return nll + label_smoothing * (asked - mean), nll
 
 
 def in_sizes(
