@@ -39,12 +39,12 @@ class Config:
         "tokens: bpe, pieces of words (byte-pair encoding), or words",
         choices=("bpe", "words"),
     )
-    vocab_size: int = setting(3000, "pieces in each language, of bpe", minimum=5)
+    vocab_size: int = setting(2500, "pieces in each language, of bpe", minimum=5)
     min_frequency: int = setting(2, "rarer words are unknown, of words", minimum=1)
     seeds: int = setting(1, "number of seeds, trained one after the other", minimum=1)
     seed: int = setting(0, "the first seed", minimum=0)
-    epochs: int = setting(8, "epochs at most", minimum=1)
-    patience: int = setting(8, "stop after this many epochs without improvement", minimum=1)
+    epochs: int = setting(7, "epochs at most", minimum=1)
+    patience: int = setting(7, "stop after this many epochs without improvement", minimum=1)
     monitor: str = setting(
         "loss",
         "what chooses the epoch, in validation: loss, nats a token, or bleu, of greedy search",
@@ -73,13 +73,13 @@ class Config:
         minimum=0,
     )
     embedding_size: int = setting(
-        256, "size of an embedding, and of the decoder's output", minimum=1
+        192, "size of an embedding, and of the decoder's output", minimum=1
     )
     hidden_size: int = setting(
-        192, "hidden units of a layer and direction of the encoder", minimum=1
+        128, "hidden units of a layer and direction of the encoder", minimum=1
     )
     encoder_layers: int = setting(1, "bidirectional layers of the encoder", minimum=1)
-    decoder_size: int = setting(256, "hidden units of a layer of the decoder", minimum=1)
+    decoder_size: int = setting(192, "hidden units of a layer of the decoder", minimum=1)
     decoder_layers: int = setting(1, "layers of the decoder", minimum=1)
     attention: str = setting(
         "general", "how queries are compared with states", choices=nn.ATTENTIONS
@@ -93,8 +93,8 @@ class Config:
         False,
         "whether the decoder reads its last output too; steps are then taken one after the other",
     )
-    target_buckets: int = setting(3, "padded lengths of targets", minimum=1)
-    source_buckets: int = setting(2, "padded lengths of sources, for each of targets", minimum=1)
+    target_buckets: int = setting(4, "padded lengths of targets", minimum=1)
+    source_buckets: int = setting(1, "padded lengths of sources, for each of targets", minimum=1)
     beam_width: int = setting(5, "hypotheses of the beam search", minimum=1)
     length_penalty: float = setting(1.0, "exponent of its length penalty; 0 for none", minimum=0)
     bleu_sentences: int = setting(

@@ -76,6 +76,11 @@ def fit_lexicon(sources: Sequence[str], targets: Sequence[str], *, iterations: i
     # The last entry of a word, in order of probability, is its best.
     order = np.lexsort((-translated, probabilities, given))
     last = order[np.append(np.diff(given[order]) > 0, True)]
-    target_words = list(target_ids)
-    best = {int(given[index]): target_words[translated[index]] for index in last}
-    return Lexicon({word: best[number] for word, number in source_ids.items() if number in best})
+    source_words, target_words = list(source_ids), list(target_ids)
+    return Lexicon(
+        {
+            source_words[given[index]]: target_words[translated[index]]
+            for index in last
+            if given[index]  # the empty word is translated by nothing
+        }
+    )
