@@ -27,13 +27,13 @@ from seqjax.data.mackey_glass import mackey_glass as mackey_glass
 from seqjax.data.modular_arithmetic import MODULAR_ARITHMETIC_CHANCE as MODULAR_ARITHMETIC_CHANCE
 from seqjax.data.modular_arithmetic import modular_arithmetic as modular_arithmetic
 from seqjax.data.narma import narma10 as narma10
-from seqjax.data.parallel_text import PairBatch as PairBatch
+from seqjax.data.pair_batching import PairBatch as PairBatch
+from seqjax.data.pair_batching import pair_batches as pair_batches
+from seqjax.data.pair_batching import pair_buckets as pair_buckets
 from seqjax.data.parallel_text import Pairs as Pairs
 from seqjax.data.parallel_text import ParallelText as ParallelText
 from seqjax.data.parallel_text import load_multi30k as load_multi30k
 from seqjax.data.parallel_text import load_parallel_folder as load_parallel_folder
-from seqjax.data.parallel_text import pair_batches as pair_batches
-from seqjax.data.parallel_text import pair_buckets as pair_buckets
 from seqjax.data.parity import PARITY_CHANCE as PARITY_CHANCE
 from seqjax.data.parity import parity as parity
 from seqjax.data.ragged import Ragged as Ragged

@@ -11,6 +11,8 @@ from seqjax.nn.attention_decoder import AttentionDecoder as AttentionDecoder
 from seqjax.nn.attention_decoder import DecoderState as DecoderState
 from seqjax.nn.attention_decoder import in_sizes as in_sizes
 from seqjax.nn.classifier import SequenceClassifier as SequenceClassifier
+from seqjax.nn.cross_entropy import linear_cross_entropy as linear_cross_entropy
+from seqjax.nn.cross_entropy import linear_logits as linear_logits
 from seqjax.nn.embedding import Embedding as Embedding
 from seqjax.nn.embedding import pair_buckets as pair_buckets
 from seqjax.nn.pooling import Pooling as Pooling

@@ -10,6 +10,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from seqjax.nn.attention import Attention, Memory
+from seqjax.nn.cross_entropy import linear_cross_entropy, linear_logits
 from seqjax.nn.embedding import Embedding
 from seqjax.nn.recurrent import RNN
 from seqjax.unroll import unroll
@@ -161,8 +162,7 @@ class AttentionDecoder(nnx.Module):
           state: before the first step, leaves (B, 1, ...).
           tokens: what each step is given, integers (B, T).
           memory: of the sources.
-          lengths: steps of each target, (B,). Outputs after them mean nothing, and are zero where
-            steps are not taken one after the other.
+          lengths: steps of each target, (B,). Outputs after them mean nothing.
           sampling_rate: probability that a step is given a token drawn from the model's own answer
             at the step before, in place of the known one (scheduled sampling). Needs a key.
           key: key of what is random; no dropout without it.
@@ -199,7 +199,7 @@ class AttentionDecoder(nnx.Module):
         return state, outputs, weights
 
     def _mask(self, key: Array, batch: int) -> Array:
-        """Draws what is dropped between two layers: scales of each feature, (B, 1, 1)-broadcast."""
+        """Draws the scales of features between two layers, (B, 1, H), 0 for what is dropped."""
         keep = 1 - self.dropout.rate
         size = max(layer.out_size for layer in self.layers)
         return jax.random.bernoulli(key, keep, (batch, 1, size)) / keep
@@ -254,52 +254,34 @@ class AttentionDecoder(nnx.Module):
         masks: Sequence[Array | None],
     ) -> tuple[Array, Array]:
         """Connects layers and attention; `run` says how a layer goes through axis 1 of `xs`."""
-        context = weights = None
-        for index, (layer, before) in enumerate(zip(self.layers, cells, strict=True)):
-            if (mask := masks[index]) is not None:
-                xs = xs * mask[..., : xs.shape[-1]].astype(xs.dtype)
-            if context is not None:
-                xs = jnp.concatenate([xs, context], axis=-1)
-            xs = run(layer, xs, before)
-            if index == self.attend_from:
-                context, weights = self.attention(xs, memory)
-        assert context is not None
-        assert weights is not None
+        wired = list(zip(self.layers, cells, masks, strict=True))
+        for layer, before, mask in wired[: self.attend_from + 1]:
+            xs = run(layer, _masked(xs, mask), before)
+        context, weights = self.attention(xs, memory)
+        for layer, before, mask in wired[self.attend_from + 1 :]:
+            xs = run(layer, jnp.concatenate([_masked(xs, mask), context], axis=-1), before)
         return jnp.tanh(self.combine(jnp.concatenate([context, xs], axis=-1))), weights
 
     def logits(self, outputs: Array) -> Array:
         """Returns the logits of outputs (..., features), (..., vocab_size)."""
-        table = self.embedding.table.get_value()
-        bias = self.bias[...].reshape((1,) * (outputs.ndim - 1) + (-1,))
-        return outputs @ table.T + bias
+        return linear_logits(outputs, self.embedding.table.get_value(), self.bias[...])
 
     def cross_entropy(
         self, outputs: Array, targets: Array, *, label_smoothing: float = 0.0
     ) -> tuple[Array, Array]:
-        """Returns the loss of each output, and its negative log-likelihood, without smoothing.
-
-            nll = logsumexp(logits) - logits[target]
-            loss = logsumexp(logits) - (1 - s) logits[target] - s mean(logits)
-
-        The logit of the target and the mean are products of single vectors with the output, so
-        that the array of all logits is read for its logsumexp alone.
+        """Returns the loss and the negative log-likelihood of each output.
 
         Args:
           outputs: shape (..., features).
           targets: integers of shape (...).
-          label_smoothing: `s`, the part of the probability that is spread over all tokens.
-
-        Reference: Szegedy et al. (2016), Rethinking the Inception architecture for computer vision
-        (label smoothing).
+          label_smoothing: see `linear_cross_entropy`.
         """
         table, bias = self.embedding.table.get_value(), self.bias[...]
-        normaliser = jax.nn.logsumexp(self.logits(outputs), axis=-1)
-        asked = (outputs * table[targets]).sum(axis=-1) + bias[targets]
-        nll = normaliser - asked
-        if not label_smoothing:
-            return nll, nll
-        mean = outputs @ table.mean(axis=0) + bias.mean()
-        return nll + label_smoothing * (asked - mean), nll
+        return linear_cross_entropy(outputs, table, bias, targets, label_smoothing=label_smoothing)
+
+
+def _masked(xs: Array, mask: Array | None) -> Array:
+    return xs if mask is None else xs * mask[..., : xs.shape[-1]].astype(xs.dtype)
 
 
 def in_sizes(

@@ -197,7 +197,7 @@ def test_auto_is_the_real_data_where_a_folder_is_named(monkeypatch):
     assert translate.configure(data_dir="/nowhere").task == "multi30k"
     monkeypatch.setenv("SEQJAX_DATA_DIR", "/nowhere")
     assert translate.configure().task == "multi30k"
-    with pytest.raises(data.DataError, match="--data_dir must hold multi30k/train.en"):
+    with pytest.raises(data.DataError, match=r"--data_dir must hold multi30k/train.en"):
         load_task(translate.configure())
 
 

@@ -176,5 +176,5 @@ def test_errors():
     decoder = nn.AttentionDecoder(embedding, [layer], attention, rngs=rngs)
     with pytest.raises(ValueError, match="`encoder` must have in_size = 4"):
         nn.Seq2Seq(embedding, nn.RNN(cell, 9, rngs=rngs), decoder, rngs=rngs)
-    with pytest.raises(ValueError, match="must have memory_size = 5, .* got 6"):
+    with pytest.raises(ValueError, match=r"must have memory_size = 5, .* got 6"):
         nn.Seq2Seq(embedding, nn.RNN(cell, E, rngs=rngs), decoder, rngs=rngs)
