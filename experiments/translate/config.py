@@ -34,6 +34,9 @@ class Config:
     source_suffix: str = setting("src", "of --task=folder: how names of source files end")
     target_suffix: str = setting("tgt", "of --task=folder: how names of target files end")
     train_size: int = setting(2000, "pairs of --task=generated to train on", minimum=1)
+    test_size: int = setting(
+        200, "pairs of --task=generated to choose the epoch, and as many to test", minimum=1
+    )
     segmentation: str = setting(
         "bpe",
         "tokens: bpe, pieces of words (byte-pair encoding), or words",

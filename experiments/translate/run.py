@@ -86,7 +86,9 @@ def prepare(config: Config, notify: Callable[[str], None]) -> Study:
     tested: list[tuple[Any, list[np.ndarray]]] = []  # of every seed, for the files it leaves
 
     def score(search, params: Any, part: Encoded, references: Sequence[str]):
-        ids = search([params], source_batches(part.sources, config.batch_size))
+        ids = search(
+            [params], source_batches(part.sources, config.batch_size, min(2, config.target_buckets))
+        )
         return ids, bleu([task.target.decode(row) for row in ids], references)
 
     def validate(params: Any) -> dict[str, float]:

@@ -61,7 +61,7 @@ def load_task(config: Config) -> Task:
                 str(config.path), config.source_suffix, config.target_suffix
             )
         case _:
-            text = data.generate_translations(config.train_size)
+            text = data.generate_translations(config.train_size, config.test_size)
     source, target = (_vocabulary(config, texts) for texts in text.train)
 
     def encoded(part: data.Pairs) -> Encoded:
@@ -84,9 +84,11 @@ def encode(vocabulary: data.TextVocabulary, texts: Sequence[str]) -> list[np.nda
     return [np.append(ids, np.int32(data.END_ID)) for ids in vocabulary.encode(texts)]
 
 
-def source_batches(sources: Sequence[np.ndarray], batch_size: int) -> list[data.Batch]:
-    """Puts sources into batches of two shapes, as labels their numbers."""
-    lengths = data.bucket_lengths([len(ids) for ids in sources], 2)
+def source_batches(
+    sources: Sequence[np.ndarray], batch_size: int, num_shapes: int = 1
+) -> list[data.Batch]:
+    """Puts sources into batches of a few shapes, as labels their numbers."""
+    lengths = data.bucket_lengths([len(ids) for ids in sources], num_shapes)
     return data.bucketed_batches(sources, range(len(sources)), batch_size, lengths, rng=None)
 
 
