@@ -22,12 +22,19 @@ def make(kind):
     return attention, STATES[..., :memory_size], RNG.normal(size=(B, T, Q)).astype(np.float32)
 
 
+attend = jax.jit(
+    lambda attention, queries, states, lengths, mask: attention(
+        queries, attention.memory(states, lengths=lengths, mask=mask)
+    )
+)
+
+
 @pytest.mark.parametrize("kind", seqjax.nn.ATTENTIONS)
 def test_formulas(kind):
     attention, states, queries = make(kind)
     if kind == "additive":
         attention.query.bias[...] = RNG.normal(size=7)
-    context, weights = attention(queries, attention.memory(states, lengths=LENGTHS))
+    context, weights = attend(attention, queries, states, LENGTHS, np.ones((B, S), bool))
     for b in range(B):
         real = states[b, : LENGTHS[b]]
         for t in range(T):
@@ -66,13 +73,6 @@ def test_padding_reaches_no_result_and_no_gradient(kind):
     for one, other in zip(jax.tree.leaves(clean), jax.tree.leaves(dirty), strict=True):
         np.testing.assert_array_equal(one, other)
         assert np.isfinite(one).all()
-
-
-attend = jax.jit(
-    lambda attention, queries, states, lengths, mask: attention(
-        queries, attention.memory(states, lengths=lengths, mask=mask)
-    )
-)
 
 
 @settings(max_examples=30)

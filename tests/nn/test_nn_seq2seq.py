@@ -16,7 +16,7 @@ SOURCE, LENGTHS = RNG.integers(4, V, (3, 6)), np.array([6, 3, 1])
 TARGET, TARGET_LENGTHS = RNG.integers(4, V, (3, 7)), np.array([7, 4, 2])
 
 
-def make(cell="gru", layers=1, attend_from=-1, input_feeding=False, dropout=0.0, kind="additive"):
+def make(cell="rnn", layers=1, attend_from=-1, input_feeding=False, dropout=0.0, kind="additive"):
     rngs = nnx.Rngs(0)
     sizes = nn.in_sizes(E, [D] * layers, 2 * H, attend_from, input_feeding)
     decoder = nn.AttentionDecoder(
@@ -35,7 +35,6 @@ def make(cell="gru", layers=1, attend_from=-1, input_feeding=False, dropout=0.0,
 WIRINGS = [
     {},
     {"cell": "lstm", "layers": 2, "attend_from": 0, "kind": "general"},
-    {"cell": "lstm", "layers": 2, "attend_from": -1},
     {"cell": "gru", "layers": 2, "attend_from": 0, "input_feeding": True},
 ]
 
@@ -49,15 +48,14 @@ def test_step_by_step_equals_teacher_forcing(wiring):
     def at_once(model):
         memory, state = model.encode(SOURCE, LENGTHS)
         final, outputs, weights = model.decoder(state, jnp.asarray(TARGET), memory)
-        return final, model.decoder.logits(outputs), weights
+        return (memory, state), final, model.decoder.logits(outputs), weights
 
     @jax.jit
     def step(model, memory, state, tokens):
         state, outputs, weights = model.decoder.step(state, tokens[:, None], memory)
         return state, model.decoder.logits(outputs)[:, 0], weights[:, 0]
 
-    final, logits, weights = at_once(model)
-    memory, state = model.encode(jnp.asarray(SOURCE), LENGTHS)
+    (memory, state), final, logits, weights = at_once(model)
     for t in range(TARGET.shape[1]):
         state, mine, looked = step(model, memory, state, TARGET[:, t])
         np.testing.assert_allclose(mine, logits[:, t], rtol=1e-4, atol=1e-5)
@@ -68,20 +66,20 @@ def test_step_by_step_equals_teacher_forcing(wiring):
 
 def test_hypotheses_of_one_source_do_not_touch_each_other():
     model = make(layers=2, attend_from=0, input_feeding=True)
-    memory, state = model.encode(jnp.asarray(SOURCE), LENGTHS)
+    memory, state = jax.jit(lambda model: model.encode(SOURCE, LENGTHS))(model)
+    take = jax.jit(lambda model, *args: model.decoder.step(*args))
     both = jax.tree.map(lambda leaf: jnp.concatenate([leaf, 2 * leaf], axis=1), state)
     tokens = jnp.asarray(TARGET[:, :2])
-    together = model.decoder.step(both, tokens, memory)
+    together = take(model, both, tokens, memory)
     for number in range(2):
         mine = slice(number, number + 1)
-        alone = model.decoder.step(
-            jax.tree.map(lambda leaf, mine=mine: leaf[:, mine], both), tokens[:, mine], memory
-        )
+        state = jax.tree.map(lambda leaf, mine=mine: leaf[:, mine], both)
+        alone = take(model, state, tokens[:, mine], memory)
         for one, other in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
             np.testing.assert_allclose(one[:, mine], other, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("wiring", [WIRINGS[1], WIRINGS[3]])
+@pytest.mark.parametrize("wiring", [WIRINGS[1], WIRINGS[2]])
 def test_padding_changes_nothing(wiring):
     model = make(**wiring)
     call = jax.jit(lambda model, *args: model(*args, target_lengths=TARGET_LENGTHS))
@@ -93,7 +91,9 @@ def test_padding_changes_nothing(wiring):
     np.testing.assert_array_equal(outputs[real], others[0][real])
     np.testing.assert_array_equal(weights[real], others[1][real])
     assert (outputs[real][:, 0] != 0).all()
-    shorter, _ = model(source[1:2, :3], LENGTHS[1:2], target[1:2, :4])
+    shorter, _ = jax.jit(lambda model, *args: model(*args))(
+        model, source[1:2, :3], LENGTHS[1:2], target[1:2, :4]
+    )
     np.testing.assert_allclose(outputs[1, :4], shorter[0], rtol=1e-4, atol=1e-6)
 
 
@@ -134,7 +134,7 @@ def test_a_sampled_token_is_the_models_own():
         lambda model: model(SOURCE, LENGTHS, TARGET, key=key, sampling_rate=1 - 1e-7)[0]
     )(model)
     own = np.concatenate([TARGET[:, :1], np.full((3, 6), 7)], axis=1)
-    wanted = model(jnp.asarray(SOURCE), LENGTHS, jnp.asarray(own))[0]
+    wanted = jax.jit(lambda model: model(SOURCE, LENGTHS, own)[0])(model)
     np.testing.assert_allclose(sampled, wanted, rtol=1e-4, atol=1e-6)
 
 
