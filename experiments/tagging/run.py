@@ -110,7 +110,7 @@ def epoch_batches(config: Config, task: Task, seed: int, epoch: int) -> Sequence
 
 def count_floors(splits: data.TaggedSplits) -> dict[str, float]:
     """Returns the test accuracy of what looks at no neighbour."""
-    lexicon = floors.fit_lexicon(splits.train)
+    lexicon = floors.fit_tag_lexicon(splits.train)
     pairs = [pair for sentence in splits.test for pair in zip(*sentence, strict=True)]
     return {
         "majority": float(np.mean([tag == lexicon.majority for _, tag in pairs])),

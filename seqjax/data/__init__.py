@@ -39,6 +39,7 @@ from seqjax.data.copying import copying as copying
 from seqjax.data.copying import copying_chance as copying_chance
 from seqjax.data.csv_task import row_splits as row_splits
 from seqjax.data.csv_task import series_splits as series_splits
+from seqjax.data.data_dir import DATA_DIR_VARIABLE as DATA_DIR_VARIABLE
 from seqjax.data.digit_strings import DigitStrings as DigitStrings
 from seqjax.data.digit_strings import draw_digit_strings as draw_digit_strings
 from seqjax.data.dna import encode_dna as encode_dna
@@ -59,6 +60,13 @@ from seqjax.data.modular_arithmetic import modular_arithmetic as modular_arithme
 from seqjax.data.motifs import MOTIF_CLASSES as MOTIF_CLASSES
 from seqjax.data.motifs import generate_motifs as generate_motifs
 from seqjax.data.narma import narma10 as narma10
+from seqjax.data.pair_batching import PairBatch as PairBatch
+from seqjax.data.pair_batching import pair_batches as pair_batches
+from seqjax.data.pair_batching import pair_buckets as pair_buckets
+from seqjax.data.parallel_text import Pairs as Pairs
+from seqjax.data.parallel_text import ParallelText as ParallelText
+from seqjax.data.parallel_text import load_multi30k as load_multi30k
+from seqjax.data.parallel_text import load_parallel_folder as load_parallel_folder
 from seqjax.data.parity import PARITY_CHANCE as PARITY_CHANCE
 from seqjax.data.parity import parity as parity
 from seqjax.data.ragged import Ragged as Ragged
@@ -88,6 +96,11 @@ from seqjax.data.spoken_digits import DIGITS_RATE as DIGITS_RATE
 from seqjax.data.spoken_digits import Recordings as Recordings
 from seqjax.data.spoken_digits import SpokenDigits as SpokenDigits
 from seqjax.data.spoken_digits import load_spoken_digits as load_spoken_digits
+from seqjax.data.subwords import END_ID as END_ID
+from seqjax.data.subwords import START_ID as START_ID
+from seqjax.data.subwords import TextVocabulary as TextVocabulary
+from seqjax.data.subwords import build_subword_vocabulary as build_subword_vocabulary
+from seqjax.data.subwords import build_word_vocabulary as build_word_vocabulary
 from seqjax.data.table import MISSING as MISSING
 from seqjax.data.table import Table as Table
 from seqjax.data.table import column_names as column_names
@@ -96,6 +109,7 @@ from seqjax.data.table import read_table as read_table
 from seqjax.data.text_file import read_text as read_text
 from seqjax.data.tight_buckets import tight_bucket_lengths as tight_bucket_lengths
 from seqjax.data.tones import generate_tones as generate_tones
+from seqjax.data.transduction import generate_translations as generate_translations
 from seqjax.data.vocabulary import PADDING_ID as PADDING_ID
 from seqjax.data.vocabulary import UNKNOWN_ID as UNKNOWN_ID
 from seqjax.data.vocabulary import Vocabulary as Vocabulary

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -61,7 +61,7 @@ class Vocabulary:
         return self._tokenizer.to_str()
 
     @classmethod
-    def from_json(cls, text: str) -> "Vocabulary":
+    def from_json(cls, text: str) -> Self:
         """Returns the vocabulary that `to_json` wrote."""
         from tokenizers import Tokenizer
 
@@ -72,7 +72,7 @@ class Vocabulary:
         Path(path).write_text(self.to_json(), "utf-8")
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "Vocabulary":
+    def load(cls, path: str | os.PathLike[str]) -> Self:
         """Reads what `save` wrote.
 
         Raises:

@@ -1,5 +1,9 @@
 """From what a model says at every step to answers: pure functions, no model among them."""
 
+from seqjax.decode.beam import Hypotheses as Hypotheses
+from seqjax.decode.beam import beam_search as beam_search
+from seqjax.decode.beam import greedy_search as greedy_search
+from seqjax.decode.beam import length_penalty as length_penalty
 from seqjax.decode.ctc import ctc_beam_search as ctc_beam_search
 from seqjax.decode.ctc import ctc_collapse as ctc_collapse
 from seqjax.decode.ctc import ctc_greedy as ctc_greedy

@@ -15,8 +15,6 @@ from seqjax.floors.forecast import fit_ridge_forecast as fit_ridge_forecast
 from seqjax.floors.forecast import persistence as persistence
 from seqjax.floors.forecast import ridge_forecast as ridge_forecast
 from seqjax.floors.forecast import seasonal as seasonal
-from seqjax.floors.lexicon import Lexicon as Lexicon
-from seqjax.floors.lexicon import fit_lexicon as fit_lexicon
 from seqjax.floors.ngrams import NGrams as NGrams
 from seqjax.floors.ngrams import fit_ngrams as fit_ngrams
 from seqjax.floors.notes import note_rates as note_rates
@@ -24,3 +22,7 @@ from seqjax.floors.notes import note_repetition as note_repetition
 from seqjax.floors.ridge import Ridge as Ridge
 from seqjax.floors.ridge import fit_ridge as fit_ridge
 from seqjax.floors.ridge import lagged as lagged
+from seqjax.floors.tag_lexicon import TagLexicon as TagLexicon
+from seqjax.floors.tag_lexicon import fit_tag_lexicon as fit_tag_lexicon
+from seqjax.floors.translation_lexicon import TranslationLexicon as TranslationLexicon
+from seqjax.floors.translation_lexicon import fit_translation_lexicon as fit_translation_lexicon

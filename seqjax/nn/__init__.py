@@ -4,6 +4,12 @@ Dropout is applied where a call is given a `key`, and only there: modules keep n
 their parameters are all that training changes.
 """
 
+from seqjax.nn.attention import ATTENTIONS as ATTENTIONS
+from seqjax.nn.attention import Attention as Attention
+from seqjax.nn.attention import Memory as Memory
+from seqjax.nn.attention_decoder import AttentionDecoder as AttentionDecoder
+from seqjax.nn.attention_decoder import DecoderState as DecoderState
+from seqjax.nn.attention_decoder import in_sizes as in_sizes
 from seqjax.nn.classifier import SequenceClassifier as SequenceClassifier
 from seqjax.nn.crf import CRF as CRF
 from seqjax.nn.crf import CRFScores as CRFScores
@@ -12,6 +18,8 @@ from seqjax.nn.crf import crf_log_partition as crf_log_partition
 from seqjax.nn.crf import crf_marginals as crf_marginals
 from seqjax.nn.crf import crf_nll as crf_nll
 from seqjax.nn.crf import crf_score as crf_score
+from seqjax.nn.cross_entropy import linear_cross_entropy as linear_cross_entropy
+from seqjax.nn.cross_entropy import linear_logits as linear_logits
 from seqjax.nn.embedding import Embedding as Embedding
 from seqjax.nn.embedding import pair_buckets as pair_buckets
 from seqjax.nn.masking import mask_features as mask_features
@@ -23,6 +31,7 @@ from seqjax.nn.pooling import masked_mean as masked_mean
 from seqjax.nn.pooling import masked_middle as masked_middle
 from seqjax.nn.recurrent import RNN as RNN
 from seqjax.nn.recurrent import Bidirectional as Bidirectional
+from seqjax.nn.seq2seq import Seq2Seq as Seq2Seq
 from seqjax.nn.stack import Stack as Stack
 from seqjax.nn.summary import num_params as num_params
 from seqjax.nn.summary import summary as summary

@@ -7,8 +7,8 @@ from typing import NamedTuple
 _LONGEST_ENDING = 5
 
 
-class Lexicon(NamedTuple):
-    """The most frequent tag of every word and ending of the training part; see `fit_lexicon`.
+class TagLexicon(NamedTuple):
+    """The most frequent tag of every word and ending of the training part; see `fit_tag_lexicon`.
 
     Attributes:
       words: tag of each word, as written and in lower case.
@@ -34,7 +34,7 @@ class Lexicon(NamedTuple):
         return next(known, self.majority)
 
 
-def fit_lexicon(sentences: Iterable[tuple[Sequence[str], Sequence[str]]]) -> Lexicon:
+def fit_tag_lexicon(sentences: Iterable[tuple[Sequence[str], Sequence[str]]]) -> TagLexicon:
     """Counts which tag is the most frequent one of each word and of each ending.
 
     Endings have up to five letters and are counted over different words, so that a frequent one
@@ -50,7 +50,7 @@ def fit_lexicon(sentences: Iterable[tuple[Sequence[str], Sequence[str]]]) -> Lex
       ValueError: if there is no word.
 
     Example:
-      >>> lexicon = fit_lexicon([(["The", "nation", "slept"], ["DET", "NOUN", "VERB"])])
+      >>> lexicon = fit_tag_lexicon([(["The", "nation", "slept"], ["DET", "NOUN", "VERB"])])
       >>> [lexicon.tag(word) for word in ("the", "ovation", "kept")]
       ['DET', 'NOUN', 'VERB']
 
@@ -66,12 +66,12 @@ def fit_lexicon(sentences: Iterable[tuple[Sequence[str], Sequence[str]]]) -> Lex
             everything[tag] += 1
             kinds.add((word.lower(), tag))
     if not everything:
-        raise ValueError("fit_lexicon: there must be at least one word, got none.")
+        raise ValueError("fit_tag_lexicon: there must be at least one word, got none.")
     endings: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for word, tag in sorted(kinds):
         for size in range(1, min(_LONGEST_ENDING, len(word)) + 1):
             endings[word[-size:]][tag] += 1
-    return Lexicon(
+    return TagLexicon(
         {word: counts.most_common(1)[0][0] for word, counts in words.items()},
         {ending: counts.most_common(1)[0][0] for ending, counts in endings.items()}
         | {"": everything.most_common(1)[0][0]},

@@ -4,7 +4,7 @@ from seqjax import data, floors
 
 
 def test_words_then_endings_then_the_majority():
-    lexicon = floors.fit_lexicon(
+    lexicon = floors.fit_tag_lexicon(
         [
             (["Will", "will", "will"], ["PROPN", "AUX", "AUX"]),
             (["a", "nation", "station", "ran"], ["DET", "NOUN", "NOUN", "VERB"]),
@@ -21,20 +21,22 @@ def test_words_then_endings_then_the_majority():
 
 
 def test_endings_are_counted_over_different_words():
-    lexicon = floors.fit_lexicon([(["is", "is", "is", "dogs", "cats"], ["V", "V", "V", "N", "N"])])
+    lexicon = floors.fit_tag_lexicon(
+        [(["is", "is", "is", "dogs", "cats"], ["V", "V", "V", "N", "N"])]
+    )
     assert lexicon.tag("cows") == "N"
 
 
 def test_it_needs_a_word_and_as_many_tags():
     with pytest.raises(ValueError, match="at least one word, got none"):
-        floors.fit_lexicon([])
+        floors.fit_tag_lexicon([])
     with pytest.raises(ValueError, match="zip"):
-        floors.fit_lexicon([(["a", "b"], ["X"])])
+        floors.fit_tag_lexicon([(["a", "b"], ["X"])])
 
 
 def test_it_knows_no_neighbour():
     splits = data.generate_tagged(300, 1, 50)
-    lexicon = floors.fit_lexicon(splits.train)
+    lexicon = floors.fit_tag_lexicon(splits.train)
     wrong = {
         word.lower()
         for sentence in splits.test

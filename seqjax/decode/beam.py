@@ -1,0 +1,213 @@
+"""Beam search over anything that gives the log-probabilities of a next token, in static shapes."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+Step = Callable[[Any, Array], tuple[Any, Array]]
+"""`step(state, tokens) -> (state, log_probs)`: the tokens before, integers (B, K), for K hypotheses
+about each of B inputs; leaves of the state (B, K, ...); log-probabilities (B, K, V)."""
+
+
+class Hypotheses(NamedTuple):
+    """What a search came to, the best first.
+
+    Attributes:
+      tokens: the end token last, and nothing but end tokens behind it, integers (B, K, L).
+      lengths: tokens of each, the end token included, (B, K).
+      log_probs: of all tokens of each, (B, K); minus infinity where there is no hypothesis.
+      scores: what they are ordered by, `log_probs / length_penalty`, (B, K).
+      ended: whether the end token was written, (B, K).
+    """
+
+    tokens: Array
+    lengths: Array
+    log_probs: Array
+    scores: Array
+    ended: Array
+
+
+class _Search(NamedTuple):
+    step: Array
+    state: Any
+    live: Array  # tokens of the hypotheses that go on
+    live_log_probs: Array
+    ended: Hypotheses
+
+
+def length_penalty(length: Any, alpha: float) -> Any:
+    """Returns `((5 + length) / 6) ** alpha`, by which log-probabilities are divided.
+
+    Example:
+      >>> length_penalty(7, 1.0), length_penalty(7, 0.0)
+      (2.0, 1.0)
+
+    Reference: Wu et al. (2016), Google's neural machine translation system.
+    """
+    return ((5.0 + length) / 6.0) ** alpha
+
+
+def beam_search(
+    step: Step,
+    state: Any,
+    start: Array,
+    *,
+    end_id: int,
+    width: int,
+    max_length: int,
+    alpha: float = 0.0,
+) -> Hypotheses:
+    """Searches for the most probable sequences that end with the end token.
+
+    At each step every live hypothesis is continued by every token. Of the `width` best of these
+    those that end are finished; the `width` best of the others live on. The search stops when no
+    live hypothesis of any input can come to a better score than the worst finished one. Hypotheses
+    that have not ended at `max_length` are returned only behind all that have.
+
+    Args:
+      step: pure function, see `Step`. What does not differ among the hypotheses of an input, such
+        as the states of an encoder, need not be in its state.
+      state: before the first step, leaves (B, ...).
+      start: the token before the first, integers (B,).
+      end_id: the token that ends a sequence.
+      width: hypotheses kept for each input, `K`.
+      max_length: tokens of a sequence at most, the end token included, `L`.
+      alpha: exponent of the length penalty; 0 for none, larger for longer sequences.
+
+    Returns:
+      The hypotheses.
+
+    Raises:
+      ValueError: if `width` or `max_length` is below 1, or `alpha` below 0.
+
+    Example:
+      >>> table = jnp.log(jnp.array([[0.1, 0.6, 0.3], [0.6, 0.1, 0.3], [0.1, 0.1, 0.8]]))
+      >>> def step(state, tokens):  # a chain of three tokens, of which 0 ends
+      ...     return state, table[tokens]
+      >>> found = beam_search(step, (), jnp.array([2]), end_id=0, width=2, max_length=4)
+      >>> found.tokens[0].tolist(), found.lengths[0].tolist()
+      ([[0, 0, 0, 0], [2, 0, 0, 0]], [1, 2])
+
+    Reference: Graves (2012), Sequence transduction with recurrent neural networks (the search); Wu
+    et al. (2016), Google's neural machine translation system (the penalty).
+    """
+    if width < 1 or max_length < 1 or alpha < 0:
+        raise ValueError(
+            "seqjax.decode.beam_search: `width` and `max_length` must be at least 1 and `alpha` at "
+            f"least 0, got {width}, {max_length} and {alpha}."
+        )
+    batch = start.shape[0]
+
+    def go_on(search: _Search) -> Array:
+        # A log-probability only falls, and a negative one weighs least at the greatest length.
+        possible = search.live_log_probs.max(axis=1) / length_penalty(max_length, alpha)
+        hopeful = (possible > search.ended.scores.min(axis=1)).any()
+        return (search.step < max_length) & hopeful
+
+    def body(search: _Search) -> _Search:
+        number = search.step
+        previous = jnp.where(
+            number > 0, search.live[:, :, jnp.maximum(number - 1, 0)], start[:, None]
+        )
+        state, log_probs = step(search.state, previous)
+        totals = search.live_log_probs[:, :, None] + log_probs
+        vocab_size = log_probs.shape[-1]
+        # Each live hypothesis has one continuation that ends, so twice the width holds enough.
+        best, places = jax.lax.top_k(totals.reshape(batch, -1), min(2, vocab_size) * width)
+        parents, tokens = places // vocab_size, places % vocab_size
+        ends = tokens == end_id
+        written = _take(search.live, parents).at[:, :, number].set(tokens)
+
+        scores = best[:, :width] / length_penalty(number + 1, alpha)
+        new = Hypotheses(
+            tokens=written[:, :width],
+            lengths=jnp.full((batch, width), number + 1),
+            log_probs=best[:, :width],
+            scores=jnp.where(ends[:, :width], scores, -jnp.inf),
+            ended=ends[:, :width] & jnp.isfinite(scores),
+        )
+        live_log_probs, kept = jax.lax.top_k(jnp.where(ends, -jnp.inf, best), width)
+        return _Search(
+            step=number + 1,
+            state=jax.tree.map(lambda leaf: _take(leaf, _take(parents, kept)), state),
+            live=_take(written, kept),
+            live_log_probs=live_log_probs,
+            ended=_best(search.ended, new, width),
+        )
+
+    nowhere = jnp.full((batch, width), -jnp.inf)
+    empty = jnp.full((batch, width, max_length), end_id)
+    lengths = jnp.zeros((batch, width), int)
+    search = _Search(
+        step=jnp.array(0),
+        state=jax.tree.map(
+            lambda leaf: jnp.repeat(jnp.asarray(leaf)[:, None], width, axis=1), state
+        ),
+        live=empty,
+        # All hypotheses are the same at first: only one may be continued.
+        live_log_probs=nowhere.at[:, 0].set(0.0),
+        ended=Hypotheses(empty, lengths, nowhere, nowhere, jnp.zeros((batch, width), bool)),
+    )
+    search = jax.lax.while_loop(go_on, body, search)
+    return _with_unended(search, alpha)
+
+
+def _with_unended(search: _Search, alpha: float) -> Hypotheses:
+    """Fills places that no ended hypothesis took with live ones, behind those that ended."""
+    ended, width = search.ended, search.live.shape[1]
+    missing = (~ended.ended).sum(axis=1)
+    rank = jnp.arange(width)[None] - (width - missing)[:, None]  # 0 for the first place left
+    live = Hypotheses(
+        tokens=search.live,
+        lengths=jnp.full(search.live.shape[:2], search.step),
+        log_probs=search.live_log_probs,
+        scores=search.live_log_probs / length_penalty(search.step, alpha),
+        ended=jnp.zeros(search.live.shape[:2], bool),
+    )
+    places = jnp.maximum(rank, 0)
+
+    def filled(old: Array, new: Array) -> Array:
+        taken = _take(new, places)
+        return jnp.where(rank.reshape(rank.shape + (1,) * (old.ndim - 2)) < 0, old, taken)
+
+    return jax.tree.map(filled, ended, live)
+
+
+def greedy_search(
+    step: Step, state: Any, start: Array, *, end_id: int, max_length: int
+) -> Hypotheses:
+    """Takes the most probable token at each step: a beam of one.
+
+    Args:
+      step: pure function, see `Step`; K is 1.
+      state: before the first step, leaves (B, ...).
+      start: the token before the first, integers (B,).
+      end_id: the token that ends a sequence.
+      max_length: tokens of a sequence at most, the end token included.
+
+    Returns:
+      One hypothesis for each input.
+
+    Example:
+      >>> table = jnp.log(jnp.array([[0.1, 0.6, 0.3], [0.7, 0.1, 0.2], [0.3, 0.5, 0.2]]))
+      >>> def step(state, tokens):
+      ...     return state, table[tokens]
+      >>> greedy_search(step, (), jnp.array([2]), end_id=0, max_length=4).tokens.tolist()
+      [[[1, 0, 0, 0]]]
+    """
+    return beam_search(step, state, start, end_id=end_id, width=1, max_length=max_length)
+
+
+def _take(values: Array, indices: Array) -> Array:
+    """Returns the chosen hypotheses of each input: values (B, K, ...), indices (B, N)."""
+    indices = indices.reshape(indices.shape + (1,) * (values.ndim - 2))
+    return jnp.take_along_axis(values, indices, axis=1)
+
+
+def _best(old: Hypotheses, new: Hypotheses, width: int) -> Hypotheses:
+    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=1), old, new)
+    _, kept = jax.lax.top_k(both.scores, width)
+    return jax.tree.map(lambda leaf: _take(leaf, kept), both)

@@ -1,0 +1,49 @@
+"""Cross-entropy of a linear read-out over many classes, whose logits are read once."""
+
+import jax
+from jax import Array
+
+
+def linear_logits(outputs: Array, table: Array, bias: Array) -> Array:
+    """Returns `outputs table^T + bias`, shape (..., V)."""
+    return outputs @ table.T + bias.reshape((1,) * (outputs.ndim - 1) + (-1,))
+
+
+def linear_cross_entropy(
+    outputs: Array, table: Array, bias: Array, targets: Array, *, label_smoothing: float = 0.0
+) -> tuple[Array, Array]:
+    """Returns the loss of each output, and its negative log-likelihood, without smoothing.
+
+        nll  = logsumexp(logits) - logits[target]
+        loss = logsumexp(logits) - (1 - s) logits[target] - s mean(logits)
+
+    The logit of the target and the mean are products of single vectors with the output, so that the
+    large array of all logits is read for its logsumexp alone, and its gradient is written once.
+
+    Args:
+      outputs: shape (..., D).
+      table: a row for each class, (V, D), such as the table of an embedding.
+      bias: of each class, (V,).
+      targets: integers of shape (...).
+      label_smoothing: `s`, the part of a target's probability that is spread over all classes.
+
+    Returns:
+      Two arrays of shape (...).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> outputs, table, bias = jnp.zeros((1, 2)), jnp.ones((4, 2)), jnp.zeros(4)
+      >>> loss, nll = linear_cross_entropy(outputs, table, bias, jnp.array([1]))
+      >>> round(float(nll[0]), 4)  # log 4
+      1.3863
+
+    Reference: Szegedy et al. (2016), Rethinking the Inception architecture for computer vision
+    (label smoothing).
+    """
+    normaliser = jax.nn.logsumexp(linear_logits(outputs, table, bias), axis=-1)
+    asked = (outputs * table[targets]).sum(axis=-1) + bias[targets]
+    nll = normaliser - asked
+    if not label_smoothing:
+        return nll, nll
+    mean = outputs @ table.mean(axis=0) + bias.mean()
+    return nll + label_smoothing * (asked - mean), nll
