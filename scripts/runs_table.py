@@ -41,7 +41,8 @@ def table(results: Sequence[dict[str, Any]]) -> str:
     name = headline.removeprefix("test_").replace("_", " ")
 
     def number(value: float) -> str:
-        return f"{scale * value:.{digits}f}"
+        value *= scale
+        return f"{value:.{digits}f}" if abs(value) >= 0.01 or not value else f"{value:.1e}"
 
     lines = [
         f"| {results[0]['dataset']} | test {name}{unit} | each seed | parameters | min a seed |",
