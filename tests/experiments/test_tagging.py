@@ -263,9 +263,9 @@ def test_settings_are_checked(changes, message):
 
 
 def test_command_repeats_the_run():
-    config = tagging.configure(cell="gru", crf=False, seeds=3)
+    config = tagging.configure(cell="gru", crf=False, seeds=7)
     assert command(config) == (
-        "python -m experiments.tagging --cell=gru --task=partut --seeds=3 --crf=False"
+        "python -m experiments.tagging --cell=gru --task=partut --seeds=7 --crf=False"
     )
     config = tagging.configure(task="conllu", path="my folder")
     assert command(config) == (
