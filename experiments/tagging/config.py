@@ -38,8 +38,8 @@ class Config:
     train_size: int = setting(1000, "training sentences of --task=generated", minimum=1)
     seeds: int = setting(3, "number of seeds, trained one after the other", minimum=1)
     seed: int = setting(0, "the first seed", minimum=0)
-    epochs: int = setting(15, "epochs at most", minimum=1)
-    patience: int = setting(15, "stop after this many epochs without improvement", minimum=1)
+    epochs: int = setting(20, "epochs at most", minimum=1)
+    patience: int = setting(20, "stop after this many epochs without improvement", minimum=1)
     select: str = setting(
         "best",
         "which epoch is tested: best, by validation accuracy, or last, of a schedule fixed "
@@ -83,11 +83,11 @@ class Config:
     hidden_size: int = setting(64, "hidden units of a layer and direction", minimum=1)
     num_layers: int = setting(1, "recurrent layers", minimum=1)
     window: int = setting(2, "neighbours on each side that --cell=feedforward sees", minimum=0)
-    word_dropout: float = setting(0.2, "rate at which words become the unknown word", minimum=0)
+    word_dropout: float = setting(0.1, "rate at which words become the unknown word", minimum=0)
     embedding_dropout: float = setting(
-        0.4, "rate at which numbers of the vectors of words, affixes and characters are dropped"
+        0.3, "rate at which numbers of the vectors of words, affixes and characters are dropped"
     )
-    dropout: float = setting(0.5, "rate of the dropout between layers and before the read-out")
+    dropout: float = setting(0.4, "rate of the dropout between layers and before the read-out")
 
     def __post_init__(self):
         """Refuses settings that cannot be used."""
