@@ -219,7 +219,7 @@ def test_rows_of_a_file(files, tmp_path):
     check_learnt(config, path, result)
     # Four steps of two numbers at once, then two classes.
     assert result["num_params"] == (8 + 1) * 5 + (5 + 1) * 2
-    assert json.loads((path / "classes.json").read_text())["classes"] == ["fast", "slow"]
+    assert json.loads((path / "report.json").read_text())["names"] == ["fast", "slow"]
     rows = classify.predict(path, files / "bare.csv")
     assert [set(row) for row in rows] == [{"fast", "slow"}] * 3
     with pytest.raises(data.DataError, match="must have the column 'x0'"):
