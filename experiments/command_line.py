@@ -32,6 +32,7 @@ def setting(
     *,
     choices: Sequence[str] = (),
     minimum: float | None = None,
+    below: float | None = None,
     names_run: bool = True,
 ) -> Any:
     """Declares a field of a configuration.
@@ -41,6 +42,7 @@ def setting(
       help: the flag's help text.
       choices: the allowed values, where there is a list of them.
       minimum: the smallest allowed value of a number.
+      below: a number that is not negative must be below this, as a rate below 1.
       names_run: whether a run with another value has a folder of its own; not so where the value
         decides only how a finished run is asked.
 
@@ -51,6 +53,7 @@ def setting(
         "help": help,
         "choices": tuple(choices),
         "minimum": minimum,
+        "below": below,
         "names_run": names_run,
     }
     return dataclasses.field(default=default, metadata=metadata)
@@ -95,7 +98,7 @@ def field_type(config_type: type, name: str) -> type:
 
 
 def check_settings(config: Any) -> None:
-    """Refuses values outside the declared choices and minima.
+    """Refuses values outside the declared choices and bounds.
 
     Args:
       config: a configuration whose fields are made by `setting`.
@@ -106,10 +109,13 @@ def check_settings(config: Any) -> None:
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         choices, minimum = field.metadata["choices"], field.metadata["minimum"]
+        below = field.metadata["below"]
         if choices and value not in choices:
             raise ConfigError(f"--{field.name} must be one of {', '.join(choices)}; got {value!r}.")
         if minimum is not None and value is not None and not value >= minimum:
             raise ConfigError(f"--{field.name} must be at least {minimum:g}, got {value}.")
+        if below is not None and value is not None and not 0 <= value < below:
+            raise ConfigError(f"--{field.name} must lie in [0, {below:g}), got {value}.")
 
 
 def default_workdir(experiment: str, config: Any) -> Path:

@@ -48,10 +48,10 @@ class Config:
         0, "draws which examples validate and, where none are published, which test", minimum=0
     )
     test_fraction: float = setting(
-        0.1, "part held out to test, where none is published", minimum=0.001
+        0.1, "part held out to test, where none is published", minimum=0.001, below=1
     )
     validation_fraction: float = setting(
-        0.1, "part of the others that chooses the epoch", minimum=0.001
+        0.1, "part of the others that chooses the epoch", minimum=0.001, below=1
     )
     num_mels: int = setting(40, "bands of a frame of sound", minimum=1)
     stack: int = setting(1, "neighbouring steps that are seen at once", minimum=1)
@@ -77,10 +77,10 @@ class Config:
     weight_decay: float = setting(0.01, "decoupled weight decay of the kernels", minimum=0)
     clip_norm: float = setting(1.0, "the gradient's global norm is clipped to this", minimum=0)
     ema_decay: float = setting(
-        0.99, "decay of the moving average of the weights; 0 for none", minimum=0
+        0.99, "decay of the moving average of the weights; 0 for none", minimum=0, below=1
     )
     label_smoothing: float = setting(
-        0.0, "part of a training label that is spread over all classes", minimum=0
+        0.0, "part of a training label that is spread over all classes", minimum=0, below=1
     )
     pooling: str = setting(
         "mean_max", "from the outputs at every step to one vector", choices=POOLINGS
@@ -88,7 +88,9 @@ class Config:
     hidden_size: int = setting(32, "hidden units of a layer and direction", minimum=1)
     num_layers: int = setting(1, "layers", minimum=1)
     head_size: int = setting(0, "units of a ReLU layer before the read-out; 0 for none", minimum=0)
-    dropout: float = setting(0.1, "rate of the dropout between layers and before the read-out")
+    dropout: float = setting(
+        0.1, "rate of the dropout between layers and before the read-out", below=1
+    )
     time_masks: int = setting(0, "stretches of time hidden from each training sequence", minimum=0)
     time_mask_size: int = setting(10, "steps of such a stretch at most", minimum=1)
     feature_masks: int = setting(
@@ -104,11 +106,6 @@ class Config:
     def __post_init__(self):
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
-        for name in (
-            "dropout", "ema_decay", "label_smoothing", "test_fraction", "validation_fraction",
-        ):  # fmt: skip
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"--{name} must lie in [0, 1), got {getattr(self, name)}.")
         if (self.task in OWN) != (self.path is not None):
             raise ConfigError(
                 f"--task={self.task} needs --path."

@@ -46,6 +46,7 @@ class Config:
         "rate at which a stream of text forgets its state before a segment, in training, so that "
         "beginnings are learnt too",
         minimum=0,
+        below=1,
     )
     warm_up: int = setting(
         512, "characters that are read before the first that is judged", minimum=0
@@ -60,7 +61,7 @@ class Config:
     weight_decay: float = setting(0.01, "decoupled weight decay of the kernels", minimum=0)
     clip_norm: float = setting(1.0, "the gradient's global norm is clipped to this", minimum=0)
     ema_decay: float = setting(
-        0.998, "decay of the moving average of the weights; 0 for none", minimum=0
+        0.998, "decay of the moving average of the weights; 0 for none", minimum=0, below=1
     )
     embedding_size: int = setting(64, "size of a character's vector", minimum=1)
     hidden_size: int = setting(512, "hidden units of a layer", minimum=1)
@@ -69,8 +70,10 @@ class Config:
     tie_weights: bool = setting(
         False, "whether the characters' vectors are the read-out too; sizes must be equal"
     )
-    input_dropout: float = setting(0.0, "rate of the dropout before the recurrent layers")
-    dropout: float = setting(0.2, "rate of the dropout between layers and before the read-out")
+    input_dropout: float = setting(0.0, "rate of the dropout before the recurrent layers", below=1)
+    dropout: float = setting(
+        0.2, "rate of the dropout between layers and before the read-out", below=1
+    )
     sample_length: int = setting(500, "characters or steps of a sample", minimum=1, names_run=False)
     temperature: float = setting(
         0.8, "of a sample: 0 takes the likeliest, 1 draws as learnt", minimum=0, names_run=False
@@ -87,9 +90,6 @@ class Config:
     def __post_init__(self):
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
-        for name in ("dropout", "input_dropout", "ema_decay", "restart"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"--{name} must lie in [0, 1), got {getattr(self, name)}.")
         if not 0 < self.top_p <= 1:
             raise ConfigError(f"--top_p must lie in (0, 1], got {self.top_p}.")
         if (self.task == "text") != (self.path is not None):

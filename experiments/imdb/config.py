@@ -63,6 +63,7 @@ class Config:
         "how much of a training label is the probability that the logistic regression gives the "
         "review without having seen it",
         minimum=0,
+        below=1,
     )
     embedding_size: int = setting(100, "size of a word vector", minimum=1)
     pair_size: int = setting(
@@ -82,25 +83,20 @@ class Config:
         choices=("last", "mean", "max", "mean_max", "attention"),
     )
     head_size: int = setting(0, "units of a ReLU layer before the read-out; 0 for none", minimum=0)
-    token_dropout: float = setting(0.1, "rate at which words are dropped", minimum=0)
-    embedding_dropout: float = setting(0.2, "rate at which numbers of word vectors are dropped")
-    dropout: float = setting(0.3, "rate of the dropout between layers and before the read-out")
+    token_dropout: float = setting(0.1, "rate at which words are dropped", minimum=0, below=1)
+    embedding_dropout: float = setting(
+        0.2, "rate at which numbers of word vectors are dropped", below=1
+    )
+    dropout: float = setting(
+        0.3, "rate of the dropout between layers and before the read-out", below=1
+    )
     validation_fraction: float = setting(
-        0.1, "part of the training reviews that chooses the epoch", minimum=0
+        0.1, "part of the training reviews that chooses the epoch", minimum=0, below=1
     )
 
     def __post_init__(self):
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
-        for name in (
-            "soft_labels",
-            "token_dropout",
-            "embedding_dropout",
-            "dropout",
-            "validation_fraction",
-        ):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"--{name} must lie in [0, 1), got {getattr(self, name)}.")
         if self.validation_fraction == 0:
             raise ConfigError("--validation_fraction must be above 0: it chooses the epoch.")
         if self.segment_length and self.pooling == "last":

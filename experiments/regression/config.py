@@ -96,7 +96,7 @@ class Config:
     weight_decay: float = setting(0.0, "decoupled weight decay of the kernels", minimum=0)
     clip_norm: float = setting(1.0, "the gradient's global norm is clipped to this", minimum=0)
     ema_decay: float = setting(
-        0.99, "decay of the moving average of the weights; 0 for none", minimum=0
+        0.99, "decay of the moving average of the weights; 0 for none", minimum=0, below=1
     )
     model: str = setting(
         "steps",
@@ -123,15 +123,13 @@ class Config:
         0.0, "standard deviation of noise on training inputs, in standard units", minimum=0
     )
     head_size: int = setting(0, "units of a ReLU layer before the read-out; 0 for none", minimum=0)
-    dropout: float = setting(0.0, "rate of the dropout between layers and before the read-out")
+    dropout: float = setting(
+        0.0, "rate of the dropout between layers and before the read-out", below=1
+    )
 
     def __post_init__(self):
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"--dropout must lie in [0, 1), got {self.dropout}.")
-        if not 0 <= self.ema_decay < 1:
-            raise ConfigError(f"--ema_decay must lie in [0, 1), got {self.ema_decay}.")
         if self.max_timescale and not gated(self.cell):
             raise ConfigError(f"--max_timescale needs a cell with gates, got --cell={self.cell}.")
         if 0 < self.max_timescale < 3:

@@ -54,7 +54,7 @@ class Config:
     weight_decay: float = setting(0.01, "decoupled weight decay of the kernels", minimum=0)
     clip_norm: float = setting(1.0, "the gradient's global norm is clipped to this", minimum=0)
     ema_decay: float = setting(
-        0.99, "decay of the moving average of the weights; 0 for none", minimum=0
+        0.99, "decay of the moving average of the weights; 0 for none", minimum=0, below=1
     )
     min_count: int = setting(
         2, "words and affixes that training holds less often are unknown", minimum=1
@@ -83,18 +83,21 @@ class Config:
     hidden_size: int = setting(64, "hidden units of a layer and direction", minimum=1)
     num_layers: int = setting(1, "recurrent layers", minimum=1)
     window: int = setting(2, "neighbours on each side that --cell=feedforward sees", minimum=0)
-    word_dropout: float = setting(0.1, "rate at which words become the unknown word", minimum=0)
-    embedding_dropout: float = setting(
-        0.3, "rate at which numbers of the vectors of words, affixes and characters are dropped"
+    word_dropout: float = setting(
+        0.1, "rate at which words become the unknown word", minimum=0, below=1
     )
-    dropout: float = setting(0.4, "rate of the dropout between layers and before the read-out")
+    embedding_dropout: float = setting(
+        0.3,
+        "rate at which numbers of the vectors of words, affixes and characters are dropped",
+        below=1,
+    )
+    dropout: float = setting(
+        0.4, "rate of the dropout between layers and before the read-out", below=1
+    )
 
     def __post_init__(self):
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
-        for name in ("word_dropout", "embedding_dropout", "dropout", "ema_decay"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"--{name} must lie in [0, 1), got {getattr(self, name)}.")
         if (self.task == "conllu") != (self.path is not None):
             raise ConfigError(
                 "--task=conllu needs --path=FOLDER."

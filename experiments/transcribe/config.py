@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from experiments import command_line, report
-from experiments.command_line import ConfigError, setting
+from experiments.command_line import setting
 from experiments.functions import FEEDFORWARD
 from seqjax.cells import CELLS as ONE_WAY
 
@@ -62,11 +62,13 @@ class Config:
     weight_decay: float = setting(0.01, "decoupled weight decay of the kernels", minimum=0)
     clip_norm: float = setting(1.0, "the gradient's global norm is clipped to this", minimum=0)
     ema_decay: float = setting(
-        0.98, "decay of the moving average of the weights; 0 for none", minimum=0
+        0.98, "decay of the moving average of the weights; 0 for none", minimum=0, below=1
     )
     hidden_size: int = setting(48, "hidden units of a layer and direction", minimum=1)
     num_layers: int = setting(1, "layers", minimum=1)
-    dropout: float = setting(0.1, "rate of the dropout between layers and before the read-out")
+    dropout: float = setting(
+        0.1, "rate of the dropout between layers and before the read-out", below=1
+    )
     time_masks: int = setting(0, "stretches of time hidden from each training string", minimum=0)
     time_mask_size: int = setting(4, "steps of such a stretch at most", minimum=1)
     feature_masks: int = setting(
@@ -80,9 +82,6 @@ class Config:
     def __post_init__(self):
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
-        for name in ("dropout", "ema_decay"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"--{name} must lie in [0, 1), got {getattr(self, name)}.")
 
 
 DEFAULTS: dict[str, dict[str, Any]] = {

@@ -61,19 +61,24 @@ class Config:
     weight_decay: float = setting(0.0, "decoupled weight decay of the kernels", minimum=0)
     clip_norm: float = setting(1.0, "the gradient's global norm is clipped to this", minimum=0)
     ema_decay: float = setting(
-        0.995, "decay of the moving average of the weights; 0 for none", minimum=0
+        0.995, "decay of the moving average of the weights; 0 for none", minimum=0, below=1
     )
     label_smoothing: float = setting(
-        0.1, "part of a target's probability that is spread over all tokens", minimum=0
+        0.1, "part of a target's probability that is spread over all tokens", minimum=0, below=1
     )
-    embedding_dropout: float = setting(0.1, "rate at which numbers of embeddings are dropped")
-    token_dropout: float = setting(0.0, "rate at which whole tokens are dropped")
-    dropout: float = setting(0.2, "rate of the dropout between layers and before the read-out")
+    embedding_dropout: float = setting(
+        0.1, "rate at which numbers of embeddings are dropped", below=1
+    )
+    token_dropout: float = setting(0.0, "rate at which whole tokens are dropped", below=1)
+    dropout: float = setting(
+        0.2, "rate of the dropout between layers and before the read-out", below=1
+    )
     sampling_rate: float = setting(
         0.0,
         "scheduled sampling: rate at which a step is given the model's own token; steps are then "
         "taken one after the other",
         minimum=0,
+        below=1,
     )
     embedding_size: int = setting(
         192, "size of an embedding, and of the decoder's output", minimum=1
@@ -107,12 +112,6 @@ class Config:
     def __post_init__(self):
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
-        for name in (
-            "label_smoothing", "embedding_dropout", "token_dropout", "dropout", "sampling_rate",
-            "ema_decay",
-        ):  # fmt: skip
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"--{name} must lie in [0, 1), got {getattr(self, name)}.")
         if (self.task == "folder") != (self.path is not None):
             raise ConfigError(
                 "--task=folder needs --path=FOLDER."

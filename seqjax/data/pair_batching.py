@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from seqjax.data.tight_buckets import tight_bucket_lengths
+
 
 class PairBatch(NamedTuple):
     """Padded pairs, batch first; NumPy arrays on the host, JAX arrays on a device.
@@ -63,34 +65,15 @@ def pair_buckets(
 
     sources, targets = (-(-np.maximum(side, 1) // multiple) for side in (sources, targets))
     found, lower = [], 0
-    for target in _bounds(targets, num_target):
+    for target in tight_bucket_lengths(targets, num_target):
         inside = sources[(targets > lower) & (targets <= target)]
-        last = target == targets.max()
-        found += [
-            (source, target) for source in _bounds(inside, num_source)[: -1 if last else None]
-        ]
+        # The last holds a pair that is unlike any of these.
+        bounds = tight_bucket_lengths(inside, num_source)
+        if target == targets.max():
+            bounds[-1] = int(sources.max())
+        found += [(source, target) for source in bounds]
         lower = target
-    # The last holds a pair that is unlike any of these.
-    found.append((int(sources.max()), int(targets.max())))
     return [(source * multiple, target * multiple) for source, target in found]
-
-
-def _bounds(lengths: np.ndarray, number: int) -> list[int]:
-    """Returns the bounds for which the padded lengths have the least sum."""
-    sizes, counts = np.unique(lengths, return_counts=True)
-    below = np.concatenate([[0], np.cumsum(counts)])
-    # costs[j] is the least sum of all lengths up to sizes[j - 1], and cuts the bounds behind it.
-    costs, cuts = [0.0] + [np.inf] * len(sizes), [[] for _ in range(len(sizes) + 1)]
-    for _ in range(number):
-        fewer, fewer_cuts = list(costs), list(cuts)
-        for end in range(1, len(sizes) + 1):
-            totals = [
-                fewer[start] + (below[end] - below[start]) * sizes[end - 1] for start in range(end)
-            ]
-            best = int(np.argmin(totals))
-            if totals[best] < costs[end]:
-                costs[end], cuts[end] = totals[best], [*fewer_cuts[best], int(sizes[end - 1])]
-    return cuts[-1]
 
 
 def pair_batches(
