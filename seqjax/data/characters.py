@@ -47,32 +47,34 @@ class Alphabet(NamedTuple):
 
 
 class Characters(NamedTuple):
-    """A text, split in time: the first part is learnt, the second chooses, the last judges.
+    """A text, split in time: the first part chooses, the second is learnt, the last judges.
 
     Attributes:
       ids: the whole text, int32 (N,).
       alphabet: of the whole text, in the order of code points.
-      validation: place where the second part begins.
+      learnt: place where the second part begins.
       test: place where the last part begins.
       sha256: hash of the text, as UTF-8.
     """
 
     ids: np.ndarray
     alphabet: Alphabet
-    validation: int
+    learnt: int
     test: int
     sha256: str
 
     @property
     def train(self) -> np.ndarray:
-        """The ids of the first part."""
-        return self.ids[: self.validation]
+        """The ids of the second part."""
+        return self.ids[self.learnt : self.test]
 
 
 def split_characters(
     text: str, *, validation_fraction: float = 0.05, test_fraction: float = 0.1
 ) -> Characters:
-    """Encodes a text and splits it: its end is the test part, what stands before it validates.
+    """Encodes a text and splits it: its end is the test part, its beginning validates.
+
+    What is learnt reaches to the test part, as it does for a model that goes on with a text.
 
     Args:
       text: the text.
@@ -88,8 +90,8 @@ def split_characters(
 
     Example:
       >>> text = split_characters("to be or not to be, " * 5)
-      >>> text.alphabet.characters, len(text.train), text.validation, text.test
-      (' ,benort', 85, 85, 90)
+      >>> text.alphabet.characters, text.learnt, text.test, len(text.train)
+      (' ,benort', 5, 90, 85)
     """
     if not (validation_fraction > 0 and test_fraction > 0) or (
         validation_fraction + test_fraction >= 1
@@ -99,15 +101,15 @@ def split_characters(
             f"{validation_fraction} and {test_fraction}."
         )
     test = len(text) - int(len(text) * test_fraction)
-    validation = test - int(len(text) * validation_fraction)
-    if min(validation, test - validation, len(text) - test) < 2:
+    learnt = int(len(text) * validation_fraction)
+    if min(learnt, test - learnt, len(text) - test) < 2:
         raise DataError(
             "characters: each part of the text must hold at least two characters, got "
-            f"{validation}, {test - validation} and {len(text) - test}. Use a longer text."
+            f"{learnt}, {test - learnt} and {len(text) - test}. Use a longer text."
         )
     alphabet = Alphabet("".join(sorted(set(text))))
     digest = hashlib.sha256(text.encode("utf-8")).hexdigest()
-    return Characters(alphabet.encode(text), alphabet, validation, test, digest)
+    return Characters(alphabet.encode(text), alphabet, learnt, test, digest)
 
 
 def load_shakespeare(data_dir: str | os.PathLike[str] | None = None) -> str:

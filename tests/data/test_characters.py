@@ -12,9 +12,9 @@ from seqjax import data
 def test_a_text_is_split_in_time():
     text = "".join(np.random.default_rng(0).choice(list("abc é\n"), 200))
     split = data.split_characters(text)
-    assert (split.validation, split.test, len(split.ids)) == (170, 180, 200)
+    assert (split.learnt, split.test, len(split.ids)) == (10, 180, 200)
     assert split.alphabet.decode(split.ids) == text
-    assert split.alphabet.decode(split.train) == text[:170]
+    assert split.alphabet.decode(split.train) == text[10:180]
     assert split.alphabet.characters == "".join(sorted(set(text)))
     assert data.split_characters(text + "a").sha256 != split.sha256
 
@@ -22,7 +22,7 @@ def test_a_text_is_split_in_time():
 def test_mistakes_are_refused(tmp_path):
     with pytest.raises(data.DataError, match="got '%' in 'a%b'"):
         data.Alphabet("ab").encode("a%b")
-    with pytest.raises(data.DataError, match="at least two characters, got 10, 0 and 1"):
+    with pytest.raises(data.DataError, match="at least two characters, got 0, 10 and 1"):
         data.split_characters("hello world")
     with pytest.raises(ValueError, match="whose sum is below 1"):
         data.split_characters("hello", validation_fraction=0.5, test_fraction=0.5)
