@@ -5,6 +5,7 @@ and its metadata (see `setting`) the help text and the choices.
 """
 
 import dataclasses
+import signal
 import sys
 import types
 import typing
@@ -16,7 +17,7 @@ from absl import app, flags, logging
 
 from seqjax import train
 from seqjax.data import DataError
-from seqjax.train import RunError
+from seqjax.train import RunError, StoppedError
 
 FLAGS = flags.FLAGS
 flags.disclaim_key_flags()  # --help lists them as the program's own
@@ -192,6 +193,8 @@ def main(
 def run_program(define: Callable[[], None], body: Callable[[], None]) -> NoReturn:
     """Runs a program: exit status 0 if it finished, 2 with one line for a user's mistake.
 
+    After SIGTERM it is 143, after Ctrl-C 130, as shells have it.
+
     Args:
       define: defines the flags.
       body: the program, called after the flags are read.
@@ -218,6 +221,9 @@ def _run(body: Callable[[], None]) -> None:
         body()
     except (ConfigError, DataError, RunError) as error:
         fail(str(error))
+    except StoppedError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(128 + signal.SIGTERM) from None
     except KeyboardInterrupt:
         print("Interrupted; run the same command with --resume to continue.", file=sys.stderr)
         raise SystemExit(130) from None

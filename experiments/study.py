@@ -105,6 +105,7 @@ def run_study(
             return Result(path, folder.result())
     study = prepare(notify)
     folder = folder or train.open_run(path, settings, resume=resume)
+    folder.claim_data(study.sha256)
     study.save(path)
     notify(report.preview(config, study, path))
 

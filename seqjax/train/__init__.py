@@ -2,6 +2,7 @@
 
 from seqjax.train.errors import DivergedError as DivergedError
 from seqjax.train.errors import RunError as RunError
+from seqjax.train.errors import StoppedError as StoppedError
 from seqjax.train.figures import plot_training as plot_training
 from seqjax.train.files import replace_file as replace_file
 from seqjax.train.loop import FitResult as FitResult

@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 import shutil
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,10 @@ class Position:
     finished: bool = False
 
 
+class _DamagedError(RunError):
+    """A checkpoint is not what was saved."""
+
+
 class Checkpoints:
     """Saves and restores one seed with Orbax, which writes aside and then renames."""
 
@@ -63,7 +69,7 @@ class Checkpoints:
         """
         self._path = path.absolute()  # Orbax takes no relative path
         self._config = plain(dict(config))
-        with self._orbax("cannot be opened"):
+        with self._orbax(f"The checkpoints in {self._path} cannot be opened"):
             for unfinished in self._path.glob("*.orbax-checkpoint-tmp"):
                 shutil.rmtree(unfinished)
             self._manager = ocp.CheckpointManager(
@@ -96,7 +102,7 @@ class Checkpoints:
             "sha256": {name: params_sha256(tree) for name, tree in trees.items()},
             "position": plain(dataclasses.asdict(position)),
         }
-        with self._orbax("cannot be written"):
+        with self._orbax(f"The checkpoint {self._path / str(position.saves)} cannot be written"):
             self._manager.save(
                 position.saves,
                 args=ocp.args.Composite(
@@ -107,12 +113,16 @@ class Checkpoints:
             )
         self._latest = position.saves
 
-    def restore(self, like: Mapping[str, PyTree]) -> tuple[dict[str, PyTree], Position]:
+    def restore(
+        self, like: Mapping[str, PyTree], *, fall_back: bool = False
+    ) -> tuple[dict[str, PyTree], Position]:
         """Reads the newest checkpoint.
 
         Args:
           like: for each tree wanted, one of the same structure, shapes and dtypes; the result goes
             to its devices.
+          fall_back: whether a damaged checkpoint is named on stderr and set aside, and the one
+            before it read, so that the steps between the two are done again.
 
         Returns:
           What `save` was given, the trees that were asked for.
@@ -120,28 +130,48 @@ class Checkpoints:
         Raises:
           RunError: if the checkpoint is of another configuration, or damaged.
         """
-        newest = self._path / str(self._latest)
-        mend = f"is damaged; delete {newest} to go back to the checkpoint before it"
-        with self._orbax(mend):
+        numbers = sorted(self._manager.all_steps(), reverse=True)
+        damaged: list[int] = []
+        while True:
+            number = numbers[len(damaged)]
+            try:
+                found = self._read(number, like)
+                break
+            except _DamagedError as damage:
+                if not fall_back or number == numbers[-1]:
+                    raise
+                print(f"{damage} Going on from the one before it.", file=sys.stderr)
+                damaged.append(number)
+        for each in damaged:
+            # No number any more, so Orbax does not see it, and the number can be used again.
+            (self._path / str(each)).rename(self._path / f"damaged_{each}_{time.time_ns()}")
+        if damaged:
+            self._manager.reload()
+        return found
+
+    def _read(self, number: int, like: Mapping[str, PyTree]) -> tuple[dict[str, PyTree], Position]:
+        path = self._path / str(number)
+        with self._orbax(f"The checkpoint {path} is damaged", _DamagedError):
             about = self._manager.restore(
-                self._latest, args=ocp.args.Composite(about=ocp.args.JsonRestore())
+                number, args=ocp.args.Composite(about=ocp.args.JsonRestore())
             )["about"]
-            config, sha256, position = about["config"], about["sha256"], about["position"]
-        refuse_other_config(f"The checkpoint {newest}", config, self._config)
+            config, sha256 = about["config"], about["sha256"]
+            position = Position(**about["position"])
+        refuse_other_config(f"The checkpoint {path}", config, self._config)
         wanted = {name: ocp.args.StandardRestore((tree,)) for name, tree in like.items()}
-        with self._orbax(mend):
-            restored = self._manager.restore(self._latest, args=ocp.args.Composite(**wanted))
+        with self._orbax(f"The checkpoint {path} is damaged", _DamagedError):
+            restored = self._manager.restore(number, args=ocp.args.Composite(**wanted))
             trees = {name: restored[name][0] for name in like}
             if any(params_sha256(tree) != sha256[name] for name, tree in trees.items()):
                 raise ValueError("its bytes are not those that were saved")
-            return trees, Position(**position)
+        return trees, position
 
     def close(self) -> None:
         """Lets go of Orbax's threads."""
         self._manager.close()
 
     @contextlib.contextmanager
-    def _orbax(self, failure: str) -> Iterator[None]:
+    def _orbax(self, failure: str, kind: type[RunError] = RunError) -> Iterator[None]:
         # Orbax tells of every save, and of an error both before raising it and by raising it.
         verbosity = absl_logging.get_verbosity()
         absl_logging.set_verbosity(absl_logging.FATAL)
@@ -149,6 +179,6 @@ class Checkpoints:
             yield
         except Exception as error:  # Orbax and TensorStore raise whatever they meet
             reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
-            raise RunError(f"The checkpoint in {self._path} {failure} ({reason}).") from error
+            raise kind(f"{failure} ({reason}).") from error
         finally:
             absl_logging.set_verbosity(verbosity)

@@ -6,4 +6,8 @@ class RunError(ValueError):
 
 
 class DivergedError(RunError, FloatingPointError):
-    """The loss, the gradient or a validation metric stopped being a finite number."""
+    """The loss, the gradient, a parameter or a validation metric is no finite number any more."""
+
+
+class StoppedError(Exception):
+    """A run was asked to stop from outside, and saved what it had."""

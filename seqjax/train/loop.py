@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqjax.train.checkpoints import Checkpoints, Position
-from seqjax.train.errors import DivergedError, RunError
+from seqjax.train.errors import DivergedError, RunError, StoppedError
 from seqjax.train.mesh import shard
+from seqjax.train.preemption import asked_to_stop
 from seqjax.train.reporter import Reporter
 from seqjax.train.run_folder import RunFolder
 from seqjax.train.state import PyTree, TrainState, evaluation_params
@@ -69,7 +70,8 @@ def fit(
 
     A run that was killed at any moment and resumed ends with the same bits as one that was not,
     provided `train_batches` gives the same batches for the same epoch. A seed that had finished
-    is read back, not trained again.
+    is read back, not trained again. SIGTERM, with which a machine that is taken away says so, ends
+    training after the step in progress, and saves that.
 
     Args:
       train: from `make_train_step`.
@@ -96,8 +98,10 @@ def fit(
       The best parameters and their record.
 
     Raises:
-      DivergedError: if the loss, the gradient or the monitored metric is not finite.
-      RunError: if the seed's checkpoint is damaged or of another configuration.
+      DivergedError: if the loss, the gradient, the monitored metric, or a parameter that is to be
+        saved is not finite.
+      RunError: if the seed's checkpoints are all damaged, or of another configuration.
+      StoppedError: after SIGTERM.
       ValueError: if an epoch has no batches, or `validate` does not return `monitor`.
     """
     better = _comparison(mode)
@@ -117,15 +121,16 @@ def fit(
     checkpoints = Checkpoints(run.checkpoints(seed), run.config)
     with contextlib.closing(checkpoints):
         if not checkpoints.empty:
-            trees, position = checkpoints.restore({"state": state, "best": best})
+            trees, position = checkpoints.restore({"state": state, "best": best}, fall_back=True)
             state, best = trees["state"], trees["best"]
         run.rewind_metrics(seed, position.rows)
         if position.finished:
             return _result(best, position)
 
-        with Reporter(run, seed, epochs, position) as report:
+        with Reporter(run, seed, epochs, position) as report, asked_to_stop() as stopping:
 
             def save(state: TrainState) -> None:
+                _refuse_not_finite(state.params, position, seed)
                 report.stop_clock()
                 checkpoints.save({"state": state, "best": best}, position)
 
@@ -140,6 +145,7 @@ def fit(
                     log_every=log_every,
                     checkpoint_every=checkpoint_every,
                     save=save,
+                    stopping=stopping,
                     probe=probe,
                     probe_every=probe_every or log_every,
                 )
@@ -155,6 +161,8 @@ def fit(
                 position.finished = epoch >= epochs or (patience is not None and waited >= patience)
                 position.epoch, position.step_in_epoch, position.epoch_totals = epoch + 1, 0, {}
                 save(state)
+                if stopping():
+                    raise _stopped(seed, position)
     return _result(best, position)
 
 
@@ -188,6 +196,7 @@ def _train_epoch(
     log_every: int,
     checkpoint_every: int | None,
     save: Callable[[TrainState], None],
+    stopping: Callable[[], bool],
     probe: Callable[[PyTree], Mapping[str, float]] | None,
     probe_every: int,
 ) -> TrainState:
@@ -211,9 +220,12 @@ def _train_epoch(
         owed.clear()
 
     report.begin_epoch(operator.length_hint(batches, 0))
-    periods = [log_every, probe_every if probe is not None else None, checkpoint_every]
-    rest = itertools.islice(batches, position.step_in_epoch, None)
-    for group in _groups(rest, train.per_dispatch, position.step, [p for p in periods if p]):
+    done = position.step_in_epoch
+    periods = [log_every, probe_every if probe is not None else 0, checkpoint_every or 0]
+    rest = itertools.islice(batches, done, None)
+    for group in _groups(
+        rest, train.per_dispatch, position.step, done, [period for period in periods if period]
+    ):
         if len(group) == 1:
             state, record = train.update(state, shard(train.mesh, group[0]))
         else:
@@ -233,6 +245,10 @@ def _train_epoch(
         if checkpoint_every is not None and position.step % checkpoint_every == 0:
             settle()
             save(state)
+        if stopping():
+            settle()
+            save(state)
+            raise _stopped(report.seed, position)
         if len(owed) > AHEAD:
             jax.block_until_ready(owed[-1 - AHEAD])
     settle()
@@ -245,26 +261,22 @@ def _train_epoch(
 
 
 def _groups(
-    batches: Iterable[PyTree], size: int, step: int, periods: Sequence[int]
+    batches: Iterable[PyTree], size: int, step: int, step_in_epoch: int, periods: Sequence[int]
 ) -> Iterator[list[PyTree]]:
     """Yields batches to be handed over together: `size` of one shape, or one.
 
-    No group runs over a step at which something is due. What is left before such a step, before
-    another shape or at the end goes one by one, so that there are two programs a shape at most; a
-    run that resumes where something was due meets the same groups.
+    An epoch is cut into blocks of `size`. A block of one shape in which nothing is due before its
+    end is handed over whole, any other one by one, so that there are two programs a shape at most.
+    Blocks are counted from the beginning of the epoch: wherever a run was stopped, it meets the
+    same groups on resuming.
     """
     waiting: list[PyTree] = []
     for batch in batches:
-        if waiting and _shapes(batch) != _shapes(waiting[0]):
-            yield from ([each] for each in waiting)
-            waiting = []
         waiting.append(batch)
-        step += 1
-        if len(waiting) == size:
-            yield waiting
-            waiting = []
-        elif any(step % period == 0 for period in periods):
-            yield from ([each] for each in waiting)
+        step, step_in_epoch = step + 1, step_in_epoch + 1
+        if step_in_epoch % size == 0 or any(step % period == 0 for period in periods):
+            whole = len(waiting) == size and all(_shapes(b) == _shapes(batch) for b in waiting)
+            yield from [waiting] if whole else ([each] for each in waiting)
             waiting = []
     yield from ([each] for each in waiting)
 
@@ -290,6 +302,24 @@ def _blamed(params: PyTree, broken: Sequence[float]) -> str:
         return f"every gradient finite, the largest number in {largest}"
     others = f" and {len(names) - 1} more of {len(paths)} parameters" if len(names) > 1 else ""
     return f"not finite in the gradient of {names[0]}{others}"
+
+
+def _stopped(seed: int, position: Position) -> StoppedError:
+    return StoppedError(
+        f"Stopped by SIGTERM after step {position.step} of seed {seed}, which is saved; run the "
+        "same command with --resume to continue."
+    )
+
+
+def _refuse_not_finite(params: PyTree, position: Position, seed: int) -> None:
+    """Keeps numbers out of a checkpoint from which no training can go on."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if not bool(jnp.isfinite(leaf).all()):
+            raise DivergedError(
+                f"Training diverged at step {position.step} (seed {seed}): "
+                f"{jax.tree_util.keystr(path)} is not finite, though loss and gradient were. Lower "
+                "the learning rate; the last checkpoint is sound."
+            )
 
 
 def _train_metrics(totals: Totals) -> dict[str, float]:

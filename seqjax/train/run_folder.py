@@ -10,6 +10,7 @@ from typing import Any
 
 from seqjax.train.errors import RunError
 from seqjax.train.files import plain, replace_file, to_json
+from seqjax.train.run_lock import RunLock, lock_run
 
 RESULT_KEYS = (
     "experiment",
@@ -35,10 +36,12 @@ class RunFolder:
     Attributes:
       path: the folder.
       config: every resolved setting, as `config.json` holds them.
+      lock: keeps other processes out of a run that is not finished.
     """
 
     path: Path
     config: dict[str, Any]
+    lock: RunLock | None = None
 
     @property
     def finished(self) -> bool:
@@ -53,6 +56,27 @@ class RunFolder:
     def checkpoints(self, seed: int) -> Path:
         """The folder of one seed's checkpoints."""
         return self.path / "checkpoints" / f"seed_{seed}"
+
+    def claim_data(self, sha256: str) -> None:
+        """Notes which data the run is on, or sees that it is still the same.
+
+        Args:
+          sha256: hash of the data.
+
+        Raises:
+          RunError: if the run began on other data.
+        """
+        file = self.path / "data.json"
+        if not file.exists():
+            with _writing(self.path):
+                replace_file(file, to_json({"sha256": sha256}) + "\n")
+            return
+        began = _parse(file.read_text(encoding="utf-8"), str(file)).get("sha256")
+        if began != sha256:
+            raise RunError(
+                f"The run in {self.path} began on other data: its hash was {str(began)[:12]}, is "
+                f"now {sha256[:12]}. Restore the data, or choose another --workdir."
+            )
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:
         """Adds one line to metrics.jsonl, there for any reader when this returns.
@@ -146,7 +170,7 @@ def open_run(workdir: str | Path, config: Mapping[str, Any], *, resume: bool) ->
 
     Raises:
       RunError: if the folder cannot be written, holds a run and `resume` is false, holds a run of
-        another configuration, or is damaged.
+        another configuration, is damaged, or another process is running in it.
 
     Example:
       >>> import tempfile
@@ -163,9 +187,10 @@ def open_run(workdir: str | Path, config: Mapping[str, Any], *, resume: bool) ->
     with _writing(path):
         path.mkdir(parents=True, exist_ok=True)
         begun = [n for n in ("metrics.jsonl", "result.json", "checkpoints") if (path / n).exists()]
+        lock = None if "result.json" in begun else lock_run(path)
         if not file.exists() and not begun:
             replace_file(file, to_json(wanted, indent=2) + "\n")
-            return RunFolder(path, wanted)
+            return RunFolder(path, wanted, lock)
     if not resume:
         raise RunError(
             f"{path} already holds a run; continue it with --resume, or choose another --workdir."
@@ -175,8 +200,8 @@ def open_run(workdir: str | Path, config: Mapping[str, Any], *, resume: bool) ->
     refuse_other_config(
         f"The run in {path}", _parse(file.read_text(encoding="utf-8"), str(file)), wanted
     )
-    run = RunFolder(path, wanted)
-    if (path / "metrics.jsonl").exists():
+    run = RunFolder(path, wanted, lock)
+    if not run.finished and (path / "metrics.jsonl").exists():
         run._write_metrics(run.metrics())  # drops a half-written last line
     return run
 

@@ -1,6 +1,7 @@
 """A checkpoint is whole, of this configuration and undamaged, or it is refused in one line."""
 
 import os
+import re
 import shutil
 import time
 
@@ -29,10 +30,10 @@ def saved(path, num=1):
     return position
 
 
-def restored(path, config=CONFIG):
+def restored(path, config=CONFIG, **options):
     checkpoints = Checkpoints(path, config)
     try:
-        trees, position = checkpoints.restore({"tree": tree()})
+        trees, position = checkpoints.restore({"tree": tree()}, **options)
         return trees["tree"], position
     finally:
         checkpoints.close()
@@ -85,27 +86,27 @@ def test_other_config(tmp_path):
 
 
 def biggest(path):
-    return max((p for p in (path / "1").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    return max((p for p in path.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
 
 
-def flip(path):
-    file = biggest(path)
+def flip(path, number=1):
+    file = biggest(path / str(number))
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
 
 
-def truncate(path):
-    file = biggest(path)
+def truncate(path, number=1):
+    file = biggest(path / str(number))
     os.truncate(file, file.stat().st_size // 2)
 
 
-def remove(path):
-    biggest(path).unlink()
+def remove(path, number=1):
+    biggest(path / str(number)).unlink()
 
 
-def spoil_position(path):
-    (path / "1" / "about" / "metadata").write_text('{"config": {')
+def spoil_position(path, number=1):
+    (path / str(number) / "about" / "metadata").write_text('{"config": {')
 
 
 # Where one file cannot be read, Orbax abandons its reads of the others, and their callbacks find a
@@ -115,9 +116,11 @@ def spoil_position(path):
 def test_damage_is_one_line(tmp_path, damage, capfd):
     saved(tmp_path)
     damage(tmp_path)
-    with pytest.raises(RunError, match=r"is damaged; delete .*/1 to go back to the") as error:
-        restored(tmp_path)
-    assert "\n" not in str(error.value)
+    for fall_back in (False, True):  # there is none to fall back to
+        with pytest.raises(RunError, match=r"The checkpoint .*/1 is damaged \(") as error:
+            restored(tmp_path, fall_back=fall_back)
+        assert "\n" not in str(error.value)
+    assert (tmp_path / "1").exists()
     assert capfd.readouterr().err == ""
     time.sleep(0.2)
 
@@ -135,7 +138,36 @@ def test_not_writable(tmp_path):
         Checkpoints(tmp_path / "file" / "seed_0", CONFIG)
 
 
-def test_going_back_after_damage(tmp_path):
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("damage", [flip, truncate, remove, spoil_position])
+def test_the_one_before_is_used(tmp_path, damage, capfd):
+    saved(tmp_path, num=2)
+    damage(tmp_path, 2)
+    checkpoints = Checkpoints(tmp_path, CONFIG)
+    trees, position = checkpoints.restore({"tree": tree()}, fall_back=True)
+    np.testing.assert_array_equal(trees["tree"]["w"], tree(1.0)["w"])
+    assert re.fullmatch(
+        r"The checkpoint .*/2 is damaged \(.*\)\. Going on from the one before it\.\n",
+        capfd.readouterr().err,
+    )
+    assert position.saves == 1
+    checkpoints.save({"tree": tree(5.0), "other": jnp.ones(2)}, position)  # its number is free
+    checkpoints.close()
+    np.testing.assert_array_equal(restored(tmp_path)[0]["w"], tree(5.0)["w"])
+    time.sleep(0.2)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_finished_run_is_not_asked_with_other_parameters(tmp_path):
+    saved(tmp_path, num=2)
+    flip(tmp_path, 2)
+    with pytest.raises(RunError, match="/2 is damaged"):
+        restored(tmp_path)
+    assert (tmp_path / "2").exists()
+    time.sleep(0.2)
+
+
+def test_going_back_by_hand(tmp_path):
     saved(tmp_path, num=2)
     shutil.rmtree(tmp_path / "2")
     np.testing.assert_array_equal(restored(tmp_path)[0]["w"], tree(1.0)["w"])

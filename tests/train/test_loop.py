@@ -170,10 +170,20 @@ def test_refuses(tmp_path):
 def test_groups_end_where_something_is_due_and_where_the_shape_changes():
     sizes = [4, 4, 4, 4, 4, 4, 2, 2, 4, 4]
     batches = [np.full((size, 1), i) for i, size in enumerate(sizes)]
-    groups = [[int(b[0, 0]) for b in group] for group in _groups(batches, 3, 100, [4, 50])]
-    assert groups == [[0, 1, 2], [3], [4], [5], [6], [7], [8], [9]]
-    assert [len(group) for group in _groups(batches, 2, 0, [4])] == [2, 2, 2, 2, 2]
-    assert [len(group) for group in _groups(batches, 1, 0, [4])] == [1] * 10
+
+    def groups(size, step, periods, begin=0):
+        made = _groups(batches[begin:], size, step + begin, begin, periods)
+        return [[int(batch[0, 0]) for batch in group] for group in made]
+
+    whole = groups(3, 100, [4, 50])  # due after steps 104, which is batch 3, and 108
+    assert whole == [[0, 1, 2], [3], [4], [5], [6], [7], [8], [9]]
+    assert [len(group) for group in groups(2, 0, [4])] == [2, 2, 2, 2, 2]
+    assert [len(group) for group in groups(1, 0, [4])] == [1] * 10
+    # Resuming behind any group meets the rest of them.
+    for periods in ([4, 50], [100]):
+        whole = groups(3, 100, periods)
+        for i, group in enumerate(whole):
+            assert groups(3, 100, periods, begin=group[-1] + 1) == whole[i + 1 :]
 
 
 def test_several_steps_a_dispatch_are_one_program_call(tmp_path):

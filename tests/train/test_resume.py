@@ -8,11 +8,19 @@ import time
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import toy
 
-from seqjax.train import params_sha256
+from seqjax.train import (
+    DivergedError,
+    StoppedError,
+    data_mesh,
+    make_train_step,
+    params_sha256,
+)
 
 
 class Stopped(Exception):
@@ -86,6 +94,86 @@ def test_several_steps_a_dispatch(tmp_path, whole, num_devices):
         toy.train(tmp_path / "cut", step=step, train_batches=stopping_at(13))
     same(toy.train(tmp_path / "cut", step=step, resume=True), grouped)
     assert toy.rows(tmp_path / "cut") == toy.rows(tmp_path / "whole")
+
+
+def terminating_at(step):
+    """Batches during which SIGTERM comes, before the given global step, counted from 0."""
+
+    def batches(epoch):
+        for i, batch in enumerate(toy.batches(epoch)):
+            if (epoch - 1) * 7 + i == step:
+                signal.raise_signal(signal.SIGTERM)
+            yield batch
+
+    return batches
+
+
+# At the first step, inside an epoch, at the last step of an epoch and of all.
+@pytest.mark.parametrize("step", [0, 2, 6, 17, 27])
+def test_sigterm_saves_the_step_in_progress(tmp_path, whole, step):
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(StoppedError, match=f"after step {step + 1} of seed 0, which is saved; run"):
+        toy.train(tmp_path, train_batches=terminating_at(step))
+    assert signal.getsignal(signal.SIGTERM) is before
+    seen = []
+
+    def counted(epoch):
+        for batch in toy.batches(epoch):
+            seen.append(epoch)
+            yield batch
+
+    same(toy.train(tmp_path, resume=True, train_batches=counted), whole[1])
+    assert len(seen) == 28 - 7 * (step // 7)  # the epoch is dealt anew, what it had used is skipped
+    assert toy.rows(tmp_path) == toy.rows(whole[0])
+
+
+def test_sigterm_in_validation(tmp_path, whole):
+    def validate(params):
+        signal.raise_signal(signal.SIGTERM)
+        return toy.validate(params)
+
+    for _ in range(4):  # once an epoch, the last time when all is done
+        with pytest.raises(StoppedError):
+            toy.train(tmp_path, resume=True, validate=validate)
+    same(toy.train(tmp_path, resume=True, validate=validate), whole[1])
+    assert toy.rows(tmp_path) == toy.rows(whole[0])
+
+
+def test_sigterm_between_groups(tmp_path):
+    """Stopped at a step where nothing is due, so that groups could come to lie elsewhere."""
+    step = toy.make(per_dispatch=3)
+    options = {"step": step, "log_every": 100, "checkpoint_every": None}
+    whole = toy.train(tmp_path / "whole", **options)
+    for at in (1, 4, 6, 10):
+        with pytest.raises(StoppedError):
+            toy.train(tmp_path / str(at), train_batches=terminating_at(at), **options)
+        same(toy.train(tmp_path / str(at), resume=True, **options), whole)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_same_bits_after_a_damaged_checkpoint(tmp_path, whole, capsys):
+    with pytest.raises(Stopped):
+        toy.train(tmp_path, train_batches=stopping_at(13))
+    numbers = sorted(int(d.name) for d in (tmp_path / "checkpoints" / "seed_0").iterdir())
+    for file in (tmp_path / "checkpoints" / "seed_0" / str(numbers[-1])).rglob("d/*"):
+        os.truncate(file, file.stat().st_size // 2)
+    same(toy.train(tmp_path, resume=True), whole[1])
+    assert f"{numbers[-1]} is damaged" in capsys.readouterr().err
+    assert toy.rows(tmp_path) == toy.rows(whole[0])
+
+
+def test_a_parameter_that_is_not_finite_is_not_saved(tmp_path):
+    """An optimiser that spoils a parameter of which the loss says nothing."""
+
+    def spoil(updates, state, params=None):
+        return {**updates, "b": updates["b"] * jnp.where(state == 9, jnp.inf, 1.0)}, state + 1
+
+    spoiling = optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), spoil)
+    step = make_train_step(toy.loss, optax.chain(optax.sgd(0.01), spoiling), mesh=data_mesh(1))
+    with pytest.raises(DivergedError, match=r"step 10 \(seed 0\): \['b'\] is not finite"):
+        toy.train(tmp_path, step=step, checkpoint_every=5, log_every=100)
+    kept = sorted(d.name for d in (tmp_path / "checkpoints" / "seed_0").iterdir())
+    assert kept == ["1", "2"]  # of step 5 and of the end of the epoch
 
 
 def test_same_bits_after_kill_9(tmp_path, whole):

@@ -1,6 +1,7 @@
 """The contract of the run folder."""
 
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -144,3 +145,44 @@ def test_hash_and_default():
     assert config_hash(CONFIG) != config_hash({**CONFIG, "rate": 0.2})
     path = default_workdir("imdb", "gru", CONFIG)
     assert path.as_posix() == f"runs/imdb/gru-{config_hash(CONFIG)}"
+
+
+def test_data_that_changed_is_refused(tmp_path):
+    run = open_run(tmp_path, CONFIG, resume=False)
+    run.claim_data("a" * 64)
+    run.claim_data("a" * 64)
+    run = open_run(tmp_path, CONFIG, resume=True)
+    with pytest.raises(RunError, match=r"was aaaaaaaaaaaa, is now bbbbbbbbbbbb\. Restore the data"):
+        run.claim_data("b" * 64)
+    (tmp_path / "data.json").write_text("no")
+    with pytest.raises(RunError, match=r"data\.json is damaged"):
+        run.claim_data("a" * 64)
+
+
+HOLD = """
+import fcntl, sys
+file = open(sys.argv[1], "a")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
+def test_two_processes_on_one_folder(tmp_path):
+    run = open_run(tmp_path, CONFIG, resume=False)
+    assert open_run(tmp_path, CONFIG, resume=True).lock is run.lock  # one process may open it twice
+    del run
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / ".lock")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert other.stdout.readline() == "held\n"  # so nothing in this process holds it any more
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(RunError, match=r"Another process is running in .*; wait for it, stop it"):
+        open_run(tmp_path, CONFIG, resume=True)
+    assert sorted(tmp_path.iterdir()) == before
+    other.communicate()
+    assert not open_run(tmp_path, CONFIG, resume=True).finished
