@@ -1,7 +1,6 @@
 """A finished run, opened to be asked."""
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,6 +58,6 @@ def open_finished(path: str | Path, config_type: type) -> Finished:
             f"--predict needs a finished run, and {path} holds none. Train it first with the same "
             "flags without --predict, or name its folder with --workdir."
         )
-    settings = json.loads((path / "config.json").read_text("utf-8"))
+    settings = train.read_object(path / "config.json")
     config = command_line.from_mapping(config_type, settings)
     return Finished(config, train.open_run(path, settings, resume=True))

@@ -69,7 +69,7 @@ def load_chorales(data_dir: str | os.PathLike[str] | None = None, *, every: int 
         content = json.loads(path.read_text("utf-8"))
         parts = [[piano_roll(piece[::every]) for piece in content[k]] for k in
                  ("train", "valid", "test")]  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise DataError(
             f"chorales: {path} must hold train, valid and test, each a list of pieces of steps of "
             f"notes, and is damaged ({type(error).__name__}: {error}). Copy it anew."

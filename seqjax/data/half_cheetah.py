@@ -55,12 +55,14 @@ def _read(path) -> np.ndarray:
     if not path.exists():
         raise DataError(f"half_cheetah: {path} must exist, and does not. Published at {SOURCE}.")
     try:
-        trace = np.load(path)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"half_cheetah: {path} is damaged: {error}. Copy it anew.") from None
+        with np.errstate(all="ignore"):
+            trace = np.lib.format.open_memmap(path, mode="r").astype(np.float32)
+    except Exception as error:  # NumPy raises whatever a broken header leads to
+        reason = str(error).split("\n")[0][:200] or type(error).__name__
+        raise DataError(f"half_cheetah: {path} is damaged: {reason}. Copy it anew.") from None
     if trace.ndim != 2 or trace.shape[1] != _SIZE or not np.isfinite(trace).all():
         raise DataError(
             f"half_cheetah: {path} must hold finite numbers of shape (steps, {_SIZE}), got shape "
             f"{trace.shape}. Copy it anew."
         )
-    return trace.astype(np.float32)
+    return trace

@@ -22,6 +22,7 @@ from seqjax.train.run_folder import RunFolder as RunFolder
 from seqjax.train.run_folder import config_hash as config_hash
 from seqjax.train.run_folder import default_workdir as default_workdir
 from seqjax.train.run_folder import open_run as open_run
+from seqjax.train.run_folder import read_object as read_object
 from seqjax.train.state import TrainState as TrainState
 from seqjax.train.step import CarryingLoss as CarryingLoss
 from seqjax.train.step import Loss as Loss

@@ -71,7 +71,7 @@ class RunFolder:
             with _writing(self.path):
                 replace_file(file, to_json({"sha256": sha256}) + "\n")
             return
-        began = _parse(file.read_text(encoding="utf-8"), str(file)).get("sha256")
+        began = read_object(file).get("sha256")
         if began != sha256:
             raise RunError(
                 f"The run in {self.path} began on other data: its hash was {str(began)[:12]}, is "
@@ -154,7 +154,7 @@ class RunFolder:
         path = self.path / "result.json"
         if not path.exists():
             raise RunError(f"The run in {self.path} has no result yet; finish it with --resume.")
-        return _parse(path.read_text(encoding="utf-8"), str(path))
+        return read_object(path)
 
 
 def open_run(workdir: str | Path, config: Mapping[str, Any], *, resume: bool) -> RunFolder:
@@ -197,9 +197,7 @@ def open_run(workdir: str | Path, config: Mapping[str, Any], *, resume: bool) ->
         )
     if not file.exists():
         raise RunError(f"{path} holds {begun[0]} but no config.json; choose another --workdir.")
-    refuse_other_config(
-        f"The run in {path}", _parse(file.read_text(encoding="utf-8"), str(file)), wanted
-    )
+    refuse_other_config(f"The run in {path}", read_object(file), wanted)
     run = RunFolder(path, wanted, lock)
     if not run.finished and (path / "metrics.jsonl").exists():
         run._write_metrics(run.metrics())  # drops a half-written last line
@@ -275,10 +273,29 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """Reads a file of a run folder that holds one JSON object.
+
+    Args:
+      path: the file.
+
+    Returns:
+      The object.
+
+    Raises:
+      RunError: if it cannot be read or holds anything else.
+    """
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}.") from None
+    return _parse(text, str(path))
+
+
 def _parse(text: str, where: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter of brackets in thousands
         value = None
     if not isinstance(value, dict):
         raise RunError(f"{where} is damaged: not a JSON object. Choose another --workdir.")
