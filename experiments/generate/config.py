@@ -32,8 +32,8 @@ class Config:
     path: str | None = setting(None, "the file of --task=text, UTF-8")
     seeds: int = setting(1, "number of seeds, trained one after the other", minimum=1)
     seed: int = setting(0, "the first seed", minimum=0)
-    epochs: int = setting(10, "epochs at most", minimum=1)
-    patience: int = setting(10, "stop after this many epochs without improvement", minimum=1)
+    epochs: int = setting(15, "epochs at most", minimum=1)
+    patience: int = setting(15, "stop after this many epochs without improvement", minimum=1)
     batch_size: int = setting(32, "streams of text, or pieces of music, in a batch", minimum=1)
     length: int = setting(
         64,
@@ -54,7 +54,7 @@ class Config:
     transpose: int = setting(
         5, "semitones by which pieces of music are moved in training, at most", minimum=0
     )
-    learning_rate: float = setting(5e-3, "peak learning rate", minimum=0)
+    learning_rate: float = setting(4e-3, "peak learning rate", minimum=0)
     schedule: str = setting(
         "cosine", "learning rate after a short warm-up", choices=("cosine", "constant")
     )
@@ -72,7 +72,7 @@ class Config:
     )
     input_dropout: float = setting(0.0, "rate of the dropout before the recurrent layers", below=1)
     dropout: float = setting(
-        0.2, "rate of the dropout between layers and before the read-out", below=1
+        0.3, "rate of the dropout between layers and before the read-out", below=1
     )
     sample_length: int = setting(500, "characters or steps of a sample", minimum=1, names_run=False)
     temperature: float = setting(
