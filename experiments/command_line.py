@@ -90,6 +90,28 @@ def given_settings(config_type: type) -> dict[str, Any]:
     return {name: FLAGS[name].value for name in names if FLAGS[name].present}
 
 
+def parse_setting(config_type: type, name: str, text: str) -> Any:
+    """Returns the value of a setting that is written as text.
+
+    Args:
+      config_type: frozen dataclass whose fields are made by `setting`.
+      name: which of them.
+      text: its value, as a flag would have it.
+
+    Raises:
+      ConfigError: if there is no such setting, or the text is none of its values.
+    """
+    names = [field.name for field in dataclasses.fields(config_type)]
+    if name not in names:
+        raise ConfigError(f"There is no setting {name!r}; there are {', '.join(names)}.")
+    kind, text = field_type(config_type, name), text.strip()
+    parsers = {bool: flags.BooleanParser(), int: flags.IntegerParser(), float: flags.FloatParser()}
+    try:
+        return parsers[kind].parse(text) if kind in parsers else text
+    except (ValueError, TypeError):
+        raise ConfigError(f"--{name} must be of type {kind.__name__}, got {text!r}.") from None
+
+
 def field_type(config_type: type, name: str) -> type:
     """Returns the type of a field, that of `int | None` being `int`."""
     annotation = typing.get_type_hints(config_type)[name]
@@ -171,21 +193,41 @@ def main(
         define_flags(experiment.Config, shown=experiment.configure())
         flags.DEFINE_string("workdir", None, f"the run folder (default: runs/{name}/<cell>-<hash>)")
         flags.DEFINE_boolean("resume", False, "continue the run in the run folder, if there is one")
+        flags.DEFINE_string(
+            "sweep",
+            None,
+            "a grid of settings, each of which is run: name=value,value;name=value,... (default "
+            f"of its folder: runs/{name}/sweep-<hash>)",
+        )
         for flag, help in further.items():
             flags.DEFINE_string(flag, None, help)
         if predict is not None:
             flags.DEFINE_string("predict", None, predict[0])
 
     def body() -> None:
-        config = experiment.configure(**given_settings(experiment.Config))
+        settings = given_settings(experiment.Config)
+        further_given = {flag: FLAGS[flag].value for flag in further}
+        if FLAGS.sweep is not None:
+            from experiments import sweep  # which needs this module
+
+            train.use_all_cores()
+            sweep.run_sweep(
+                experiment,
+                settings,
+                FLAGS.sweep,
+                workdir=FLAGS.workdir,
+                resume=FLAGS.resume,
+                **further_given,
+            )
+            return
+        config = experiment.configure(**settings)
         workdir = FLAGS.workdir or default_workdir(name, config)
         if predict is not None and FLAGS.predict is not None:
             for line in predict[1](str(workdir), FLAGS.predict):
                 print(line)
             return
         train.use_all_cores()
-        given = {flag: FLAGS[flag].value for flag in further}
-        experiment.run(config, workdir=workdir, resume=FLAGS.resume, **given)
+        experiment.run(config, workdir=workdir, resume=FLAGS.resume, **further_given)
 
     run_program(define, body)
 

@@ -1,0 +1,110 @@
+"""A grid of settings: what is run, what the table says, and that nothing is run twice."""
+
+import json
+import signal
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from experiments import regression, sweep
+from experiments.command_line import ConfigError
+from seqjax import train
+
+GIVEN = {"task": "sine", "seeds": 2, "epochs": 1, "train_size": 64}
+GRID = "learning_rate=1e-3,3e-3;hidden_size=4"
+
+
+def test_the_grid():
+    members = sweep.parse(" learning_rate = 1e-3, 3e-3 ;cell=gru;residual=true", regression.Config)
+    assert members == [
+        {"learning_rate": rate, "cell": "gru", "residual": True} for rate in (1e-3, 3e-3)
+    ]
+    assert type(members[0]["learning_rate"]) is float
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("hidden=4", "There is no setting 'hidden'; there are cell, task"),
+        ("hidden_size=a", "--hidden_size must be of type int, got 'a'"),
+        ("hidden_size=4;hidden_size=8", "each name once, got 'hidden_size=8'"),
+        ("hidden_size", "must be written name=value"),
+        ("hidden_size=4,4", "must name each value once"),
+        ("seeds=1,2", "other than seed and seeds"),
+        ("", "other than seed and seeds"),
+    ],
+)
+def test_mistakes(text, message):
+    with pytest.raises(ConfigError, match=message):
+        sweep.parse(text, regression.Config)
+
+
+def test_a_member_that_cannot_be_used_is_refused_before_any_is_trained(tmp_path):
+    with pytest.raises(ConfigError, match="--cell must be one of"):
+        sweep.run_sweep(regression, GIVEN, "cell=gru,nru", workdir=tmp_path / "sweep")
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_members_are_runs_and_none_is_run_twice(tmp_path, monkeypatch):
+    folder, said = tmp_path / "sweep", []
+    options = {"workdir": folder, "notify": said.append}
+    plain = train.fit
+    begun = []
+
+    def stopping(*args, **kwargs):
+        begun.append((str(kwargs["run"].path.name), kwargs["seed"]))
+        if len(begun) == 4:  # the second seed of the second member
+            signal.raise_signal(signal.SIGINT)
+        return plain(*args, **kwargs)
+
+    monkeypatch.setattr(train, "fit", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run_sweep(regression, GIVEN, GRID, **options)
+    with pytest.raises(train.RunError, match="already holds a run; continue it with --resume"):
+        sweep.run_sweep(regression, GIVEN, GRID, **options)
+    members = sweep.run_sweep(regression, GIVEN, GRID, resume=True, **options)
+    names = [f"learning_rate={rate},hidden_size=4" for rate in (0.001, 0.003)]
+    assert [member.name for member in members] == names
+    # The first member was finished and is not begun again; of the second, seed 0 is read back.
+    again = begun[4:]
+    assert again == [(name, seed) for name in names[1:] for seed in (0, 1)]
+    alone = regression.run(
+        regression.configure(**GIVEN, hidden_size=4, learning_rate=3e-3), workdir=tmp_path / "alone"
+    )
+    assert alone.result["params_sha256"] == members[1].result["params_sha256"]
+    assert json.loads((folder / "sweep.json").read_text())[1]["result"] == members[1].result
+    report = (folder / "sweep.md").read_text()
+    assert report in "".join(said)
+    assert report.count("preferred by validation") == 1
+
+
+def member(name, validation, test, metric="mse"):
+    metrics = {f"test_{metric}": train.summarise(test)}
+    metrics[f"validation_{metric}"] = train.summarise(validation)
+    return sweep.Member(name, {}, {"metrics": metrics, "num_params": 1000, "seeds": len(test)})
+
+
+def test_the_comparison_is_paired_and_chosen_by_validation():
+    first = member("a", [1.0, 1.0, 1.0], [0.5, 0.6, 0.9])
+    second = member("b", [2.0, 2.0, 2.0], [0.4, 0.45, 0.7])
+    rows = sweep.compare([first, second]).splitlines()
+    assert rows[2].startswith("| a | 1,000 | 1 | 0.6667")
+    assert "preferred by validation" in rows[2]
+    p = stats.ttest_rel([0.4, 0.45, 0.7], [0.5, 0.6, 0.9]).pvalue
+    assert rows[3].startswith("| b | 1,000 | 2 | 0.5167")
+    assert rows[3].endswith(f"| -0.15 (-0.2742 to -0.02579) | {p:.3f} |")
+    # Where larger is better the other one is preferred.
+    first = member("a", [0.7, 0.7], [0.7, 0.8], "accuracy")
+    second = member("b", [0.8, 0.8], [0.6, 0.7], "accuracy")
+    assert "preferred by validation" in sweep.compare([first, second]).splitlines()[3]
+
+
+def test_the_paired_test_is_students():
+    rng = np.random.default_rng(0)
+    for size in (2, 3, 10):
+        one, other = rng.normal(size=(2, size))
+        expected = stats.ttest_rel(one, other).pvalue
+        assert sweep.paired_p(one - other) == pytest.approx(expected, rel=1e-9)
+    assert sweep.paired_p([0.0, 0.0]) == 1.0
+    assert sweep.paired_p([0.5, 0.5]) == 0.0
