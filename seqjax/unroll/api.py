@@ -5,13 +5,14 @@ from typing import Any, Literal, overload
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
 from seqjax.cells.base import Cell, GatedCell
 from seqjax.unroll.gated import gates_fit, run_gated
 from seqjax.unroll.gated_plan import Operands, Plan
-from seqjax.unroll.padding import boolean_steps, check_batch, select, valid_steps
+from seqjax.unroll.padding import as_array, boolean_steps, check_batch, select, valid_steps
 from seqjax.unroll.parts import batch_parts, run_in_parts
 from seqjax.unroll.sequential import Inputs, run_scan
 from seqjax.unroll.truncation import run_truncated
@@ -150,28 +151,34 @@ def unroll(
         raise ValueError(
             f"seqjax.unroll: `residuals` must be one of {', '.join(RESIDUALS)}, got {residuals!r}."
         )
-    if state_gradient_clip is not None and not state_gradient_clip > 0:
+    if state_gradient_clip is not None and not _number(state_gradient_clip, above=0):
         raise ValueError(
-            "seqjax.unroll: `state_gradient_clip` must be above 0, got "
-            f"{state_gradient_clip}. None clips nothing."
+            "seqjax.unroll: `state_gradient_clip` must be a number above 0, got "
+            f"{state_gradient_clip!r}. None clips nothing."
         )
     blocks = check_truncation(truncation)
-    if chunk_size is not None and chunk_size < 1:
-        raise ValueError(f"seqjax.unroll: `chunk_size` must be at least 1, got {chunk_size}.")
+    if chunk_size is not None and not _integer(chunk_size, at_least=1):
+        raise ValueError(
+            f"seqjax.unroll: `chunk_size` must be an integer of at least 1, got {chunk_size!r}."
+        )
     gated = cell if isinstance(cell, GatedCell) and executor != "scan" else None
-    xs = jnp.asarray(xs)
+    xs = as_array("xs", xs)
     if xs.ndim < 2:
         raise ValueError(
             f"seqjax.unroll: `xs` must have shape (T, *B, D), got {xs.shape}. "
             "A sequence of numbers needs xs[:, None]."
         )
-    dtype = jnp.dtype(xs.dtype if dtype is None else dtype)
-    if not jnp.issubdtype(dtype, jnp.floating):
+    dtype = xs.dtype if dtype is None else _dtype("dtype", dtype)
+    if not jnp.issubdtype(dtype, jnp.floating) or jnp.iscomplexobj(xs):
         raise TypeError(
-            f"seqjax.unroll: `xs` must be floating, got {dtype}. Embed token ids first, or pass "
+            f"seqjax.unroll: `xs` must be floating, got {xs.dtype if jnp.iscomplexobj(xs) else dtype}. Embed token ids first, or pass "
             "xs.astype(float)."
         )
-    carry_dtype = jnp.promote_types(dtype, jnp.float32) if carry_dtype is None else carry_dtype
+    if carry_dtype is None:
+        carry_dtype = jnp.promote_types(dtype, jnp.float32)
+    carry_dtype = _dtype("carry_dtype", carry_dtype)
+    if not jnp.issubdtype(carry_dtype, jnp.floating):
+        raise TypeError(f"seqjax.unroll: `carry_dtype` must be floating, got {carry_dtype}.")
     num_steps, batch_shape = xs.shape[0], xs.shape[1:-1]
     if chunk_size is None:
         chunk_size = default_chunk_size(num_steps, batch_shape)
@@ -246,13 +253,29 @@ def check_truncation(truncation: int | tuple[int, int] | None) -> tuple[int, int
     """Returns `(k1, k2)`, or None for the full gradient; refuses what is neither."""
     if truncation is None:
         return None
-    blocks = (truncation, truncation) if isinstance(truncation, int) else tuple(truncation)
-    if len(blocks) != 2 or not 1 <= blocks[0] <= blocks[1]:
+    blocks = truncation if isinstance(truncation, tuple | list) else (truncation, truncation)
+    sound = len(blocks) == 2 and all(_integer(block, at_least=1) for block in blocks)
+    if not (sound and blocks[0] <= blocks[1]):
         raise ValueError(
-            "seqjax.unroll: `truncation` must be (k1, k2) with 1 <= k1 <= k2, or one number for "
+            "seqjax.unroll: `truncation` must be integers (k1, k2) with 1 <= k1 <= k2, or one for "
             f"both, got {truncation!r}."
         )
-    return blocks
+    return blocks[0], blocks[1]
+
+
+def _integer(value: Any, *, at_least: int) -> bool:
+    return isinstance(value, int | np.integer) and value >= at_least
+
+
+def _number(value: Any, *, above: float) -> bool:
+    return isinstance(value, int | float | np.number) and bool(value > above)
+
+
+def _dtype(name: str, value: Any) -> jnp.dtype:
+    try:
+        return jnp.dtype(value)
+    except TypeError:
+        raise TypeError(f"seqjax.unroll: `{name}` must be a dtype, got {value!r}.") from None
 
 
 def check_state(cell: Cell, got: Any, expected: Any, batch_shape: tuple[int, ...]) -> None:

@@ -34,14 +34,14 @@ def valid_steps(
     """
     valid = None
     if lengths is not None:
-        check_range(lengths, num_steps)
-        lengths = jnp.asarray(lengths)
+        given, lengths = lengths, as_array("lengths", lengths)
         if not jnp.issubdtype(lengths.dtype, jnp.integer):
             raise TypeError(
                 f"seqjax.unroll: `lengths` must be integers, got {lengths.dtype}. "
                 "Pass lengths.astype(int)."
             )
         check_batch("lengths", lengths.shape, batch_shape)
+        check_range(given, num_steps)
         steps = jnp.arange(num_steps).reshape(-1, *(1 for _ in batch_shape))
         valid = steps < lengths[None]
     if mask is not None:
@@ -50,11 +50,21 @@ def valid_steps(
     return valid
 
 
+def as_array(name: str, value: ArrayLike) -> Array:
+    """Returns an argument of `unroll` as an array, or says that it is none."""
+    try:
+        return jnp.asarray(value)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(
+            f"seqjax.unroll: `{name}` must be an array of numbers, got {type(value).__name__}."
+        ) from None
+
+
 def boolean_steps(
     name: str, steps: ArrayLike, num_steps: int, batch_shape: tuple[int, ...]
 ) -> Array:
     """Returns `steps` as an array after checking that it is boolean, of shape (T, *B)."""
-    steps = jnp.asarray(steps)
+    steps = as_array(name, steps)
     if steps.dtype != jnp.bool_:
         raise TypeError(
             f"seqjax.unroll: `{name}` must be boolean, got {steps.dtype}. Pass {name}.astype(bool)."
