@@ -170,8 +170,9 @@ def unroll(
         )
     dtype = xs.dtype if dtype is None else _dtype("dtype", dtype)
     if not jnp.issubdtype(dtype, jnp.floating) or jnp.iscomplexobj(xs):
+        got = xs.dtype if jnp.iscomplexobj(xs) else dtype
         raise TypeError(
-            f"seqjax.unroll: `xs` must be floating, got {xs.dtype if jnp.iscomplexobj(xs) else dtype}. Embed token ids first, or pass "
+            f"seqjax.unroll: `xs` must be floating, got {got}. Embed token ids first, or pass "
             "xs.astype(float)."
         )
     if carry_dtype is None:
@@ -264,7 +265,7 @@ def check_truncation(truncation: int | tuple[int, int] | None) -> tuple[int, int
 
 
 def _integer(value: Any, *, at_least: int) -> bool:
-    return isinstance(value, int | np.integer) and value >= at_least
+    return isinstance(value, int | np.integer) and bool(value >= at_least)
 
 
 def _number(value: Any, *, above: float) -> bool:

@@ -42,20 +42,20 @@ def test_unknown_residuals():
 @pytest.mark.parametrize("truncation", [0, (2, 1), (1, 2, 3)], ids=str)
 def test_truncation(truncation):
     with raises(
-        f"`truncation` must be (k1, k2) with 1 <= k1 <= k2, or one number for both, got "
+        f"`truncation` must be integers (k1, k2) with 1 <= k1 <= k2, or one for both, got "
         f"{truncation!r}."
     ):
         unroll(truncation=truncation)
 
 
 def test_state_gradient_clip():
-    with raises("`state_gradient_clip` must be above 0, got 0.0. None clips nothing."):
+    with raises("`state_gradient_clip` must be a number above 0, got 0.0. None clips nothing."):
         unroll(state_gradient_clip=0.0)
 
 
 @pytest.mark.parametrize("chunk_size", [0, -3])
 def test_chunk_size_below_one(chunk_size):
-    with raises(f"seqjax.unroll: `chunk_size` must be at least 1, got {chunk_size}."):
+    with raises(f"seqjax.unroll: `chunk_size` must be an integer of at least 1, got {chunk_size}."):
         unroll(chunk_size=chunk_size)
 
 
