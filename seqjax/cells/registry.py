@@ -7,6 +7,7 @@ from seqjax.cells.lstm import lstm
 from seqjax.cells.min_gru import min_gru
 
 CELLS = {"rnn": elman, "lstm": lstm, "gru": gru, "min_gru": min_gru}
+"""Constructors of the cells by name."""
 
 
 def make_cell(name: str, hidden_size: int, **options) -> Cell:

@@ -12,7 +12,11 @@ from seqjax.data.data_dir import find_data
 from seqjax.data.errors import DataError
 
 SOURCE = "https://github.com/czhuang/JSB-Chorales-dataset"
-LOWEST, NUM_NOTES = 21, 88  # MIDI note of the lowest key of a piano, and its number of keys
+LOWEST = 21
+"""MIDI note of the lowest key of a piano."""
+
+NUM_NOTES = 88
+"""Keys of a piano."""
 
 
 class Rolls(NamedTuple):

@@ -19,6 +19,8 @@ from seqjax.data.data_dir import find_data
 from seqjax.data.errors import DataError
 
 CONLLU_COLUMNS = {"upos": 3, "xpos": 4, "deprel": 7}
+"""Columns that can be tagged with, by name: universal tag, the language's own, relation."""
+
 PARTUT_SOURCE = "https://github.com/UniversalDependencies/UD_English-ParTUT"
 _FIELDS = 10
 _WORD_ID = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)

@@ -6,6 +6,7 @@ from pathlib import Path
 from seqjax.data.errors import DataError
 
 DATA_DIR_VARIABLE = "SEQJAX_DATA_DIR"
+"""Environment variable that names the folder of published data."""
 
 
 def find_data(

@@ -18,6 +18,8 @@ from seqjax.data.windows import forecast_windows
 
 SOURCE = "https://github.com/zhouhaoyi/ETDataset"
 ETT_VARIABLES = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
+"""Columns of the file: six loads, and the oil temperature."""
+
 _MONTHS = (12, 4, 4)  # to train, to validate, to test, of 30 days each
 
 

@@ -20,6 +20,8 @@ from seqjax.data.errors import DataError
 GENERATED_TAGS = (
     "ADJ", "ADP", "ADV", "DET", "INTJ", "NOUN", "PART", "PRON", "PUNCT", "SCONJ", "VERB",
 )  # fmt: skip
+"""Tags of `generate_tagged`."""
+
 _EITHER = (
     "plan", "walk", "call", "play", "change", "answer", "watch", "work", "turn", "help", "visit",
     "move", "cook", "judge", "guide", "drink",

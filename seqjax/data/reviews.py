@@ -13,6 +13,7 @@ import numpy as np
 from seqjax.data.errors import DataError, UnreachableError
 
 DATASETS = ("auto", "imdb_reviews", "generated_reviews", "folder")
+"""What `load_reviews` can load."""
 
 _GENERATED_NOTICE = """\
 {rule}

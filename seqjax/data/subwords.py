@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 START_ID = 2
+"""Token before the first of a target."""
+
 END_ID = 3
+"""Token after the last of a text."""
+
 _SPECIAL = ("<pad>", "<unk>", "<start>", "<end>")
 _END_OF_WORD = "</w>"
 

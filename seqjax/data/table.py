@@ -13,6 +13,8 @@ import numpy as np
 from seqjax.data.errors import DataError
 
 MISSING = ("refuse", "mean", "previous", "drop")
+"""What can become of an empty cell; see `read_table`."""
+
 _EMPTY = ("", "na", "nan", "null", "none", "?")
 
 

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 PADDING_ID = 0
+"""Token of the padding."""
+
 UNKNOWN_ID = 1
+"""Token of every word that the vocabulary lacks."""
+
 # Raised whenever the same texts would be cut or numbered differently: it is part of a cache's key.
 TOKENIZER_VERSION = 1
 

@@ -1,13 +1,13 @@
-r"""Naive-Bayes-weighted logistic regression on n-grams: the linear floor of text classification.
+"""Naive-Bayes-weighted logistic regression on n-grams: the linear floor of text classification.
 
 A text is the set of its n-grams, up to some order. Each n-gram's presence is weighted by the log of
-the ratio of its smoothed frequencies in the two classes, $r$, and a logistic regression with L2
+the ratio of its smoothed frequencies in the two classes, `r`, and a logistic regression with L2
 penalty is fitted to these weighted features:
 
-$$ \ell(x) = \sum_{g \in x} r_g w_g + b $$
+    logit(x) = sum of r_g w_g over the n-grams g of x, + b
 
-Differs from naive Bayes by the learned $w$ (all ones there), and from plain logistic regression by
-$r$, which decides how freely each n-gram's weight may move.
+Differs from naive Bayes by the learned `w` (all ones there), and from plain logistic regression by
+`r`, which decides how freely each n-gram's weight may move.
 
 Reference: Wang and Manning (2012), Baselines and Bigrams: Simple, Good Sentiment and Topic
 Classification.

@@ -11,6 +11,7 @@ from jax.typing import ArrayLike, DTypeLike
 from seqjax.unroll.padding import valid_steps
 
 ATTENTIONS = ("additive", "dot", "general")
+"""Scores that `Attention` knows."""
 
 
 class Memory(NamedTuple):

@@ -1,0 +1,88 @@
+"""How the site is built: `sphinx-build -W --keep-going -n docs docs/_build/html`."""
+
+import itertools
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+sys.path[:0] = [str(DOCS), str(DOCS.parent)]  # the checkout, whatever is installed
+
+import api_pages  # noqa: E402
+import notebook_pages  # noqa: E402
+
+import seqjax  # noqa: E402
+
+project = "seqjax"
+author = "the seqjax authors"
+copyright = author
+version = release = seqjax.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",  # from its usual CDN; see CONTRIBUTING.md for a copy of one's own
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+exclude_patterns = ["_build"]
+nitpicky = True
+# Names of Python and of other libraries, which are not looked up: the build needs no network.
+nitpick_ignore_regex = [("py:.*", r"(?!seqjax\b).*")]
+
+myst_enable_extensions = ["amsmath", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+default_role = "literal"
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+autodoc_typehints = "none"  # docstrings state shapes, which types do not
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+python_maximum_signature_line_length = 80
+
+html_theme = "furo"
+html_title = f"seqjax {release}"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+
+
+def as_written(app, what, name, obj, options, lines: list[str]) -> None:
+    """Shows a docstring as it is written: equations keep their lines, and signs mean themselves.
+
+    An indented block between paragraphs is literal.
+    """
+    kinds, kind, above = [], "text", ""
+    for line in lines:
+        indent = len(line) - len(line.lstrip())
+        ends = not line.strip() if kind == "doctest" else line.strip() and indent < 4
+        if ends:
+            kind = "text"
+        if kind == "text" and line.lstrip().startswith(">>>"):
+            kind = "doctest"
+        elif kind == "text" and indent == 4 and above and above[0] != " ":
+            kind = "literal"
+        kinds.append(kind)
+        above = line or above
+    shown = []
+    for kind, group in itertools.groupby(zip(kinds, lines, strict=True), key=lambda each: each[0]):
+        text = "\n".join(line for _, line in group)
+        if kind == "text":
+            text = api_pages.plain(text)
+        elif kind == "literal" and not "".join(shown[-2:]).endswith("::"):
+            shown += ["::", ""]
+        shown += text.split("\n")
+    lines[:] = shown
+
+
+def skip_fields(app, what, name, obj, skip, options) -> bool | None:
+    """Leaves out the fields of a `NamedTuple`, which its docstring describes."""
+    return True if type(obj).__name__ == "_tuplegetter" else None
+
+
+def setup(app) -> None:
+    """Writes the pages of API and notebooks, and reads docstrings as they are written here."""
+    app.connect("builder-inited", lambda app: api_pages.write_pages(DOCS / "api"))
+    app.connect("builder-inited", lambda app: notebook_pages.write_pages(DOCS / "notebooks"))
+    app.connect("autodoc-process-docstring", as_written, priority=100)
+    app.connect("autodoc-skip-member", skip_fields)

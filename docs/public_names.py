@@ -1,0 +1,107 @@
+"""What is public, and whether it says what it is: read from the source, without importing it.
+
+A package's public names are what its `__init__.py` imports. One without a docstring of its own
+fails the build of the documentation, and a test.
+"""
+
+import ast
+import functools
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+Definition = ast.FunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign | ast.Module
+
+
+class PublicName(NamedTuple):
+    """A name that a package offers.
+
+    Attributes:
+      package: such as `seqjax.cells`.
+      name: such as `lstm`.
+      module: where it is defined, such as `seqjax.cells.lstm`.
+      definition: how, or None where it is not found.
+      doc: its docstring, empty where it has none.
+    """
+
+    package: str
+    name: str
+    module: str
+    definition: Definition | None
+    doc: str
+
+
+def packages() -> list[str]:
+    """Returns the packages of the library, the top one first."""
+    found = sorted((ROOT / "seqjax").rglob("__init__.py"))
+    return [".".join(path.parent.relative_to(ROOT).parts) for path in found]
+
+
+def public_names(package: str) -> list[PublicName]:
+    """Returns what a package offers, in the order of its imports."""
+    names = []
+    for node in parse(package).body:
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                names.append(_resolve(package, node.module or "", alias.name))
+    return names
+
+
+def undocumented() -> list[str]:
+    """Returns the public names, and public methods of public classes, that have no docstring."""
+    missing = []
+    for package in packages():
+        for public in public_names(package):
+            full = f"{package}.{public.name}"
+            if not public.doc:
+                missing.append(full)
+            if isinstance(public.definition, ast.ClassDef):
+                missing += [
+                    f"{full}.{method.name}"
+                    for method in public.definition.body
+                    if isinstance(method, ast.FunctionDef)
+                    and (method.name == "__call__" or not method.name.startswith("_"))
+                    and not ast.get_docstring(method)
+                ]
+    return missing
+
+
+@functools.cache
+def parse(module: str) -> ast.Module:
+    """Returns the syntax tree of a module or package."""
+    path = ROOT.joinpath(*module.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def _resolve(package: str, module: str, name: str) -> PublicName:
+    """Follows imports from package to package until the definition."""
+    body = parse(module).body
+    for place, node in reversed([*enumerate(body)]):  # of overloads the last is the function
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
+            return PublicName(package, name, module, node, ast.get_docstring(node) or "")
+        if isinstance(node, ast.Assign | ast.AnnAssign) and name in _assigned(node):
+            return PublicName(package, name, module, node, _text(body[place + 1 : place + 2]))
+        imported = isinstance(node, ast.ImportFrom) and name in {each.name for each in node.names}
+        if imported and node.module not in (None, module):
+            return _resolve(package, node.module, name)
+    inner = ROOT.joinpath(*module.split("."), name)
+    if inner.is_dir() or inner.with_suffix(".py").is_file():
+        tree = parse(f"{module}.{name}")
+        doc = ast.get_docstring(tree) or ""
+        return PublicName(package, name, f"{module}.{name}", tree, doc)
+    return PublicName(package, name, module, None, "")
+
+
+def _assigned(node: ast.Assign | ast.AnnAssign) -> set[str]:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def _text(nodes: list[ast.stmt]) -> str:
+    """The string that follows an assignment, as editors and Sphinx read it."""
+    match nodes:
+        case [ast.Expr(value=ast.Constant(value=str(text)))]:
+            return text
+        case _:
+            return ""
