@@ -9,8 +9,9 @@ SOURCES = Path(__file__).resolve().parents[1] / "notebooks"
 INDEX = """\
 # Notebooks
 
-They lie in the folder `notebooks/` of the repository, in Markdown that Jupyter opens with
-[Jupytext](https://jupytext.readthedocs.io). The pages show text and code, not what the cells print.
+They lie in the folder `notebooks/` of the repository, in Markdown that
+[Jupytext](https://jupytext.readthedocs.io) pairs with notebooks of the same name. These pages show
+text and code, not what the cells print.
 
 """
 
@@ -33,5 +34,5 @@ def write_pages(folder: Path) -> None:
 
 def page(text: str) -> str:
     """Returns a notebook as a page: cells as code, links to the other pages as links among them."""
-    text = text.replace("](../docs/", "](../")
+    text = re.sub(r"\]\((\w+)\.ipynb", r"](\1.md", text.replace("](../docs/", "](../"))
     return re.sub(r"^```\{code-cell\}.*\n(:.*\n)*", "```python\n", text, flags=re.MULTILINE)

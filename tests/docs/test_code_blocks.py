@@ -48,7 +48,7 @@ def test_python(page, tmp_path, monkeypatch):
 
 def run_program(command, monkeypatch):
     """Runs `python -m experiments...` in this process, and takes its flags back."""
-    words = shlex.split(command)
+    words = shlex.split(command.replace("\\\n", " "))
     assert words[:2] == ["python", "-m"], f"cannot run {command}"
     known = set(flags.FLAGS)
     monkeypatch.setattr(sys, "argv", words[2:])

@@ -9,7 +9,7 @@ from pages import ROOT
 NOTEBOOK = """\
 # A title
 
-See [the cells](../docs/cells.md) and [another](other.md).
+See [the cells](../docs/cells.md) and [another](other.ipynb).
 
 ```{code-cell} ipython3
 :tags: [remove-output]
