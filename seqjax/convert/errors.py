@@ -1,0 +1,12 @@
+"""The one error that means: these weights do not fit, and here is how to mend it."""
+
+
+class ConvertError(ValueError):
+    """Weights, a file or a module that cannot be converted; its message is one line.
+
+    Example:
+      >>> raise ConvertError("seqjax.convert: the file is empty.")
+      Traceback (most recent call last):
+      ...
+      seqjax.convert.errors.ConvertError: seqjax.convert: the file is empty.
+    """
