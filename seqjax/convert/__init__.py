@@ -5,6 +5,7 @@ one table, `conventions.py`. None of them is imported: weights are names and arr
 """
 
 from seqjax.convert.errors import ConvertError as ConvertError
+from seqjax.convert.export import export as export
 from seqjax.convert.files import read_safetensors as read_safetensors
 from seqjax.convert.files import write_safetensors as write_safetensors
 from seqjax.convert.weights import dump as dump

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from seqjax.convert.errors import ConvertError
 
@@ -86,10 +86,14 @@ def write_safetensors(path: str | os.PathLike, weights: Mapping[str, Any]) -> No
             f"seqjax.convert: a file must be given arrays of numbers, got others as {bad[:8]}. "
             "dump(module, 'torch') or dump(module, 'seqjax') makes a flat mapping of them."
         )
-    path = Path(path)
+    replace_bytes(Path(path), save(arrays))
+
+
+def replace_bytes(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        save_file(arrays, partial)
+        partial.write_bytes(content)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

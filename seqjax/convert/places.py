@@ -73,9 +73,9 @@ def read_places(
     units = _units(parts, rules, given)
     # Named layers first, then those with the most arrays: what is small may look like a piece of
     # what is large, and is not looked for among what has been found.
-    units.sort(key=lambda unit: (nearest(unit[0].path, given) is None, -_size(unit, rules)))
-    for unit in units:
-        layer, layouts = _find(unit, left, rules, given)
+    units.sort(key=lambda unit: (nearest(unit[0], given) is None, -_size(unit[1], rules)))
+    for path, unit in units:
+        layer, layouts = _find(path, unit, left, rules, given)
         for part, layout in zip(unit, layouts, strict=True):
             layout = _only(layout, layer.present)
             paths = {array.name: layer.prefix + array.name for array in layout.arrays}
@@ -92,9 +92,9 @@ def made_places(parts: Sequence[Part], rules: Framework, given: Mapping[str, str
       ConvertError: if the framework has no such layer.
     """
     found: dict[str, Place] = {}
-    for unit in _units(parts, rules, given):
+    for path, unit in _units(parts, rules, given):
         for part, layout in zip(unit, _expanded(unit, rules)[0], strict=True):
-            prefix = _made_prefix(part, part.owner if len(unit) > 1 else part.path, rules, given)
+            prefix = _made_prefix(part, path, rules, given)
             paths = {array.name: prefix + array.name for array in layout.arrays}
             found[part.path] = Place(part, layout, paths)
     return [found[part.path] for part in parts]
@@ -191,23 +191,33 @@ def _places_in_order(
     return places, flat
 
 
-def _units(parts: Sequence[Part], rules: Framework, given: Mapping[str, str]) -> list[list[Part]]:
-    """Returns the parts that stand in one layer of theirs, together."""
+def _units(
+    parts: Sequence[Part], rules: Framework, given: Mapping[str, str]
+) -> list[tuple[str, list[Part]]]:
+    """Returns the parts that stand together in one layer of theirs, and the path they share."""
     if not rules.together:
-        return [[part] for part in parts]
-    units: dict[str, list[Part]] = {}
+        return [(part.path, [part]) for part in parts]
+    owned: dict[str, list[Part]] = {}
     for part in parts:
         key = nearest(part.path, given)
         named = key is not None and len(key) > len(part.owner)
-        units.setdefault(key if key is not None and named else part.owner, []).append(part)
-    return [
-        each for unit in units.values() for each in ([unit] if _uniform(unit) else _layers(unit))
-    ]
+        owned.setdefault(key if key is not None and named else part.owner, []).append(part)
+    units = []
+    for path, unit in owned.items():
+        layers = [(path, unit)]
+        if not _uniform(unit):
+            layers = [(_layer_path(layer[0]), layer) for layer in _layers(unit)]
+        units += layers
+    return units
 
 
 def _layers(unit: list[Part]) -> list[list[Part]]:
     """Returns the parts of each layer of a stack."""
     return [list(layer) for _, layer in itertools.groupby(unit, key=lambda part: part.layer)]
+
+
+def _layer_path(part: Part) -> str:
+    return part.path if part.direction is None else part.path.rpartition(".")[0]
 
 
 def _uniform(unit: list[Part]) -> bool:
@@ -259,11 +269,11 @@ def _size(unit: list[Part], rules: Framework) -> int:
 
 
 def _find(
-    unit: list[Part], left: Flat, rules: Framework, given: Mapping[str, str]
+    path: str, unit: list[Part], left: Flat, rules: Framework, given: Mapping[str, str]
 ) -> tuple[Found, list[Layout]]:
     """Returns the one layer of theirs that is a unit of ours, and the layout of each part."""
     part = unit[0]
-    key = nearest(part.path, given)
+    key = nearest(path, given)
     within = "" if key is None else as_path(given[key], rules)
     sided = part.direction is not None and not rules.together and key != part.path
     direction = rules.directions[part.direction or 0] if sided else ""
@@ -275,7 +285,6 @@ def _find(
     found, beside = find_layers(left, joined, within, direction)
     if len(found) == 1:
         return found[0], variants[joined.index(found[0].layout)]
-    path = key if key is not None else unit[0].owner
     wanted = " or ".join(
         f"{layout.layer} ({', '.join(array_names(layout)[0])})" for layout in joined
     )
@@ -284,7 +293,7 @@ def _find(
     if found:
         raise ConvertError(
             f"{start}, got {len(found)}: {', '.join(_listed(layer.prefix for layer in found))}. "
-            f"Say which: names={{{path!r}: ...}}."
+            f"Say which: names={{{(path if key is None else key)!r}: ...}}."
         )
     if beside:
         projected = any("weight_hr" in name for name in beside)

@@ -33,6 +33,7 @@ from seqjax.nn.recurrent import RNN as RNN
 from seqjax.nn.recurrent import Bidirectional as Bidirectional
 from seqjax.nn.seq2seq import Seq2Seq as Seq2Seq
 from seqjax.nn.stack import Stack as Stack
+from seqjax.nn.streaming import make_step as make_step
 from seqjax.nn.summary import num_params as num_params
 from seqjax.nn.summary import summary as summary
 from seqjax.nn.window import Window as Window

@@ -1,5 +1,6 @@
 """`RNN` and `Bidirectional`: cells with their parameters, batch first."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -60,6 +61,47 @@ class Recurrent(nnx.Module):
         ys = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -2), ys)
         return (ys, state) if return_state else ys
 
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether an output depends on later inputs, so that sequences must come whole."""
+        return False
+
+    def initial_state(self, batch_shape: Sequence[int] = (), dtype: DTypeLike = jnp.float32) -> Any:
+        """Returns the state before the first step, in the form that `return_state` has."""
+        raise TypeError(f"seqjax.nn: {type(self).__name__} must define `initial_state`.")
+
+    def step(self, x: Array, state: Any = None) -> tuple[Array, Any]:
+        """Runs one step: what a call does with a sequence of one, without its time axis.
+
+        Args:
+          x: the input of this step, shape (*B, D).
+          state: the state that the step before returned; by default the initial state.
+
+        Returns:
+          `(y, state)`: the output (*B, out_size), and the state after the step.
+
+        Raises:
+          ValueError: if the layer looks ahead.
+
+        Example:
+          See `seqjax.nn.make_step`, which compiles it.
+        """
+        if self.looks_ahead:
+            raise ValueError(
+                f"seqjax.nn.{type(self).__name__}.step: a layer must look at no later input to be "
+                "run step by step, got one that runs backwards or sees steps ahead. Give it whole "
+                "sequences, or train a layer that runs forwards only."
+            )
+        ys, state = self.over_time(
+            jnp.asarray(x)[None],
+            initial_state=state,
+            lengths=None,
+            mask=None,
+            resets=None,
+            key=None,
+        )
+        return ys[0], state
+
     def over_time(
         self,
         xs: Array,
@@ -119,6 +161,15 @@ class RNN(Recurrent):
             self.params,
             is_leaf=lambda leaf: isinstance(leaf, nnx.Variable),
         )
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether it runs backwards."""
+        return self.reverse
+
+    def initial_state(self, batch_shape: Sequence[int] = (), dtype: DTypeLike = jnp.float32) -> Any:
+        """Returns the cell's initial state."""
+        return self.cell.initial_state(self.cell_params(), batch_shape, dtype)
 
     def over_time(self, xs, *, initial_state, lengths, mask, resets, key):
         """Runs the cell; nothing in it is random."""
@@ -183,6 +234,17 @@ class Bidirectional(Recurrent):
         self.out_size = cell.hidden_size * (2 if merge == "concat" else 1)
         self.forward = RNN(cell, in_size, param_dtype=param_dtype, rngs=rngs)
         self.backward = RNN(cell, in_size, reverse=True, param_dtype=param_dtype, rngs=rngs)
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Always: one direction comes from the end."""
+        return True
+
+    def initial_state(self, batch_shape: Sequence[int] = (), dtype: DTypeLike = jnp.float32) -> Any:
+        """Returns the initial states of both directions."""
+        return tuple(
+            layer.initial_state(batch_shape, dtype) for layer in (self.forward, self.backward)
+        )
 
     def over_time(self, xs, *, initial_state, lengths, mask, resets, key):
         """Runs both directions."""

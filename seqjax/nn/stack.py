@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 
 from seqjax.nn.recurrent import RNN, Bidirectional, Recurrent
 from seqjax.nn.window import Window
@@ -62,6 +64,15 @@ class Stack(Recurrent):
         self.out_size = layers[-1].out_size
         self.dropout = nnx.Dropout(dropout)
         self.residual = residual
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether any layer does."""
+        return any(layer.looks_ahead for layer in self.layers)
+
+    def initial_state(self, batch_shape: Sequence[int] = (), dtype: DTypeLike = jnp.float32) -> Any:
+        """Returns the initial state of every layer."""
+        return tuple(layer.initial_state(batch_shape, dtype) for layer in self.layers)
 
     def over_time(self, xs, *, initial_state, lengths, mask, resets, key):
         """Runs the layers, from the input upwards."""

@@ -1,11 +1,13 @@
 """A feed-forward layer over a window of steps: what memory is compared with."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
+from jax.typing import DTypeLike
 
 from seqjax.nn.recurrent import Recurrent
 
@@ -64,6 +66,20 @@ class Window(Recurrent):
             out_size,
             kernel_init=jax.nn.initializers.he_normal(),
             rngs=rngs,
+        )
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether it sees steps after the present one."""
+        return self.after > 0
+
+    def initial_state(
+        self, batch_shape: Sequence[int] = (), dtype: DTypeLike = jnp.float32
+    ) -> WindowState:
+        """Returns zeros: what lies before a sequence."""
+        return WindowState(
+            jnp.zeros((*batch_shape, self.before, self.in_size), dtype),
+            jnp.zeros((*batch_shape, self.out_size), dtype),
         )
 
     def over_time(self, xs, *, initial_state, lengths, mask, resets, key) -> tuple[Any, Any]:

@@ -2,3 +2,4 @@
 
 from seqjax.unroll.api import unroll as unroll
 from seqjax.unroll.padding import reverse_padded as reverse_padded
+from seqjax.unroll.step import step as step

@@ -12,7 +12,14 @@ from jax.typing import ArrayLike, DTypeLike
 from seqjax.cells.base import Cell, GatedCell
 from seqjax.unroll.gated import gates_fit, run_gated
 from seqjax.unroll.gated_plan import Operands, Plan
-from seqjax.unroll.padding import as_array, boolean_steps, check_batch, select, valid_steps
+from seqjax.unroll.padding import (
+    as_array,
+    boolean_steps,
+    check_batch,
+    known,
+    select,
+    valid_steps,
+)
 from seqjax.unroll.parts import batch_parts, run_in_parts
 from seqjax.unroll.sequential import Inputs, run_scan
 from seqjax.unroll.truncation import run_truncated
@@ -243,7 +250,9 @@ def default_chunk_size(num_steps: int, batch_shape: tuple[int, ...]) -> int:
     steps are best for 16 to 64 rows, 2 for 288. A number that divides the steps is preferred to one
     near it: what is left over is one more body to compile, and a copy where JAX differentiates.
     """
-    rows = math.prod(batch_shape) // batch_parts(batch_shape)
+    if not known(num_steps):
+        return 1  # of any number of steps nothing is left over
+    rows = math.prod(batch_shape) // batch_parts(batch_shape) if known(*batch_shape) else 1
     best = min(8, max(1, round(512 / max(1, rows))))
     near = range(max(1, (best + 1) // 2), best + best // 4 + 1)
     dividing = [size for size in near if num_steps % size == 0]

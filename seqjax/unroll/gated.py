@@ -14,6 +14,7 @@ from jax import Array
 from seqjax.cells.base import GatedParams, GateInputs, State
 from seqjax.unroll.gated_backward import backward
 from seqjax.unroll.gated_plan import Operands, Plan, Residuals, Results, scan_forward
+from seqjax.unroll.padding import known
 from seqjax.unroll.sequential import Inputs, scan_chunks
 from seqjax.unroll.transposable import linear_map
 
@@ -23,6 +24,8 @@ _BATCH_AXES = Operands._make((-1, 1, 0, 0))
 
 def gates_fit(xs: Array, params: GatedParams) -> bool:
     """Returns whether what the gates see at every step takes no more than 64 MiB."""
+    if not known(*xs.shape):
+        return False
     columns = sum(leaf.size for leaf in (params.bias, params.recurrent_bias) if leaf is not None)
     wide = jnp.promote_types(xs.dtype, jnp.float32)
     return math.prod(xs.shape[:-1]) * columns * wide.itemsize <= 2**26

@@ -99,6 +99,11 @@ def check_range(lengths: ArrayLike, num_steps: int) -> None:
         )
 
 
+def known(*sizes: int) -> bool:
+    """Returns whether sizes are numbers, and not names that `jax.export` leaves open."""
+    return all(isinstance(size, int) for size in sizes)
+
+
 def select(condition: Array, on_true: Array, on_false: Array) -> Array:
     """Chooses by a condition of the batch's shape, broadcast over the trailing feature axes."""
     trailing = on_true.ndim - condition.ndim

@@ -9,7 +9,7 @@ from jax import Array, lax
 
 from seqjax.cells.base import Cell
 from seqjax.unroll.clipping import clip_gradient
-from seqjax.unroll.padding import select
+from seqjax.unroll.padding import known, select
 
 INLINED = 10  # steps in one pass of a loop that is not differentiated, at most
 
@@ -136,7 +136,7 @@ def scan_chunks(
     num_steps = jax.tree.leaves(inputs)[0].shape[0]
     num_chunks, rest = divmod(num_steps, chunk_size)
     whole = num_chunks * chunk_size
-    if num_chunks <= 1 and not (num_chunks and rest):
+    if known(num_steps) and num_chunks <= 1 and not (num_chunks and rest):
         return body(carry, 0, inputs)
 
     def whole_chunks(carry):

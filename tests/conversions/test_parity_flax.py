@@ -10,6 +10,7 @@ import pytest
 from flax import nnx
 
 import seqjax
+from seqjax import convert
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -17,54 +18,22 @@ B, T, D, H = 4, 6, 3, 5
 XS = np.random.default_rng(0).normal(size=(B, T, D))
 
 
-def simple(layer):
-    return layer.dense_i.kernel, layer.dense_h.kernel, layer.dense_i.bias
-
-
-def lstm(layer):
-    def concatenated(kind, dense):
-        gates = ("i", "f_" if dense == "i" else "f", "g", "o")
-        return jnp.concatenate(
-            [getattr(getattr(layer, f"{dense}{gate}"), kind)[...] for gate in gates], axis=-1
-        )
-
-    return concatenated("kernel", "i"), concatenated("kernel", "h"), concatenated("bias", "h")
-
-
-def optimised_lstm(layer):
-    return layer.dense_i.kernel, layer.dense_h.kernel, layer.dense_h.bias
-
-
-def gru(layer):
-    """Gates r z n; `z` weighs the old state."""
-
-    def ours(columns):
-        reset, update, candidate = jnp.split(columns[...], 3, axis=-1)
-        return jnp.concatenate([-update, reset, candidate], axis=-1)
-
-    return ours(layer.dense_i.kernel), ours(layer.dense_h.kernel), ours(layer.dense_i.bias)
-
-
 LAYERS = {
-    "simple": (seqjax.elman(H), nnx.SimpleCell, simple),
-    "lstm": (seqjax.lstm(H), nnx.LSTMCell, lstm),
-    "optimised_lstm": (seqjax.lstm(H), nnx.OptimizedLSTMCell, optimised_lstm),
-    "gru": (seqjax.gru(H), nnx.GRUCell, gru),
+    "simple": (seqjax.elman(H), nnx.SimpleCell),
+    "lstm": (seqjax.lstm(H), nnx.LSTMCell),
+    "optimised_lstm": (seqjax.lstm(H), nnx.OptimizedLSTMCell),
+    "gru": (seqjax.gru(H), nnx.GRUCell),
 }
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_values_and_gradients(name):
-    cell, make, weights_of = LAYERS[name]
+    cell, make = LAYERS[name]
     theirs = make(D, H, dtype=jnp.float64, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
     rng = np.random.default_rng(1)
     state = nnx.state(theirs, nnx.Param)
     random = jax.tree.map(lambda leaf: jnp.asarray(0.5 * rng.normal(size=leaf.shape)), state)
     nnx.update(theirs, random)
-
-    def params_of(layer):
-        w, r, b = (leaf[...] for leaf in weights_of(layer))
-        return seqjax.cells.GatedParams(w, r, b, jnp.zeros(H) if name == "gru" else None, None)
 
     graph, weights, rest = nnx.split(theirs, nnx.Param, ...)
 
@@ -79,7 +48,7 @@ def test_values_and_gradients(name):
         return (ys**2).sum(), (ys, carry)
 
     def our_loss(weights, xs):
-        params = params_of(nnx.merge(graph, weights, rest))
+        params = convert.load_params(cell, weights, "nnx")
         ys, state = seqjax.unroll(cell, params, jnp.swapaxes(xs, 0, 1))
         return (ys**2).sum(), (jnp.swapaxes(ys, 0, 1), state)
 

@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 import seqjax
+from seqjax import convert
 from seqjax.nn import Bidirectional
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -52,22 +54,6 @@ def randomise(layer):
     return [np.asarray(weight.value) for weight in layer.weights]
 
 
-def params_of(weights):
-    """Keras: gates i f c o or z r h; `z` weighs the old state; GRU's two biases in two rows."""
-    kernel, recurrent_kernel, bias = weights
-    recurrent_bias = None
-    if kernel.shape[1] == 3 * H:
-        sign = np.repeat([-1.0, 1.0, 1.0], H)
-        kernel, recurrent_kernel, bias = kernel * sign, recurrent_kernel * sign, bias * sign
-        if bias.ndim == 2:
-            recurrent_bias = bias[1, 2 * H :]
-            bias = bias[0] + np.concatenate([bias[1, : 2 * H], np.zeros(H)])
-    leaves = (kernel, recurrent_kernel, bias, recurrent_bias, None)
-    return seqjax.cells.GatedParams(
-        *(None if x is None else jnp.asarray(x, jnp.float32) for x in leaves)
-    )
-
-
 def make(name):
     cell, layer, options = LAYERS[name]
     options = {"return_sequences": True, **options}
@@ -76,20 +62,22 @@ def make(name):
 
 @every_layer
 def test_values_and_gradients(name):
+    """Each parameter's gradient stands in their layout."""
     cell, layer, _ = make(name)
     layer.build((B, T, D))
-    params = params_of(randomise(layer))
+    weights = randomise(layer)
     expected, *final = layer(XS)
 
     @jax.jit
-    def ours(params, xs):
-        def of(params, xs):
+    def ours(weights, xs):
+        def of(weights, xs):
+            params = convert.load_params(cell, weights, "keras")
             ys, state = seqjax.unroll(cell, params, jnp.swapaxes(xs, 0, 1))
             return (ys**2).sum(), (jnp.swapaxes(ys, 0, 1), state)
 
-        return jax.grad(of, (0, 1), has_aux=True)(params, xs)
+        return jax.grad(of, (0, 1), has_aux=True)(weights, xs)
 
-    (of_params, of_xs), (ys, state) = ours(params, jnp.asarray(XS))
+    gradients, (ys, state) = ours([jnp.asarray(weight) for weight in weights], jnp.asarray(XS))
     close(ys, expected)
     for leaf, wanted in zip(state, final, strict=True):
         close(leaf, wanted)
@@ -104,29 +92,20 @@ def test_values_and_gradients(name):
 
         return jax.grad(of, (0, 1))(variables, xs)
 
-    keras_variables, keras_xs = theirs(variables, jnp.asarray(XS))
-    close(of_xs, keras_xs)
-    sign = np.repeat([-1.0, 1.0, 1.0], H) if "gru" in name else 1.0
-    close(of_params.input_kernel, keras_variables[0] * sign)
-    close(of_params.recurrent_kernel, keras_variables[1] * sign)
-    bias = keras_variables[2] * sign
-    close(of_params.bias, bias[0] if bias.ndim == 2 else bias)
-    if of_params.recurrent_bias is not None:
-        close(of_params.recurrent_bias, bias[1, 2 * H :])
+    wanted = jax.tree.leaves(theirs(variables, jnp.asarray(XS)))
+    for gradient, expected in zip(jax.tree.leaves(gradients), wanted, strict=True):
+        close(gradient, expected)
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru_reset_after", "gru_reset_before"])
 def test_masked_bidirectional(name):
     """Where the padding is masked Keras agrees, once its outputs there are set aside."""
-    from flax import nnx
-
     cell, forward, options = make(name)
     layer = keras.layers.Bidirectional(type(forward)(H, **options))
     layer.build((B, T, D))
     weights = randomise(layer)
     module = Bidirectional(cell, D, rngs=nnx.Rngs(0))
-    module.forward.params = nnx.data(jax.tree.map(nnx.Param, params_of(weights[:3])))
-    module.backward.params = nnx.data(jax.tree.map(nnx.Param, params_of(weights[3:])))
+    convert.load(module, weights, "keras")
     mask = np.arange(T) < LENGTHS[:, None]
     expected = np.asarray(layer(jnp.asarray(XS), mask=jnp.asarray(mask)))
     ys = np.asarray(module(np.where(mask[..., None], XS, np.nan), lengths=LENGTHS))

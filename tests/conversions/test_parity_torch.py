@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 import seqjax
+from seqjax import convert
 from seqjax.nn import Bidirectional
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: no parity with it")
@@ -39,24 +41,8 @@ def make(name, **options):
     return cell, layer
 
 
-def params_of(cell, layer, suffix=""):
-    """Torch: rows are outputs, gates i f g o or r z n, two biases; `z` weighs the old state."""
-    w, r, b, rb = (
-        np.asarray(getattr(layer, f"{kind}_l0{suffix}").detach())
-        for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    )
-    recurrent_bias = None
-    if cell.name == "gru":
-
-        def ours(rows):
-            reset, update, candidate = np.split(rows, 3)
-            return np.concatenate([-update, reset, candidate])
-
-        w, r, b, rb = (ours(array) for array in (w, r, b, rb))
-        recurrent_bias = rb[2 * H :]
-        rb = np.concatenate([rb[: 2 * H], np.zeros(H)])
-    leaves = (w.T, r.T, b + rb, recurrent_bias, None)
-    return seqjax.cells.GatedParams(*(None if x is None else jnp.asarray(x) for x in leaves))
+def weights_of(layer):
+    return {name: np.asarray(weight.detach()) for name, weight in layer.named_parameters()}
 
 
 def loss(ys, final):
@@ -65,9 +51,8 @@ def loss(ys, final):
 
 @every_layer
 def test_values_and_gradients(name):
-    """Every parameter's gradient in our layout, the input's and the initial state's."""
+    """Every parameter's gradient in their layout, the input's and the initial state's."""
     cell, layer = make(name)
-    params = params_of(cell, layer)
     starts = 0.5 * np.random.default_rng(3).normal(size=(2, B, H))[: 2 if name == "lstm" else 1]
 
     xs = torch.from_numpy(XS).requires_grad_()
@@ -79,46 +64,32 @@ def test_values_and_gradients(name):
     total.backward()
 
     @jax.jit
-    def run(params, xs, start):
-        def of(params, xs, start):
+    def run(weights, xs, start):
+        def of(weights, xs, start):
+            params = convert.load_params(cell, weights, "torch")
             ys, final = seqjax.unroll(cell, params, xs, initial_state=start)
             return loss(ys, final), (ys, final)
 
-        return jax.grad(of, (0, 1, 2), has_aux=True)(params, xs, start)
+        return jax.grad(of, (0, 1, 2), has_aux=True)(weights, xs, start)
 
-    start = type(cell.initial_state(params, (B,), jnp.float64))(*starts)
-    (of_params, of_xs, of_start), (ys, final) = run(params, XS, start)
+    start = (seqjax.cells.LSTMState if name == "lstm" else seqjax.cells.HiddenState)(*starts)
+    (of_weights, of_xs, of_start), (ys, final) = run(weights_of(layer), XS, start)
     close(ys, torch_ys)
     for leaf, expected in zip(final, torch_final, strict=True):
         close(leaf, expected[0])
     close(of_xs, xs.grad)
     for leaf, expected in zip(of_start, torch_starts, strict=True):
         close(leaf, expected.grad[0])
-
-    def gradient(kind):
-        rows = np.asarray(getattr(layer, f"{kind}_l0").grad)
-        if name == "gru":
-            reset, update, candidate = np.split(rows, 3)
-            rows = np.concatenate([-update, reset, candidate])
-        return rows.T
-
-    close(of_params.input_kernel, gradient("weight_ih"))
-    close(of_params.recurrent_kernel, gradient("weight_hh"))
-    close(of_params.bias, gradient("bias_ih"))
-    if name == "gru":
-        close(of_params.recurrent_bias, gradient("bias_hh")[2 * H :])
+    for weight, parameter in layer.named_parameters():
+        close(of_weights[weight], parameter.grad)
 
 
 @pytest.mark.parametrize("name", ["rnn_tanh", "lstm", "gru"])
 def test_packed_bidirectional(name):
     """PyTorch's packed sequences mean what our lengths mean, backwards too."""
     cell, layer = make(name, bidirectional=True, batch_first=True)
-    from flax import nnx
-
     ours = Bidirectional(cell, D, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
-    for direction, suffix in ((ours.forward, ""), (ours.backward, "_reverse")):
-        params = params_of(cell, layer, suffix)
-        direction.params = nnx.data(jax.tree.map(nnx.Param, params))
+    convert.load(ours, layer.state_dict(), "torch")
     xs = np.swapaxes(XS, 0, 1)
     packed = torch.nn.utils.rnn.pack_padded_sequence(
         torch.from_numpy(xs), torch.from_numpy(LENGTHS), batch_first=True, enforce_sorted=False
