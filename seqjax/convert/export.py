@@ -55,12 +55,11 @@ def export(
 
     Reference: JAX documentation, Exporting and serializing staged-out computations.
     """
-    call: Callable[..., Any] = model
-    if isinstance(model, nnx.Module):
-        graph, variables = nnx.split(model)
+    graph, variables = nnx.split(model) if isinstance(model, nnx.Module) else (None, None)
 
-        def call(*arguments: Any) -> Any:
-            return nnx.merge(graph, variables)(*arguments)
+    def call(*arguments: Any) -> Any:
+        whole: Any = model if graph is None else nnx.merge(graph, variables)
+        return _plain(whole(*arguments))
 
     scope = jax_export.SymbolicScope()
     try:
@@ -74,15 +73,13 @@ def export(
             f"a dtype, got {inputs!r} ({error})."
         ) from error
     try:
-        exported = jax_export.export(jax.jit(lambda *a: _plain(call(*a))), platforms=platforms)(
-            *specs
-        )
-    except jax.core.InconclusiveDimensionOperation as error:
+        exported = jax_export.export(jax.jit(call), platforms=platforms)(*specs)
+    except jax.errors.InconclusiveDimensionOperation as error:
         raise ConvertError(
             "seqjax.convert.export: the model must not need a size that has a name, got "
             f"{str(error).splitlines()[0]} Give that size as a number in {inputs!r}."
         ) from error
-    replace_bytes(Path(path), exported.serialize())
+    replace_bytes(Path(path), bytes(exported.serialize()))
 
 
 def _plain(tree: Any) -> Any:

@@ -9,8 +9,9 @@ from seqjax.cells.base import Cell, GatedCell
 from seqjax.convert.blocks import Sizes
 from seqjax.convert.conventions import OURS, Layout
 from seqjax.convert.errors import ConvertError
+from seqjax.nn.classifier import SequenceClassifier
 from seqjax.nn.embedding import Embedding
-from seqjax.nn.recurrent import RNN, Bidirectional
+from seqjax.nn.recurrent import RNN, Bidirectional, Recurrent
 from seqjax.nn.stack import Stack
 
 
@@ -49,7 +50,7 @@ class Part(NamedTuple):
 
 
 def parts_of(module: nnx.Module) -> list[Part]:
-    """Returns the layers of a module in the order in which they were assigned.
+    """Returns the layers of a module.
 
     Raises:
       ConvertError: if the module has parameters that belong to none, or a cell of another kind.
@@ -117,6 +118,25 @@ def named_parts(
     return found
 
 
+def in_order(module: nnx.Module, parts: Sequence[Part], names: Mapping[str, str]) -> list[Part]:
+    """Returns the layers in the order of a list of weights.
+
+    Raises:
+      ConvertError: if neither the module nor `names` says in which order its layers act.
+    """
+    keys, order = [nearest(part.path, names) for part in parts], list(names)
+    if None not in keys:
+        return sorted(parts, key=lambda part: order.index(str(nearest(part.path, names))))
+    # Flax sorts the attributes of any module by their names when it compiles what uses it.
+    if not isinstance(module, Recurrent | Embedding | nnx.Linear | SequenceClassifier):
+        raise ConvertError(
+            f"seqjax.convert: a list of weights needs the order of the layers, which a "
+            f"{type(module).__name__} does not tell. Give weights by path, or all layers in their "
+            "order by `names`."
+        )
+    return list(parts)
+
+
 def nearest(path: str, names: Mapping[str, str]) -> str | None:
     """Returns the path itself or its nearest ancestor that has a name."""
     return next((key for key in _ancestors(path) if key in names), None)
@@ -147,6 +167,9 @@ def _walk(module: Any, path: str, seen: set[int]) -> Iterator[Part]:
         case list() | tuple() | nnx.List():
             for index, child in enumerate(module):
                 yield from _walk(child, _join(path, index), seen)
+        case SequenceClassifier():  # in the order in which they act
+            for name in ("embedding", "recurrent", "pooling", "hidden", "head"):
+                yield from _walk(getattr(module, name), _join(path, name), seen)
         case nnx.Module():
             for name, child in vars(module).items():
                 yield from _walk(child, _join(path, name), seen)

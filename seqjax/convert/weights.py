@@ -13,7 +13,7 @@ from seqjax.convert.blocks import Sizes, read_blocks, write_blocks
 from seqjax.convert.conventions import KERNEL, Framework
 from seqjax.convert.errors import ConvertError
 from seqjax.convert.names import Entry, Flat, unflatten
-from seqjax.convert.parts import Part, kind_of, named_parts, parts_of
+from seqjax.convert.parts import Part, in_order, kind_of, named_parts, parts_of
 from seqjax.convert.places import (
     Place,
     check_array,
@@ -46,7 +46,8 @@ def load(
         `get_weights` returns. Anything will do that NumPy takes for an array.
       framework: "torch", "keras", "linen", "nnx", or "seqjax" for what `dump` made so.
       names: their names by our paths: `{"recurrent": "encoder.lstm", "head": "fc"}`; a sequence
-        names the layers of a stack, and a string alone the module itself.
+        names the layers of a stack, and a string alone the module itself. For a list of weights
+        the order of `names` is that of the layers, where the module does not have one.
       strict: whether arrays that no layer reads are refused; those that stand beside arrays
         that are read always are.
 
@@ -72,7 +73,10 @@ def load(
         return
     rules = framework_of(framework)
     parts = parts_of(module)
-    places, flat = read_places(parts, weights, rules, named_parts(parts, names))
+    given = named_parts(parts, names)
+    if rules.in_order and not isinstance(weights, Mapping):
+        parts = in_order(module, parts, given)
+    places, flat = read_places(parts, weights, rules, given)
     if strict:
         refuse_left_over(places, flat, rules)
     values = [_read(place, flat, rules) for place in places]
@@ -114,7 +118,10 @@ def dump(module: nnx.Module, framework: str, *, names: Names = None, like: Any =
         return own.dump(module)
     rules = framework_of(framework)
     parts = parts_of(module)
-    return _dump(parts, rules, named_parts(parts, names), like)
+    given = named_parts(parts, names)
+    if rules.in_order and not isinstance(like, Mapping):
+        parts = in_order(module, parts, given)
+    return _dump(parts, rules, given, like)
 
 
 def load_params(cell: Cell, weights: Any, framework: str, *, name: str = "") -> GatedParams:

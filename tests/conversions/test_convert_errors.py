@@ -90,6 +90,8 @@ def test_mistaken_arguments():
         convert.load(LAYER, [np.ones(3)], "torch")
     with raises("the list of weights must have 3 arrays for lstm, got 4."):
         convert.load(LAYER, [np.ones(3)] * 4, "keras")
+    with raises("needs the order of the layers, which a Dict does not tell."):
+        convert.load(MODEL, [np.ones(3)] * 6, "keras")
     with raises("`names` must map layers of the module"):
         convert.load(MODEL, {}, "torch", names={"encoder": "lstm"})
     with raises("must hold real numbers, got int64."):
@@ -128,7 +130,7 @@ mapping = strategies.recursive(
     weights=mapping | strategies.lists(leaf, max_size=8),
     framework=strategies.sampled_from(["torch", "keras", "linen", "nnx", "seqjax"]),
 )
-@hypothesis.settings(max_examples=200)
+@hypothesis.settings(max_examples=100)
 def test_any_weights(weights, framework):
     """Whatever comes in is converted or refused by the one error, and the module is whole."""
     for act in (

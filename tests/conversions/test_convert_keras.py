@@ -21,6 +21,9 @@ keras = pytest.importorskip(
 if keras.backend.backend() != "jax":
     pytest.skip("Keras runs on another backend", allow_module_level=True)
 
+# Keras's own `get_weights` meets NumPy 2.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
 STEPS, BATCH = 3, 2
 XS = np.random.default_rng(0).normal(size=(BATCH, STEPS, IN)).astype(np.float32)
 KINDS = {
@@ -104,6 +107,21 @@ def test_without_biases():
     biased = params._replace(bias=params.bias + 1)
     with pytest.raises(convert.ConvertError, match="got a bias of the gate 'update'"):
         convert.dump_params(BY_NAME["gru"].cell, biased, "keras", like=layer.get_weights())
+
+
+def test_a_module_of_ones_own_needs_an_order():
+    """Flax sorts the attributes of a module when it compiles it: their order says nothing."""
+    rngs = nnx.Rngs(0)
+    ours = nnx.Dict(
+        words=seqjax.nn.Embedding(5, IN, rngs=rngs),
+        recurrent=RNN(seqjax.elman(HIDDEN), IN, rngs=rngs),
+        last=nnx.Linear(HIDDEN, 2, rngs=rngs),
+    )
+    order = {"words": "", "recurrent": "", "last": ""}
+    weights = convert.dump(ours, "keras", names=order)
+    assert [array.shape for array in weights[:2]] == [(5, IN), (IN, HIDDEN)]
+    convert.load(ours, [array + 1 for array in weights], "keras", names=order)
+    np.testing.assert_array_equal(convert.dump(ours, "keras", names=order)[-1], weights[-1] + 1)
 
 
 def test_trained_model():

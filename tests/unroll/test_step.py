@@ -52,4 +52,4 @@ def test_low_precision_keeps_its_state():
 def test_wrong_features():
     cell = seqjax.elman(4)
     with pytest.raises(ValueError, match="must have in_size = 3 features on its last axis"):
-        seqjax.step(cell, random_params(cell), jnp.ones((1, 5)))
+        seqjax.step(cell, random_params(cell, dtype=jnp.float32), jnp.ones((1, 5)))
