@@ -35,6 +35,8 @@ def setting(
     minimum: float | None = None,
     below: float | None = None,
     names_run: bool = True,
+    check: Callable[[Any], None] | None = None,
+    load: Callable[[Any], None] | None = None,
 ) -> Any:
     """Declares a field of a configuration.
 
@@ -46,6 +48,9 @@ def setting(
       below: a number that is not negative must be below this, as a rate below 1.
       names_run: whether a run with another value has a folder of its own; not so where the value
         decides only how a finished run is asked.
+      check: `check(value)`, which raises `ConfigError` for a value that cannot be used.
+      load: `load(value)`, called for a value that stands on the command line, and for no other,
+        before it is checked.
 
     Returns:
       The field.
@@ -56,6 +61,8 @@ def setting(
         "minimum": minimum,
         "below": below,
         "names_run": names_run,
+        "check": check,
+        "load": load,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -85,9 +92,12 @@ def define_flags(config_type: type, *, shown: Any) -> None:
 
 
 def given_settings(config_type: type) -> dict[str, Any]:
-    """Returns the settings that stand on the command line."""
-    names = [field.name for field in dataclasses.fields(config_type)]
-    return {name: FLAGS[name].value for name in names if FLAGS[name].present}
+    """Returns the settings that stand on the command line, what they name being loaded."""
+    fields = [field for field in dataclasses.fields(config_type) if FLAGS[field.name].present]
+    for field in fields:
+        if field.metadata["load"] is not None:
+            field.metadata["load"](FLAGS[field.name].value)
+    return {field.name: FLAGS[field.name].value for field in fields}
 
 
 def parse_setting(config_type: type, name: str, text: str) -> Any:
@@ -139,6 +149,8 @@ def check_settings(config: Any) -> None:
             raise ConfigError(f"--{field.name} must be at least {minimum:g}, got {value}.")
         if below is not None and value is not None and not 0 <= value < below:
             raise ConfigError(f"--{field.name} must lie in [0, {below:g}), got {value}.")
+        if field.metadata["check"] is not None:
+            field.metadata["check"](value)
 
 
 def default_workdir(experiment: str, config: Any) -> Path:
@@ -205,29 +217,24 @@ def main(
             flags.DEFINE_string("predict", None, predict[0])
 
     def body() -> None:
+        question = None if predict is None else FLAGS.predict
+        if question is None:
+            train.use_all_cores()  # first: a module of the user's own may start JAX
         settings = given_settings(experiment.Config)
-        further_given = {flag: FLAGS[flag].value for flag in further}
+        given = {flag: FLAGS[flag].value for flag in further}
         if FLAGS.sweep is not None:
             from experiments import sweep  # which needs this module
 
-            train.use_all_cores()
-            sweep.run_sweep(
-                experiment,
-                settings,
-                FLAGS.sweep,
-                workdir=FLAGS.workdir,
-                resume=FLAGS.resume,
-                **further_given,
-            )
+            options = {"workdir": FLAGS.workdir, "resume": FLAGS.resume, **given}
+            sweep.run_sweep(experiment, settings, FLAGS.sweep, **options)
             return
         config = experiment.configure(**settings)
         workdir = FLAGS.workdir or default_workdir(name, config)
-        if predict is not None and FLAGS.predict is not None:
-            for line in predict[1](str(workdir), FLAGS.predict):
+        if predict is not None and question is not None:
+            for line in predict[1](str(workdir), question):
                 print(line)
             return
-        train.use_all_cores()
-        experiment.run(config, workdir=workdir, resume=FLAGS.resume, **further_given)
+        experiment.run(config, workdir=workdir, resume=FLAGS.resume, **given)
 
     run_program(define, body)
 

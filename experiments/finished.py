@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from experiments import command_line
+from experiments.cells import keep_code
 from experiments.functions import Functions
 from seqjax import train
 
@@ -49,8 +50,10 @@ def open_finished(path: str | Path, config_type: type) -> Finished:
       The run.
 
     Raises:
-      RunError: if there is no finished run in the folder.
-      ConfigError: if its settings are those of another version or experiment.
+      RunError: if there is no finished run in the folder, or its cell is a user's own and the
+        code has changed.
+      ConfigError: if its settings are those of another version or experiment, or name a cell of a
+        user's own that the command line does not name.
     """
     path = Path(path)
     if not (path / "result.json").exists():
@@ -60,4 +63,5 @@ def open_finished(path: str | Path, config_type: type) -> Finished:
         )
     settings = train.read_object(path / "config.json")
     config = command_line.from_mapping(config_type, settings)
+    keep_code(config.cell, path)
     return Finished(config, train.open_run(path, settings, resume=True))

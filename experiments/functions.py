@@ -9,10 +9,8 @@ from flax import nnx
 from jax.sharding import Mesh
 
 import seqjax
+from experiments.cells import FEEDFORWARD, directions
 from seqjax import data, train
-
-FEEDFORWARD = "feedforward"
-"""The cell that is none: `seqjax.nn.Window` in its place."""
 
 
 class Functions(NamedTuple):
@@ -104,7 +102,7 @@ def recurrent_layers(
     """Returns the recurrent layer of an experiment, or a stack of them.
 
     Args:
-      cell: name of the cell, bi- for both directions, or `FEEDFORWARD`.
+      cell: name of the cell as `experiments.cells` reads it, or `FEEDFORWARD`.
       in_size: features of the input.
       hidden_size: hidden units of a layer and direction.
       num_layers: how many layers.
@@ -117,7 +115,8 @@ def recurrent_layers(
       The module.
     """
     layers: list[Any] = []
-    layer = seqjax.nn.Bidirectional if cell.startswith("bi") else seqjax.nn.RNN
+    one_way, both = directions(cell)
+    layer = seqjax.nn.Bidirectional if both else seqjax.nn.RNN
     for index in range(num_layers):
         if cell == FEEDFORWARD:
             before, after = (0, 0) if index else window  # the lowest alone looks around
@@ -126,7 +125,7 @@ def recurrent_layers(
             )
             in_size = hidden_size
             continue
-        made = seqjax.make_cell(cell.removeprefix("bi"), hidden_size, **options)
+        made = seqjax.make_cell(one_way, hidden_size, **options)
         layers.append(layer(made, in_size, rngs=rngs))
         in_size = layers[-1].out_size
     return layers[0] if len(layers) == 1 else seqjax.nn.Stack(layers, dropout=dropout)

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 
 from experiments import command_line, report
+from experiments.cells import keep_code
 from experiments.functions import Functions
 from seqjax import train
 
@@ -106,6 +107,7 @@ def run_study(
     study = prepare(notify)
     folder = folder or train.open_run(path, settings, resume=resume)
     folder.claim_data(study.sha256)
+    keep_code(config.cell, path)
     study.save(path)
     notify(report.preview(config, study, path))
 

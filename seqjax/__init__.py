@@ -11,6 +11,7 @@ from seqjax.cells import linear_cell as linear_cell
 from seqjax.cells import lstm as lstm
 from seqjax.cells import make_cell as make_cell
 from seqjax.cells import min_gru as min_gru
+from seqjax.cells import register_cell as register_cell
 from seqjax.unroll import step as step
 from seqjax.unroll import unroll as unroll
 

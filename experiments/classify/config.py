@@ -4,8 +4,8 @@ import dataclasses
 from typing import Any
 
 from experiments import command_line, report
+from experiments.cells import FEEDFORWARD, cell_setting, directions, in_both_directions
 from experiments.command_line import ConfigError, setting
-from experiments.functions import FEEDFORWARD
 from seqjax.cells import CELLS as ONE_WAY
 from seqjax.nn.pooling import POOLINGS
 
@@ -18,11 +18,11 @@ OWN = ("csv", "folder")  # a user's own data
 class Config:
     """Every setting of a run; the defaults are those of the task generated. See `configure`."""
 
-    cell: str = setting(
+    cell: str = cell_setting(
         "bigru",
         "recurrent cell, bi- for both directions; feedforward for none: layers without memory, on "
         "the whole sequence where all are as long, else on each step",
-        choices=CELLS,
+        CELLS,
     )
     task: str = setting("generated", "what is to be told apart", choices=TASKS)
     data_dir: str | None = setting(
@@ -114,10 +114,10 @@ class Config:
             )
         if self.label_column is not None and self.task != "csv":
             raise ConfigError(f"--label_column needs --task=csv, got --task={self.task}.")
-        if self.pooling == "middle" and self.cell in ONE_WAY:
+        if self.pooling == "middle" and _one_way(self.cell):
             raise ConfigError(
                 f"--pooling=middle needs both directions, and {self.cell} has not seen the second "
-                f"half by then; use --cell=bi{self.cell}, or another pooling."
+                f"half by then; use --cell={in_both_directions(self.cell)}, or another pooling."
             )
         if self.cell == FEEDFORWARD and self.pooling == "last":
             raise ConfigError(
@@ -159,9 +159,13 @@ def configure(**given: Any) -> Config:
       40
     """
     settings = {**DEFAULTS.get(given.get("task", "generated"), {}), **given}
-    if settings.get("cell") in ONE_WAY and settings.get("pooling") == "middle":
+    if settings.get("pooling") == "middle" and _one_way(settings.get("cell", Config.cell)):
         settings["pooling"] = given.get("pooling", "last")
     return Config(**settings)
+
+
+def _one_way(cell: str) -> bool:
+    return cell != FEEDFORWARD and not directions(cell)[1]
 
 
 def command(config: Config) -> str:

@@ -9,9 +9,10 @@ from flax import nnx
 
 import seqjax
 from experiments.augment import augmented
+from experiments.cells import FEEDFORWARD
 from experiments.classify.config import Config
 from experiments.classify.inputs import WORDS, Inputs
-from experiments.functions import FEEDFORWARD, Functions, make_functions, recurrent_layers
+from experiments.functions import Functions, make_functions, recurrent_layers
 from seqjax import data
 
 

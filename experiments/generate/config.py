@@ -4,8 +4,8 @@ import dataclasses
 from typing import Any
 
 from experiments import command_line, report
+from experiments.cells import FEEDFORWARD, cell_setting
 from experiments.command_line import ConfigError, setting
-from experiments.functions import FEEDFORWARD
 from seqjax.cells import CELLS as RECURRENT
 
 CELLS = (*RECURRENT, FEEDFORWARD)
@@ -17,10 +17,10 @@ TASKS = (*TEXT, "generated_music", "music")
 class Config:
     """Every setting of a run; the defaults are those of the task shakespeare. See `configure`."""
 
-    cell: str = setting(
+    cell: str = cell_setting(
         "gru",
         "recurrent cell; or feedforward, layers that see the last --width steps and no more",
-        choices=CELLS,
+        CELLS,
     )
     task: str = setting(
         "shakespeare",

@@ -5,6 +5,7 @@ import dataclasses
 from absl import flags
 
 from experiments import command_line, gradient_flow
+from experiments.cells import load
 from seqjax import train
 
 FLAGS = flags.FLAGS
@@ -22,13 +23,14 @@ def define() -> None:
 
 def body() -> None:
     """Runs the experiment."""
+    train.use_all_cores()  # first: a module of the user's own may start JAX
     given = command_line.given_settings(gradient_flow.Config)
     if FLAGS.cell is not None:
         if "cells" in given:
             raise command_line.ConfigError("--cell and --cells say the same; give one of them.")
+        load(FLAGS.cell)
         given["cells"] = FLAGS.cell
     config = dataclasses.replace(gradient_flow.Config(), **given)
-    train.use_all_cores()
     gradient_flow.run(config, workdir=FLAGS.workdir, resume=FLAGS.resume)
 
 

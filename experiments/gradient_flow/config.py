@@ -1,10 +1,16 @@
 """Every setting of the gradient-flow experiment."""
 
 import dataclasses
+from typing import Any
 
+import jax
+
+import seqjax
 from experiments import command_line
+from experiments.cells import load, not_loaded
 from experiments.command_line import ConfigError, setting
 from experiments.gradient_flow import grid
+from seqjax.cells import OWN_CELLS
 
 TASKS = ("adding", "copying")
 
@@ -13,7 +19,11 @@ TASKS = ("adding", "copying")
 class Config:
     """Every setting of a run; lists are written with commas."""
 
-    cells: str = setting("rnn,lstm,gru,min_gru", f"cells, of {', '.join(grid.CELLS)}")
+    cells: str = setting(
+        "rnn,lstm,gru,min_gru",
+        f"cells, of {', '.join(grid.CELLS)}; or your own, module:function",
+        load=load,
+    )
     inits: str = setting(
         "radius_0.5,radius_0.9,radius_1,radius_1.5,identity,forget_0,forget_1,default,chrono",
         f"initialisations to measure; each cell takes its own: {grid.KNOWN}",
@@ -47,7 +57,7 @@ class Config:
     def __post_init__(self):
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
-        _known("cells", self.cells, grid.CELLS)
+        _known("cells", self.cells, (*grid.CELLS, *OWN_CELLS))
         if self.tasks:
             _known("tasks", self.tasks, TASKS)
         for name in ("inits", "train_inits"):
@@ -55,6 +65,8 @@ class Config:
                 if not any(grid.applies(cell, init) for cell in grid.CELLS):
                     raise ConfigError(f"--{name} must be among {grid.KNOWN}; got {init!r}.")
         for cell in _names(self.cells):
+            if cell in OWN_CELLS:
+                _has_hidden_state(cell, self.hidden_size)
             if not any(grid.applies(cell, init) for init in _names(self.inits)):
                 raise ConfigError(
                     f"--inits must name one for each cell ({grid.KNOWN}); {cell} has none."
@@ -116,4 +128,20 @@ def _names(text: str) -> list[str]:
 def _known(name: str, text: str, known: tuple[str, ...]) -> None:
     wrong = [part for part in _names(text) if part not in known]
     if wrong or not _names(text):
-        raise ConfigError(f"--{name} must be among {', '.join(known)}; got {text!r}.")
+        among = ", ".join(known)
+        raise ConfigError(f"--{name} must be among {among}; got {text!r}.{not_loaded(text)}")
+
+
+def _has_hidden_state(name: str, hidden_size: int) -> None:
+    """Refuses a cell of the user's own whose state cannot be measured beside the others."""
+
+    def initial_state() -> Any:
+        cell = seqjax.make_cell(name, hidden_size)
+        return cell.initial_state(cell.init(jax.random.key(0), 2), (), float)
+
+    state = jax.eval_shape(initial_state)
+    if getattr(state, "_fields", ("",))[0] != "hidden":
+        raise ConfigError(
+            f"--cells: the state of {name} must be a NamedTuple whose first field is hidden, got "
+            f"{type(state).__name__} {getattr(state, '_fields', '')}; seqjax.cells.HiddenState is."
+        )

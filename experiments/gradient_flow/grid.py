@@ -18,7 +18,10 @@ _PATTERNS = {
     "gru": "default|chrono",
     "min_gru": "default|chrono",
 }
-KNOWN = "radius_R, identity (rnn); forget_B, chrono (lstm); default, chrono (gru, min_gru)"
+KNOWN = (
+    "radius_R, identity (rnn); forget_B, chrono (lstm); default, chrono (gru, min_gru); default "
+    "(your own)"
+)
 
 
 class Point(NamedTuple):

@@ -120,8 +120,9 @@ def _structure(cell: Cell, point: grid.Point, examples: int):
             # By powers: eigenvalues exist on a CPU only.
             spectra = gradflow.recurrent_spectra(cell, params, method="powers")
             found["spectral_radius"] = jnp.stack([each.radius for each in spectra.values()])
-            functions = {"hidden": None} if relu else _SQUASHING.get(point.cell, {})
-            gates = gradflow.gate_activations(cell, params, xs, functions=functions)
+            if point.cell in grid.CELLS:  # of a user's own, only its author knows what squashes
+                functions = {"hidden": None} if relu else _SQUASHING.get(point.cell, {})
+                gates = gradflow.gate_activations(cell, params, xs, functions=functions)
         if isinstance(cell, GatedCell | LinearCell) and point.cell != "rnn":
             kept = jax.tree.leaves(gradflow.retention(cell, params, xs))[-1]  # the memory
             found["time_scale"] = gradflow.time_scale(kept.mean(axis=(0, 1)))

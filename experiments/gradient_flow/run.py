@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from experiments.cells import keep_code
 from experiments.gradient_flow.config import Config
 from experiments.gradient_flow.figures import draw_measurements
 from experiments.gradient_flow.findings import findings
@@ -61,7 +62,8 @@ def run(
       The run folder, its result and the findings.
 
     Raises:
-      RunError: if the folder holds a run that may not be started again.
+      RunError: if the folder holds a run that may not be started again, or one of a user's own
+        cell whose code has changed since.
 
     Example:
       >>> from experiments import gradient_flow
@@ -75,6 +77,8 @@ def run(
     if folder.finished:
         notify(f"The run in {path} has finished already.")
         return Result(path, folder.result(), [])
+    for point in config.points:
+        keep_code(point.cell, path)
     for seed in config.all_seeds:
         folder.rewind_metrics(seed, keep=0)
     notify(preview(config, path))

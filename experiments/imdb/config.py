@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from experiments import command_line, report
+from experiments.cells import cell_setting
 from experiments.command_line import ConfigError, setting
 from seqjax import data
 
@@ -14,7 +15,7 @@ CELLS = ("rnn", "lstm", "gru", "birnn", "bilstm", "bigru")
 class Config:
     """Every setting of a run; the defaults are the preset "best"."""
 
-    cell: str = setting("bigru", "recurrent cell, bi- for both directions", choices=CELLS)
+    cell: str = cell_setting("bigru", "recurrent cell, bi- for both directions", CELLS)
     preset: str = setting(
         "best",
         "where the defaults of the other settings come from: best, or keras, the classic script",

@@ -4,8 +4,8 @@ import dataclasses
 from typing import Any
 
 from experiments import command_line, report
+from experiments.cells import FEEDFORWARD, cell_setting, directions, takes
 from experiments.command_line import ConfigError, setting
-from experiments.functions import FEEDFORWARD
 from seqjax import data
 from seqjax.cells import CELLS as ONE_WAY
 
@@ -21,11 +21,11 @@ TASKS = (*GENERATED, "half_cheetah", "ett", "smnist", "psmnist", "csv")
 class Config:
     """Every setting of a run; the defaults are those of the task narma10. See `configure`."""
 
-    cell: str = setting(
+    cell: str = cell_setting(
         "gru",
         "recurrent cell, bi- for both directions; feedforward for a layer that sees the last "
         "--lookback steps and has no memory",
-        choices=CELLS,
+        CELLS,
     )
     task: str = setting("narma10", "what is to be learnt", choices=TASKS)
     preset: str = setting(
@@ -130,16 +130,17 @@ class Config:
     def __post_init__(self):
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
-        if self.max_timescale and not gated(self.cell):
+        one_way, both = directions(self.cell)
+        if self.max_timescale and not takes(self.cell, "max_timescale"):
             raise ConfigError(f"--max_timescale needs a cell with gates, got --cell={self.cell}.")
         if 0 < self.max_timescale < 3:
             raise ConfigError(f"--max_timescale must be 0 or above 2, got {self.max_timescale}.")
         if self.cell == FEEDFORWARD and self.model == "segments":
             raise ConfigError("--cell=feedforward needs --model=last or steps, got segments.")
-        if self.cell.startswith("bi") and self.model != "last":
+        if both and self.model != "last":
             raise ConfigError(
                 f"--cell={self.cell} looks ahead, which --model={self.model} may not; use "
-                f"--cell={self.cell.removeprefix('bi')}, or --model=last where the task has it."
+                f"--cell={one_way}, or --model=last where the task has it."
             )
         if (self.model == "steps") != (self.task in EVERY_STEP):
             wanted = "steps" if self.task in EVERY_STEP else "last or segments"
@@ -261,18 +262,13 @@ def configure(**given: Any) -> Config:
         for horizon, changes in ETT_FROM.items():
             if given.get("horizon", settings["horizon"]) >= horizon:
                 settings.update(changes)
-    if task in REMEMBERED and gated(given.get("cell", "gru")):
+    if task in REMEMBERED and takes(given.get("cell", "gru"), "max_timescale"):
         settings["max_timescale"] = max(3, given.get("lookback", settings.get("lookback", 100)))
     if task == "csv" and given.get("csv_layout") == "rows":
         settings.update(ROWS)
     if given.get("preset") == "keras":
         settings.update(KERAS)
     return Config(**{**settings, **given})
-
-
-def gated(cell: str) -> bool:
-    """Whether a cell has gates that can start remembering."""
-    return cell != FEEDFORWARD and not cell.endswith("rnn")
 
 
 def command(config: Config) -> str:

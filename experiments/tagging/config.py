@@ -4,8 +4,8 @@ import dataclasses
 from typing import Any
 
 from experiments import command_line, report
+from experiments.cells import FEEDFORWARD, cell_setting
 from experiments.command_line import ConfigError, setting
-from experiments.functions import FEEDFORWARD
 from seqjax import data
 
 CELLS = ("rnn", "lstm", "gru", "birnn", "bilstm", "bigru", FEEDFORWARD)
@@ -16,11 +16,11 @@ TASKS = ("partut", "generated", "conllu")
 class Config:
     """Every setting of a run; see `configure`."""
 
-    cell: str = setting(
+    cell: str = cell_setting(
         "bilstm",
         "recurrent cell, bi- for both directions; or feedforward, a network that sees each "
         "word and its neighbours",
-        choices=CELLS,
+        CELLS,
     )
     task: str = setting(
         "partut",

@@ -4,8 +4,8 @@ import dataclasses
 from typing import Any
 
 from experiments import command_line, report
+from experiments.cells import FEEDFORWARD, cell_setting
 from experiments.command_line import setting
-from experiments.functions import FEEDFORWARD
 from seqjax.cells import CELLS as ONE_WAY
 
 CELLS = (*ONE_WAY, *(f"bi{name}" for name in ONE_WAY), FEEDFORWARD)
@@ -16,11 +16,11 @@ TASKS = ("digits", "generated")
 class Config:
     """Every setting of a run; the defaults are those of the task generated. See `configure`."""
 
-    cell: str = setting(
+    cell: str = cell_setting(
         "bigru",
         "recurrent cell, bi- for both directions; feedforward for layers that see one stack of "
         "frames at a time",
-        choices=CELLS,
+        CELLS,
     )
     task: str = setting(
         "generated",

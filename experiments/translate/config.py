@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 from experiments import command_line, report
+from experiments.cells import cell_setting
 from experiments.command_line import ConfigError, setting
 from seqjax import data, nn
 from seqjax.cells import CELLS as CELLS_BY_NAME
@@ -17,7 +18,7 @@ TASKS = ("auto", "multi30k", "generated", "folder")
 class Config:
     """Every setting of a run; the defaults are those of the task multi30k. See `configure`."""
 
-    cell: str = setting("gru", "recurrent cell of encoder and decoder", choices=CELLS)
+    cell: str = cell_setting("gru", "recurrent cell of encoder and decoder", CELLS)
     task: str = setting(
         "auto",
         "what is translated: multi30k, English captions into German; generated, a made-up "

@@ -10,6 +10,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 import seqjax
+from experiments.cells import in_both_directions
 from experiments.functions import Functions, make_functions, recurrent_layers
 from experiments.translate.config import Config
 from seqjax import data, decode, nn, train
@@ -31,7 +32,7 @@ def build_model(config: Config, source_size: int, target_size: int, rngs: nnx.Rn
 
     source = embedding(source_size)
     encoder = recurrent_layers(
-        f"bi{config.cell}",
+        in_both_directions(config.cell),
         config.embedding_size,
         config.hidden_size,
         config.encoder_layers,

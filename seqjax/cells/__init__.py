@@ -16,4 +16,6 @@ from seqjax.cells.lstm import lstm as lstm
 from seqjax.cells.min_gru import MinGRUParams as MinGRUParams
 from seqjax.cells.min_gru import min_gru as min_gru
 from seqjax.cells.registry import CELLS as CELLS
+from seqjax.cells.registry import OWN_CELLS as OWN_CELLS
 from seqjax.cells.registry import make_cell as make_cell
+from seqjax.cells.registry import register_cell as register_cell

@@ -250,7 +250,7 @@ def default_workdir(experiment: str, cell: str, config: Mapping[str, Any]) -> Pa
 
     Args:
       experiment: name of the experiment.
-      cell: name of the cell.
+      cell: name of the cell; its colons become points, since not every file system has them.
       config: every resolved setting.
 
     Returns:
@@ -260,7 +260,7 @@ def default_workdir(experiment: str, cell: str, config: Mapping[str, Any]) -> Pa
       >>> default_workdir("imdb", "bigru", {"seeds": 3}).as_posix()
       'runs/imdb/bigru-38a0cb50fc'
     """
-    return Path("runs") / experiment / f"{cell}-{config_hash(config)}"
+    return Path("runs") / experiment / f"{cell.replace(':', '.')}-{config_hash(config)}"
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -230,7 +230,7 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path, reviews_folder, cache):
     torn = tmp_path / "torn"
     (torn / "imdb_reviews" / "plain_text" / "1.0.0").mkdir(parents=True)
     runs = {
-        ("--cell=transformer",): "rnn|lstm|gru|birnn|bilstm|bigru",
+        ("--cell=transformer",): "rnn, lstm, gru, birnn, bilstm, bigru",
         ("--hiden_size=3",): "hiden_size",
         ("--epochs=many",): "epochs",
         ("--dataset=folder", f"--data_dir={empty}"): "train",

@@ -1,0 +1,160 @@
+"""Which recurrent cell: one of the library, or a user's own, by `--cell=module:function`.
+
+`--cell=my_cells:minimal` is the function `minimal(hidden_size)` of my_cells.py, in the current
+folder or anywhere Python imports from; `--cell=bi:my_cells:minimal` runs it in both directions. To
+import a module is to run it, so that happens for a name that stands on the command line and for no
+other: the `config.json` of a run folder, which may be a stranger's, loads nothing. Python code says
+the same by `seqjax.register_cell`.
+"""
+
+import importlib
+import inspect
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import seqjax
+from experiments.command_line import ConfigError, setting
+from seqjax.cells import CELLS, OWN_CELLS
+from seqjax.train import RunError, replace_file
+
+FEEDFORWARD = "feedforward"
+"""The cell that is none: `seqjax.nn.Window` in its place."""
+
+
+def cell_setting(default: str, help: str, choices: Sequence[str]) -> Any:
+    """Declares the field of a configuration that names a cell.
+
+    Args:
+      default: its default.
+      help: the flag's help text.
+      choices: the cells of the library that are allowed; one's own is allowed beside them, and in
+        both directions where theirs are.
+
+    Returns:
+      The field.
+    """
+    both = any(name.startswith("bi") for name in choices)
+
+    def check(value: str) -> None:
+        one_way, is_both = directions(value)
+        if value in choices or (one_way in OWN_CELLS and (both or not is_both)):
+            return
+        if one_way in OWN_CELLS:
+            raise ConfigError(f"--cell must run in one direction: {one_way}; got {value!r}.")
+        known = ", ".join(choices)
+        raise ConfigError(f"--cell must be one of {known}; got {value!r}.{not_loaded(value)}")
+
+    help = f"<{'|'.join(choices)}>: {help}; or your own, module:function"
+    return setting(default, help + (", bi:module:function" if both else ""), check=check, load=load)
+
+
+def not_loaded(cell: str) -> str:
+    """Returns what to do about a user's own cell that is not known; nothing for other names."""
+    if ":" not in cell:
+        return ""
+    return (
+        " A cell of your own is loaded only where the command line itself names it: give it there "
+        "too, if you trust its code."
+    )
+
+
+def directions(cell: str) -> tuple[str, bool]:
+    """Returns the cell of one direction, and whether it is to run in both.
+
+    Example:
+      >>> directions("bilstm"), directions("gru"), directions("bi:my_cells:minimal")
+      (('lstm', True), ('gru', False), ('my_cells:minimal', True))
+    """
+    if cell.startswith("bi:"):
+        return cell.removeprefix("bi:"), True
+    if ":" in cell or not cell.startswith("bi"):
+        return cell, False
+    return cell.removeprefix("bi"), True
+
+
+def in_both_directions(cell: str) -> str:
+    """Returns the name of a cell run in both directions.
+
+    Example:
+      >>> in_both_directions("lstm"), in_both_directions("my_cells:minimal")
+      ('bilstm', 'bi:my_cells:minimal')
+    """
+    return f"bi:{cell}" if ":" in cell else f"bi{cell}"
+
+
+def takes(cell: str, option: str) -> bool:
+    """Says whether the constructor of a cell has an option of this name.
+
+    Example:
+      >>> takes("bilstm", "max_timescale"), takes("rnn", "max_timescale")
+      (True, False)
+    """
+    constructor = {**CELLS, **OWN_CELLS}.get(directions(cell)[0])
+    return constructor is not None and option in inspect.signature(constructor).parameters
+
+
+def load(names: str) -> None:
+    """Imports the user's own cells of a command line, which runs their code.
+
+    Args:
+      names: what a flag says, names with commas between them where it may have several.
+
+    Raises:
+      ConfigError: if there is no such module or function, the module does not load, or the
+        function makes no cell.
+    """
+    for cell in (directions(part.strip())[0] for part in names.split(",")):
+        module, colon, function = cell.partition(":")
+        if colon:
+            constructor = getattr(_imported(cell, module), function, None)
+            if constructor is None:
+                raise ConfigError(f"--cell={cell}: {module} has no {function!r}.")
+            try:
+                seqjax.register_cell(cell, constructor)
+            except (TypeError, ValueError) as error:
+                raise ConfigError(f"--cell={cell}: {error}") from error
+
+
+def _imported(cell: str, module: str) -> Any:
+    """Imports a module of the user's; whatever is wrong with it is a line."""
+    try:
+        return importlib.import_module(module)
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]:
+            raise ConfigError(
+                f"--cell={cell}: there is no module {module!r} in the current folder or where "
+                "Python imports from (PYTHONPATH)."
+            ) from error
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise ConfigError(
+            f"--cell={cell}: {module} cannot be imported: {type(error).__name__}: {error} "
+            f"({place.filename}:{place.lineno})."
+        ) from error
+
+
+def keep_code(cell: str, folder: Path) -> None:
+    """Leaves the file of a user's own cell in the run folder, and refuses one that has changed.
+
+    Args:
+      cell: the setting; nothing happens for a cell of the library, or one without a file.
+      folder: the run folder; the file goes to `code/<module>.py` and is never run from there.
+
+    Raises:
+      RunError: if the run was begun with another content of the file.
+    """
+    module, colon, _ = directions(cell)[0].partition(":")
+    file = getattr(sys.modules.get(module), "__file__", None) if colon else None
+    if file is None:
+        return
+    code, kept = Path(file).read_text("utf-8"), folder / "code" / f"{module}.py"
+    if not kept.exists():
+        kept.parent.mkdir(exist_ok=True)
+        replace_file(kept, code)
+    elif kept.read_text("utf-8") != code:
+        raise RunError(
+            f"{file} is not what it was when the run in {folder} began; that is kept in {kept}. "
+            "Put it back, or choose another --workdir."
+        )
