@@ -47,6 +47,7 @@ from seqjax.data.errors import DataError as DataError
 from seqjax.data.ett import ETT as ETT
 from seqjax.data.ett import ETT_VARIABLES as ETT_VARIABLES
 from seqjax.data.ett import load_ett as load_ett
+from seqjax.data.folder import write_reviews as write_reviews
 from seqjax.data.generated_reviews import generate_reviews as generate_reviews
 from seqjax.data.generated_tags import GENERATED_TAGS as GENERATED_TAGS
 from seqjax.data.generated_tags import generate_tagged as generate_tagged

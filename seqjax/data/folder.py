@@ -38,6 +38,37 @@ def load_folder(data_dir: str | os.PathLike[str]) -> Reviews:
     )
 
 
+def write_reviews(reviews: Reviews, data_dir: str | os.PathLike[str]) -> None:
+    """Writes reviews as `--dataset=folder` reads them; those without a label are left out.
+
+    Args:
+      reviews: what to write.
+      data_dir: the folder that `train` and `test` go to, made when missing.
+
+    Raises:
+      DataError: if there are reviews in that folder already.
+
+    Example:
+      >>> import tempfile
+      >>> from seqjax.data import generate_reviews, load_reviews
+      >>> folder = tempfile.mkdtemp()
+      >>> write_reviews(generate_reviews(num_train=4, num_test=2), folder)
+      >>> load_reviews("folder", data_dir=folder).test_labels.tolist()
+      [0, 1]
+    """
+    splits = {
+        "train": (reviews.train_texts, reviews.train_labels),
+        "test": (reviews.test_texts, reviews.test_labels),
+    }
+    for split, (texts, labels) in splits.items():
+        for number, (text, label) in enumerate(zip(texts, labels.tolist(), strict=True)):
+            file = Path(data_dir, split, ("neg", "pos")[label], f"{number:06}.txt")
+            if number == 0 and file.parents[1].exists():
+                raise DataError(f"write_reviews: {file.parents[1]} is there already; name another.")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, "utf-8")
+
+
 def _read_split(split: Path) -> tuple[list[str], np.ndarray]:
     negative, positive = _read_texts(split / "neg"), _read_texts(split / "pos")
     labels = np.repeat(np.array([0, 1], np.int32), [len(negative), len(positive)])

@@ -1,4 +1,4 @@
-"""Figures of the gradient flow; Matplotlib is loaded when one is drawn."""
+"""Figures of the gradient flow: returned, and written where a path is given."""
 
 import io
 from collections.abc import Mapping
@@ -18,23 +18,27 @@ INK, ACCENT, GREY = "#222222", "#0b6fb8", "#9aa5ad"
 COLORS = (ACCENT, "#d1495b", "#3a9d5d", "#8a5fbf", "#c98a1b", INK)
 
 
-def plot_gradient_norms(summaries: Mapping[str, NormSummary], path: str | Path) -> None:
+def plot_gradient_norms(
+    summaries: Mapping[str, NormSummary], path: str | Path | None = None
+) -> "Figure":
     """Draws gradient norms against the lag: the median, and a band between the quartiles.
 
     Args:
       summaries: label to its summary, from `summarise_norms`.
-      path: PNG to write.
+      path: PNG to write, if any.
+
+    Returns:
+      The figure, which a notebook shows.
 
     Raises:
       ValueError: if there is none.
 
     Example:
-      >>> import tempfile, jax.numpy as jnp
+      >>> import jax.numpy as jnp
       >>> from seqjax.gradflow import summarise_norms
-      >>> target = Path(tempfile.mkdtemp()) / "norms.png"
-      >>> plot_gradient_norms({"h": summarise_norms(0.9 ** jnp.arange(9.0)[:, None])}, target)
-      >>> target.exists()
-      True
+      >>> figure = plot_gradient_norms({"h": summarise_norms(0.9 ** jnp.arange(9.0)[:, None])})
+      >>> figure.axes[0].get_ylabel()
+      '|dL / ds|'
     """
     _needs_some(summaries, "plot_gradient_norms")
     figure, axes = _figure("Gradient norm against lag", "steps back from the last", "|dL / ds|")
@@ -50,18 +54,24 @@ def plot_gradient_norms(summaries: Mapping[str, NormSummary], path: str | Path) 
     axes.set_yscale("log")
     axes.set_xlim(left=0)
     axes.legend(frameon=False, fontsize=9)
-    _save(figure, path)
+    return _saved(figure, path)
 
 
 def plot_singular_values(
-    log_singular_values: ArrayLike, path: str | Path, *, lags: ArrayLike | None = None
-) -> None:
+    log_singular_values: ArrayLike,
+    path: str | Path | None = None,
+    *,
+    lags: ArrayLike | None = None,
+) -> "Figure":
     """Draws the log singular values of Jacobian products against the lag, a line each.
 
     Args:
       log_singular_values: of one example, shape (K, N), from `product_singular_values`.
-      path: PNG to write.
+      path: PNG to write, if any.
       lags: the lags, shape (K,); 1 to K by default.
+
+    Returns:
+      The figure, which a notebook shows.
 
     Raises:
       ValueError: if the shape is another.
@@ -78,15 +88,18 @@ def plot_singular_values(
     axes.plot(lags, logs[:, 0], color=ACCENT, linewidth=1.8, label="largest")
     axes.axhline(0, color=INK, linewidth=0.8, linestyle=":")
     axes.legend(frameon=False, fontsize=9)
-    _save(figure, path)
+    return _saved(figure, path)
 
 
-def plot_lyapunov(exponents: Mapping[str, ArrayLike], path: str | Path) -> None:
+def plot_lyapunov(exponents: Mapping[str, ArrayLike], path: str | Path | None = None) -> "Figure":
     """Draws Lyapunov spectra: exponents against their rank, a line for each label.
 
     Args:
       exponents: label to its exponents, shape (*B, N); the median over examples is drawn.
-      path: PNG to write.
+      path: PNG to write, if any.
+
+    Returns:
+      The figure, which a notebook shows.
 
     Raises:
       ValueError: if there is none.
@@ -100,27 +113,30 @@ def plot_lyapunov(exponents: Mapping[str, ArrayLike], path: str | Path) -> None:
         axes.plot(ranks, median, color=color, marker="o", markersize=3, linewidth=1.2, label=label)
     axes.axhline(0, color=INK, linewidth=0.8, linestyle=":")
     axes.legend(frameon=False, fontsize=9)
-    _save(figure, path)
+    return _saved(figure, path)
 
 
 def plot_saturation(
     activations: Mapping[str, ArrayLike],
-    path: str | Path,
+    path: str | Path | None = None,
     *,
     bins: int = 20,
     range: tuple[float, float] = (0.0, 1.0),
     low: float = 0.1,
     high: float = 0.9,
-) -> None:
+) -> "Figure":
     """Draws a histogram of each gate's activations, the saturated ends shaded.
 
     Args:
       activations: gate to its activations, of any shape, from `gate_activations`.
-      path: PNG to write.
+      path: PNG to write, if any.
       bins: number of bins.
       range: ends of the histogram; (-1, 1) for a tanh.
       low: below it a gate is saturated to the left.
       high: above it a gate is saturated to the right.
+
+    Returns:
+      The figure, which a notebook shows.
 
     Raises:
       ValueError: if there is none.
@@ -147,7 +163,7 @@ def plot_saturation(
             fontsize=8,
             color=INK,
         )
-    _save(figure, path)
+    return _saved(figure, path)
 
 
 def _canvas(width: float, height: float) -> "Figure":
@@ -190,9 +206,11 @@ def _needs_some(items: Mapping[str, Any], where: str) -> None:
         )
 
 
-def _save(figure: "Figure", path: str | Path) -> None:
-    image = io.BytesIO()
-    figure.savefig(image, format="png")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(image.getvalue())
+def _saved(figure: "Figure", path: str | Path | None) -> "Figure":
+    if path is not None:
+        image = io.BytesIO()
+        figure.savefig(image, format="png")
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(image.getvalue())
+    return figure

@@ -1,0 +1,76 @@
+"""A user's own cell by name: what is taken, and what is refused before anything is run."""
+
+import jax.numpy as jnp
+import pytest
+
+import seqjax
+from seqjax.cells import OWN_CELLS, Cell, HiddenState
+
+
+@pytest.fixture(autouse=True)
+def registry(monkeypatch):
+    monkeypatch.setattr("seqjax.cells.registry.OWN_CELLS", known := dict(OWN_CELLS))
+    return known
+
+
+def leaky(hidden_size, rate=0.1, dtype=None, outputs=None):
+    """A leaky sum, or one that breaks a promise."""
+    return Cell(
+        name="leaky",
+        hidden_size=hidden_size,
+        init=lambda key, in_size, dtype=jnp.float32: jnp.ones((in_size, hidden_size), dtype),
+        initial_state=lambda params, batch, dtype: HiddenState(
+            jnp.zeros((*batch, hidden_size), dtype)
+        ),
+        project=lambda params, x: x @ params,
+        step=lambda params, state, drive: HiddenState(
+            (state.hidden + rate * drive).astype(dtype or drive.dtype)
+        ),
+        output=lambda state: state.hidden[..., :outputs],
+    )
+
+
+def test_a_registered_cell_is_made_with_its_options(registry):
+    seqjax.register_cell("leaky", leaky)
+    seqjax.register_cell("package.module:leaky", leaky)
+    cell = seqjax.make_cell("leaky", 2, rate=0.5)
+    ys, _ = seqjax.unroll(cell, jnp.ones((3, 2)), jnp.ones((2, 1, 3)))
+    assert ys[:, 0, 0].tolist() == [1.5, 3.0]
+    assert set(registry) >= {"leaky", "package.module:leaky"}
+    with pytest.raises(ValueError, match=r"known cells are rnn, lstm, gru, min_gru, .*leaky"):
+        seqjax.make_cell("leeky", 2)
+
+
+def test_a_name_given_anew_is_the_new_cell():
+    seqjax.register_cell("mine", leaky)
+    seqjax.register_cell("mine", seqjax.gru)
+    assert str(seqjax.make_cell("mine", 3)) == "gru(3)"
+
+
+@pytest.mark.parametrize("name", ["", "two words", "a,b", "1st", "a:b:c", "bi:module:cell"])
+def test_refuses_a_name_that_a_flag_cannot_say(name):
+    with pytest.raises(ValueError, match="must be letters, digits and underscores"):
+        seqjax.register_cell(name, leaky)
+
+
+@pytest.mark.parametrize("name", ["lstm", "bilinear"])
+def test_refuses_a_name_that_means_something_else(name):
+    with pytest.raises(ValueError, match="nor begin with"):
+        seqjax.register_cell(name, leaky)
+
+
+@pytest.mark.parametrize(
+    ("constructor", "message"),
+    [
+        (lambda: None, r"constructor\(8\) raised TypeError: .*positional"),
+        (3, r"constructor\(8\) raised TypeError: 'int' object is not callable"),
+        (lambda hidden_size: 3, "must return a seqjax.cells.Cell, got int"),
+        (lambda size: leaky(size, rate=jnp.ones(5)), "must run on two sequences, but it raised"),
+        (lambda size: leaky(size, dtype=jnp.bfloat16), r"dtypes of its state, .*got .*bfloat16"),
+        (lambda size: leaky(size, outputs=3), r"\(B, H\) = \(2, 8\), got \(2, 3\)"),
+    ],
+)
+def test_refuses_what_makes_no_cell(constructor, message, registry):
+    with pytest.raises(TypeError, match=message):
+        seqjax.register_cell("mine", constructor)
+    assert "mine" not in registry
