@@ -56,8 +56,8 @@ def not_loaded(cell: str) -> str:
     if ":" not in cell:
         return ""
     return (
-        " A cell of your own is loaded only where the command line itself names it: give it there "
-        "too, if you trust its code."
+        " A cell of your own is loaded only where the command line itself names it (in Python, by "
+        "seqjax.register_cell): do so, if you trust its code."
     )
 
 
@@ -128,11 +128,11 @@ def _imported(cell: str, module: str) -> Any:
                 f"--cell={cell}: there is no module {module!r} in the current folder or where "
                 "Python imports from (PYTHONPATH)."
             ) from error
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        raise ConfigError(
-            f"--cell={cell}: {module} cannot be imported: {type(error).__name__}: {error} "
-            f"({place.filename}:{place.lineno})."
-        ) from error
+        what = f"{type(error).__name__}: {error}"
+        if not isinstance(error, SyntaxError):  # which names its own line
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            what += f" ({place.filename}:{place.lineno})"
+        raise ConfigError(f"--cell={cell}: {module} cannot be imported: {what}.") from error
 
 
 def keep_code(cell: str, folder: Path) -> None:

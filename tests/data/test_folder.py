@@ -1,6 +1,6 @@
 import pytest
 
-from seqjax.data import DataError, load_reviews
+from seqjax.data import DataError, generate_reviews, load_reviews, write_reviews
 
 
 @pytest.fixture
@@ -59,3 +59,18 @@ def test_names_an_unreadable_file(folder):
     (folder / "train" / "neg" / "2.txt").mkdir()
     with pytest.raises(DataError, match=r"neg/2\.txt cannot be read: Is a directory"):
         load_reviews("folder", data_dir=folder)
+
+
+def test_what_is_written_is_read(tmp_path):
+    reviews = generate_reviews(num_train=12, num_test=4)
+    write_reviews(reviews, tmp_path / "reviews")
+    found = load_reviews("folder", data_dir=tmp_path / "reviews")
+    for texts, labels, written, truth in (
+        (found.train_texts, found.train_labels, reviews.train_texts, reviews.train_labels),
+        (found.test_texts, found.test_labels, reviews.test_texts, reviews.test_labels),
+    ):
+        assert sorted(zip(texts, labels.tolist(), strict=True)) == sorted(
+            zip(written, truth.tolist(), strict=True)
+        )
+    with pytest.raises(DataError, match="train is there already; name another"):
+        write_reviews(reviews, tmp_path / "reviews")

@@ -68,6 +68,8 @@ def test_plots(tmp_path):
     gradflow.plot_lyapunov({"lstm": rng.normal(size=(3, 8))}, tmp_path / "lyapunov.png")
     gates = {"forget": rng.uniform(size=100), "input": rng.uniform(size=100)}
     gradflow.plot_saturation(gates, tmp_path / "saturation.png")
+    shown = gradflow.plot_saturation(gates)  # without a path nothing is written
+    assert [axes.get_title("left") for axes in shown.axes] == ["forget", "input"]
     for path in tmp_path.rglob("*.png"):
         assert path.read_bytes()[:4] == b"\x89PNG"
     assert len(list(tmp_path.rglob("*.png"))) == 4

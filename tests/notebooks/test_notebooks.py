@@ -17,15 +17,17 @@ every = pytest.mark.parametrize("name", NAMES)
 
 # What must hold after a notebook has run, in its own names.
 AFTERWARDS = {
-    "quickstart": "assert max(np.mean(c[-20:]) for c in curves.values()) < data.ADDING_CHANCE / 4",
+    "quickstart": """
+assert np.mean(curves["gru"][-20:]) < data.ADDING_CHANCE / 4
+""",
     "own_cell": """
-assert run.result["cell"] == "biminimal" and run.result["num_params"] > 0
+assert run.result["cell"] == "biminimal"
+assert run.result["metrics"]["test_accuracy_network"]["mean"] > 0.9
+assert float(flows["patient"].log_slope.mean()) > float(flows["minimal"].log_slope.mean())
 """,
     "keras_users_guide": """
 assert seqjax.nn.num_params(ours) == 64_000 + 98_816 + 1_290
 assert np.mean(losses[-8:]) < y.var()
-if KERAS:
-    assert len(keras.__version__)
 """,
     # The step of training is one program for eight TPU cores, the batch split over them, its state
     # given away, its recurrent products in bfloat16, and nothing of it needs the host.
