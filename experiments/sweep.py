@@ -4,7 +4,6 @@ Members train one after the other. What is done is not done again: a sweep that 
 with the member it was in, at that member's last checkpoint.
 """
 
-import hashlib
 import itertools
 import json
 import math
@@ -111,10 +110,8 @@ def run_sweep(
     grid = parse(text, experiment.Config)
     configs = [experiment.configure(**{**given, **settings}) for settings in grid]
     about = {"experiment": name, "given": dict(given), "sweep": grid}
-    if workdir is None:
-        digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-        workdir = Path("runs") / name / f"sweep-{digest[:10]}"
-    folder = train.open_run(workdir, about, resume=resume)
+    plain = Path("runs") / name / f"sweep-{train.config_hash(about)}"
+    folder = train.open_run(workdir or plain, about, resume=resume)
     members = []
     for number, (settings, config) in enumerate(zip(grid, configs, strict=True), 1):
         member = _name(settings)

@@ -41,7 +41,7 @@ def main(_: list[str]) -> None:
     began, done = time.monotonic(), threading.Event()
     samples, compiled = [], []
 
-    def note(event: str, seconds: float, **_: object) -> None:
+    def note(event: str, duration_secs: float, **_: str | int) -> None:
         if event == COMPILED:
             compiled.append(time.monotonic() - began)
 
