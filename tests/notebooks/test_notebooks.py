@@ -41,9 +41,9 @@ assert batch.inputs.sharding.shard_shape(batch.inputs.shape)[0] == batch_size //
 assert all(sharding.is_fully_replicated for sharding in of_state)
 split = exported.in_shardings_jax(mesh)[-4]
 assert split.shard_shape(batch.inputs.shape)[0] == batch_size // 8
-assert sum("xbf16>, " in line for line in products) >= 2
+assert sum("xbf16>" in line for line in products) >= 2
 assert "custom_call" not in program.replace("custom_call @Sharding", "")
-assert step.update._cache_size() == 2
+assert len(set(made_for)) == 2 and len(made_for) <= 3  # the last by the export
 assert np.mean(losses[-10:]) < np.mean(losses[:10])
 """,
 }
