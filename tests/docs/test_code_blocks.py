@@ -33,6 +33,7 @@ def check_printed(page, example, printed):
         pytest.fail(f"{name(page)}:{example.line} must print\n{wanted}\nand printed\n{printed}")
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras
 @pytest.mark.parametrize("page", RUN, ids=name)
 def test_python(page, tmp_path, monkeypatch):
     """The blocks of a page run in order, in one namespace and an empty folder."""
