@@ -10,3 +10,8 @@ class ConvertError(ValueError):
       ...
       seqjax.convert.errors.ConvertError: seqjax.convert: the file is empty.
     """
+
+
+def first_line(error: Exception) -> str:
+    """Returns the first line of what another library says."""
+    return str(error).partition("\n")[0]

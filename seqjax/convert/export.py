@@ -9,7 +9,7 @@ import jax
 from flax import nnx
 from jax import export as jax_export
 
-from seqjax.convert.errors import ConvertError
+from seqjax.convert.errors import ConvertError, first_line
 from seqjax.convert.files import replace_bytes
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -23,8 +23,9 @@ def export(
 ) -> None:
     """Writes a model as a file that neither this library nor the model's code is needed for.
 
-    The file holds the compiled form before the last step (StableHLO, which JAX keeps readable for
-    years), with the parameters in it. It runs anywhere that JAX does:
+    The file holds the program before it is compiled for a device (StableHLO), with the parameters
+    in it. It runs anywhere that JAX does; by its documentation a newer JAX reads it for at least
+    six months:
 
         from jax import export
         model = export.deserialize(open("model.jax", "rb").read())
@@ -70,14 +71,14 @@ def export(
     except (ValueError, TypeError) as error:
         raise ConvertError(
             "seqjax.convert.export: `inputs` must be pairs of a shape such as 'batch, time, 3' and "
-            f"a dtype, got {inputs!r} ({error})."
+            f"a dtype, got {inputs!r} ({first_line(error)})."
         ) from error
     try:
         exported = jax_export.export(jax.jit(call), platforms=platforms)(*specs)
     except jax.errors.InconclusiveDimensionOperation as error:
         raise ConvertError(
             "seqjax.convert.export: the model must not need a size that has a name, got "
-            f"{str(error).splitlines()[0]} Give that size as a number in {inputs!r}."
+            f"{first_line(error)} Give that size as a number in {inputs!r}."
         ) from error
     replace_bytes(Path(path), bytes(exported.serialize()))
 

@@ -9,7 +9,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from seqjax.convert.errors import ConvertError
+from seqjax.convert.errors import ConvertError, first_line
 
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt")
 _OTHERS = {b"PK": "a zip archive", b"\x80": "a pickle", b"\x89HDF": "an HDF5 file"}
@@ -56,7 +56,7 @@ def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise ConvertError(
             f"seqjax.convert: {str(path)!r} must be a whole safetensors file of float16, float32 "
-            f"or float64 arrays, got: {error}. Fetch or write it again."
+            f"or float64 arrays, got: {first_line(error)}. Fetch or write it again."
         ) from error
 
 

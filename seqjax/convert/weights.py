@@ -10,18 +10,12 @@ from flax import nnx
 from seqjax.cells.base import Cell, GatedParams
 from seqjax.convert import own
 from seqjax.convert.blocks import Sizes, read_blocks, write_blocks
+from seqjax.convert.checks import Place, check_array, framework_of, refuse_left_over
 from seqjax.convert.conventions import KERNEL, Framework
 from seqjax.convert.errors import ConvertError
 from seqjax.convert.names import Entry, Flat, unflatten
 from seqjax.convert.parts import Part, in_order, kind_of, named_parts, parts_of
-from seqjax.convert.places import (
-    Place,
-    check_array,
-    framework_of,
-    made_places,
-    read_places,
-    refuse_left_over,
-)
+from seqjax.convert.places import made_places, read_places
 
 Names = Mapping[str, str | Sequence[str]] | str | Sequence[str] | None
 
@@ -75,7 +69,7 @@ def load(
     parts = parts_of(module)
     given = named_parts(parts, names)
     if rules.in_order and not isinstance(weights, Mapping):
-        parts = in_order(module, parts, given)
+        parts, given = in_order(module, parts, given), {}
     places, flat = read_places(parts, weights, rules, given)
     if strict:
         refuse_left_over(places, flat, rules)
@@ -120,7 +114,7 @@ def dump(module: nnx.Module, framework: str, *, names: Names = None, like: Any =
     parts = parts_of(module)
     given = named_parts(parts, names)
     if rules.in_order and not isinstance(like, Mapping):
-        parts = in_order(module, parts, given)
+        parts, given = in_order(module, parts, given), {}
     return _dump(parts, rules, given, like)
 
 
