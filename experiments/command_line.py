@@ -17,7 +17,7 @@ from absl import app, flags, logging
 
 from seqjax import train
 from seqjax.data import DataError
-from seqjax.train import RunError, StoppedError
+from seqjax.train import DivergedError, PeerError, RunError, StoppedError
 
 FLAGS = flags.FLAGS
 flags.disclaim_key_flags()  # --help lists them as the program's own
@@ -211,6 +211,7 @@ def main(
             "a grid of settings, each of which is run: name=value,value;name=value,... (default "
             f"of its folder: runs/{name}/sweep-<hash>)",
         )
+        _define_device_flags()
         for flag, help in further.items():
             flags.DEFINE_string(flag, None, help)
         if predict is not None:
@@ -219,7 +220,10 @@ def main(
     def body() -> None:
         question = None if predict is None else FLAGS.predict
         if question is None:
-            train.use_all_cores()  # first: a module of the user's own may start JAX
+            # First: a module of the user's own may start JAX.
+            train.use_all_cores()
+            train.use_mesh(FLAGS.mesh)
+            train.join_processes(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
         settings = given_settings(experiment.Config)
         given = {flag: FLAGS[flag].value for flag in further}
         if FLAGS.sweep is not None:
@@ -237,6 +241,24 @@ def main(
         experiment.run(config, workdir=workdir, resume=FLAGS.resume, **given)
 
     run_program(define, body)
+
+
+def _define_device_flags() -> None:
+    """Defines the flags that say on what a run computes; they neither name it nor change it."""
+    flags.DEFINE_string(
+        "mesh",
+        "batch",
+        "how devices share the work: batch splits the batch over all of them, 4x2 the batch in 4 "
+        "and the kernels of recurrent layers in 2",
+    )
+    flags.DEFINE_string(
+        "coordinator",
+        None,
+        "host:port of the first of several processes that compute together, or auto where the "
+        "cluster says (Slurm, Open MPI, Kubernetes, Cloud TPU)",
+    )
+    flags.DEFINE_integer("num_processes", None, "how many processes there are")
+    flags.DEFINE_integer("process_id", None, "the number of this process, from 0")
 
 
 def run_program(define: Callable[[], None], body: Callable[[], None]) -> NoReturn:
@@ -269,9 +291,13 @@ def _run(body: Callable[[], None]) -> None:
     try:
         body()
     except (ConfigError, DataError, RunError) as error:
+        # A process says what it met itself; what another met, or all, the first one says.
+        if isinstance(error, PeerError | DivergedError) and not train.is_first_process():
+            raise SystemExit(2) from None
         fail(str(error))
     except StoppedError as error:
-        print(error, file=sys.stderr)
+        if train.is_first_process():
+            print(error, file=sys.stderr)
         raise SystemExit(128 + signal.SIGTERM) from None
     except KeyboardInterrupt:
         print("Interrupted; run the same command with --resume to continue.", file=sys.stderr)

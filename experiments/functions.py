@@ -80,7 +80,7 @@ def make_answers(
     def answers(params: Any, batches: data.RaggedBatches) -> list[Any]:
         rows = []
         for batch in batches:
-            found = jax.device_get(jitted(params, train.shard(mesh, batch)))
+            found = train.fetch(jitted(params, train.shard(mesh, batch)))
             real = range(int(batch.weights.sum()))  # rows that fill stand last
             rows += [jax.tree.map(lambda leaf, row=row: leaf[row], found) for row in real]
         return [rows[place] for place in np.argsort(batches.order)]

@@ -97,18 +97,23 @@ def run_study(
     """
     settings = dataclasses.asdict(config)
     path = Path(workdir or command_line.default_workdir(experiment, config))
+    if not train.is_first_process():
+        notify = _silent
     # A run that may not go on is refused before its data is read; a new one gets its folder after.
     folder = None
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+    begun = path.exists() and not (path.is_dir() and not any(path.iterdir()))
+    if train.of_first_process(begun):
         folder = train.open_run(path, settings, resume=resume)
         if folder.finished:
             notify(f"The run in {path} has finished already.")
             return Result(path, folder.result())
-    study = prepare(notify)
+    with train.together():
+        study = prepare(notify)
     folder = folder or train.open_run(path, settings, resume=resume)
     folder.claim_data(study.sha256)
-    keep_code(config.cell, path)
-    study.save(path)
+    with train.together():
+        keep_code(config.cell, folder.path)
+        study.save(folder.path)
     notify(report.preview(config, study, path))
 
     fits, tests = [], []
@@ -132,6 +137,23 @@ def run_study(
         tests.append(study.test(fit))
         notify(report.seed_line(study, seed, fit, tests[-1]))
 
+    with train.together():
+        result = _finish(experiment, config, study, folder, fits, tests)
+    notify(report.results_table(result, f"test_{study.headline}"))
+    mean = result["metrics"][f"test_{study.headline}"]["mean"]
+    notify(f"test_{study.headline} {mean:.6g} {folder.path / 'result.json'}")
+    return Result(path, result)
+
+
+def _finish(
+    experiment: str,
+    config: Any,
+    study: Study,
+    folder: train.RunFolder,
+    fits: list[train.FitResult],
+    tests: list[Mapping[str, float]],
+) -> dict[str, Any]:
+    """Leaves figures, result and summary of a run that is done."""
     best_epochs = {config.seed + i: fit.best_epoch for i, fit in enumerate(fits)}
     train.plot_training(
         folder.metrics(),
@@ -162,9 +184,10 @@ def run_study(
             "seed_wall_s": train.summarise([fit.wall_s for fit in fits]),
         },
     }
-    written = folder.write_result(result)
+    folder.write_result(result)
     train.write_summary(folder, command=study.command)
-    notify(report.results_table(result, f"test_{study.headline}"))
-    mean = result["metrics"][f"test_{study.headline}"]["mean"]
-    notify(f"test_{study.headline} {mean:.6g} {written}")
-    return Result(path, result)
+    return result
+
+
+def _silent(line: str) -> None:
+    """Receives lines that the first process prints."""

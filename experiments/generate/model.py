@@ -152,6 +152,6 @@ def make_judge(functions: Functions, mesh: Mesh) -> Callable[[Any, Iterable[data
             total, state = sums(params, train.shard(mesh, segment), state)
             totals.append(total)
             weight += float(segment.weights.sum())
-        return float(np.sum(jax.device_get(totals), dtype=np.float64)) / weight
+        return float(np.sum(train.fetch(totals), dtype=np.float64)) / weight
 
     return judge

@@ -232,7 +232,7 @@ def make_predict(functions: Functions, mesh: Mesh):
     def predict(params: Any, batches: Iterable[data.Sequences]) -> np.ndarray:
         found = []
         for batch in batches:
-            predictions = jax.device_get(apply(params, train.shard(mesh, batch)))
+            predictions = train.fetch(apply(params, train.shard(mesh, batch)))
             found.append(predictions[batch.lengths > 0])
         return np.concatenate(found)
 

@@ -128,7 +128,7 @@ def make_nll(functions: Functions, mesh: Mesh):
 
     def nll(params: Any, batches: Sequence[data.PairBatch]) -> float:
         found = [sums(params, train.shard(mesh, batch)) for batch in batches]
-        total, weight = np.sum(np.array(jax.device_get(found), np.float64), axis=0)
+        total, weight = np.sum(np.array(train.fetch(found), np.float64), axis=0)
         return float(total / weight)
 
     return nll
@@ -184,7 +184,7 @@ def make_translate(functions: Functions, mesh: Mesh, *, width: int, alpha: float
         found = {}
         for batch in batches:
             tokens, lengths = train.shard(mesh, (batch.tokens, batch.lengths))
-            rows = jax.device_get(search(tuple(members), tokens, lengths))
+            rows = train.fetch(search(tuple(members), tokens, lengths))
             for number, row, weight in zip(batch.labels, rows, batch.weights, strict=True):
                 if weight:
                     found[int(number)] = row

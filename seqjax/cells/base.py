@@ -135,6 +135,7 @@ class GatedCell(Cell):
         # XLA recomputes a product in each of its fused consumers unless it is held back here; one
         # barrier after the sum is half the cost of one around each term.
         total = lax.optimization_barrier(drive[..., :summed] + recurrent[..., :summed])
+        total = whole_features(total)
         if not self.separate:
             return GateInputs(total, None, None)
         biased = add_bias(recurrent[..., summed:], params.recurrent_bias)
@@ -357,7 +358,23 @@ def affine(x: Array, kernel: Array, bias: Array | None = None) -> Array:
     dtype = jnp.promote_types(kernel.dtype, jnp.float32)
     # Not reshaped to two axes first: merging time with a batch axis that is split over devices
     # would gather the whole batch on each of them.
-    return add_bias(jnp.matmul(x.astype(kernel.dtype), kernel, preferred_element_type=dtype), bias)
+    product = jnp.matmul(x.astype(kernel.dtype), kernel, preferred_element_type=dtype)
+    return add_bias(whole_features(product), bias)
+
+
+def whole_features(x: Array) -> Array:
+    """Says that each device is to have all features of `x`, where kernels are split over devices.
+
+    A device that holds some columns of a kernel holds some gates of all units, not all gates of
+    some. One exchange behind each product puts the gates together; left to itself the compiler
+    exchanges every gate by itself, at every step in time. Without an axis "hidden" in the ambient
+    mesh, as `seqjax.train.make_train_step` sets it, nothing is said.
+    """
+    if "hidden" not in jax.sharding.get_abstract_mesh().shape:
+        return x
+    free = jax.sharding.PartitionSpec.UNCONSTRAINED
+    spec = jax.sharding.PartitionSpec(*[free] * (x.ndim - 1), None)
+    return lax.with_sharding_constraint(x, spec)
 
 
 def add_bias(y: Array, bias: Array | None) -> Array:

@@ -1,6 +1,8 @@
 """Training: pytrees and pure functions in, a run folder out; knows no cell and no data set."""
 
+from seqjax.train.cores import use_all_cores as use_all_cores
 from seqjax.train.errors import DivergedError as DivergedError
+from seqjax.train.errors import PeerError as PeerError
 from seqjax.train.errors import RunError as RunError
 from seqjax.train.errors import StoppedError as StoppedError
 from seqjax.train.figures import plot_training as plot_training
@@ -12,7 +14,12 @@ from seqjax.train.mesh import data_mesh as data_mesh
 from seqjax.train.mesh import replicate as replicate
 from seqjax.train.mesh import shard as shard
 from seqjax.train.mesh import split_batch as split_batch
-from seqjax.train.mesh import use_all_cores as use_all_cores
+from seqjax.train.mesh import use_mesh as use_mesh
+from seqjax.train.processes import fetch as fetch
+from seqjax.train.processes import is_first_process as is_first_process
+from seqjax.train.processes import join_processes as join_processes
+from seqjax.train.processes import of_first_process as of_first_process
+from seqjax.train.processes import together as together
 from seqjax.train.record import devices as devices
 from seqjax.train.record import interval as interval
 from seqjax.train.record import params_sha256 as params_sha256

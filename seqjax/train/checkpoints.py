@@ -14,6 +14,7 @@ from absl import logging as absl_logging
 
 from seqjax.train.errors import RunError
 from seqjax.train.files import plain
+from seqjax.train.processes import is_first_process, together
 from seqjax.train.record import params_sha256
 from seqjax.train.run_folder import refuse_other_config
 from seqjax.train.state import PyTree
@@ -70,8 +71,10 @@ class Checkpoints:
         self._path = path.absolute()  # Orbax takes no relative path
         self._config = plain(dict(config))
         with self._orbax(f"The checkpoints in {self._path} cannot be opened"):
-            for unfinished in self._path.glob("*.orbax-checkpoint-tmp"):
-                shutil.rmtree(unfinished)
+            with together():
+                if is_first_process():
+                    for unfinished in self._path.glob("*.orbax-checkpoint-tmp"):
+                        shutil.rmtree(unfinished)
             self._manager = ocp.CheckpointManager(
                 self._path,
                 # Not in the background: the next step reuses the very buffers being written.
@@ -140,11 +143,13 @@ class Checkpoints:
             except _DamagedError as damage:
                 if not fall_back or number == numbers[-1]:
                     raise
-                print(f"{damage} Going on from the one before it.", file=sys.stderr)
+                if is_first_process():
+                    print(f"{damage} Going on from the one before it.", file=sys.stderr)
                 damaged.append(number)
-        for each in damaged:
-            # No number any more, so Orbax does not see it, and the number can be used again.
-            (self._path / str(each)).rename(self._path / f"damaged_{each}_{time.time_ns()}")
+        with together():
+            for each in damaged if is_first_process() else ():
+                # No number any more, so Orbax does not see it, and the number can be used again.
+                (self._path / str(each)).rename(self._path / f"damaged_{each}_{time.time_ns()}")
         if damaged:
             self._manager.reload()
         return found

@@ -5,6 +5,10 @@ class RunError(ValueError):
     """A mistake about a run or its folder, told in one line that says how to mend it."""
 
 
+class PeerError(RunError):
+    """Another of the processes that compute together failed; it says why itself."""
+
+
 class DivergedError(RunError, FloatingPointError):
     """The loss, the gradient, a parameter or a validation metric is no finite number any more."""
 

@@ -15,6 +15,7 @@ from seqjax.train.checkpoints import Checkpoints, Position
 from seqjax.train.errors import DivergedError, RunError, StoppedError
 from seqjax.train.mesh import shard
 from seqjax.train.preemption import asked_to_stop
+from seqjax.train.processes import fetch, several_processes
 from seqjax.train.reporter import Reporter
 from seqjax.train.run_folder import RunFolder
 from seqjax.train.state import PyTree, TrainState, evaluation_params
@@ -204,7 +205,7 @@ def _train_epoch(
 
     def settle() -> None:
         step = position.step - sum(count for count, _ in owed)
-        for count, records in jax.device_get(owed):
+        for count, records in fetch(owed):
             for record in _one_by_one(records, count):
                 step += 1
                 broken = record.pop("not_finite")
@@ -363,7 +364,8 @@ def _copy(tree: PyTree) -> PyTree:
 def _result(best: PyTree, position: Position) -> FitResult:
     row = position.history[position.best_epoch - 1]
     return FitResult(
-        params=best,
+        # What other processes hold a part of could not be read by itself.
+        params=fetch(best) if several_processes() else best,
         validation={
             name.removeprefix("val_"): value
             for name, value in row.items()

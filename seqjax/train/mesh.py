@@ -1,103 +1,102 @@
-"""Where the numbers live: one axis of devices, over which the batch is split."""
+"""Where the numbers live: devices along one axis that splits the batch, or two, batch and hidden.
 
-import ctypes
-import os
-import sys
-from typing import TypeVar
+What is split over "hidden" is the columns of the kernels of recurrent layers, with their moments
+and averages; each device then multiplies by its own columns, and all have the whole states.
+
+The gates do not interleave: columns stand gate by gate, so a device has some gates of all units and
+not all gates of some. What a product of the recurrence gives is therefore put together once a step
+in time, `G * H` numbers an example. Interleaved columns would exchange `H` as often, but need an
+order of columns that depends on the devices, in every checkpoint and converter, or a rearrangement
+of every kernel in every training step. A recurrence waits for the exchange, not for its volume.
+"""
+
+import re
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from seqjax.train.errors import RunError
+from seqjax.train.processes import fetch
+
 Tree = TypeVar("Tree")
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
+
+SPLIT_KERNELS = ("input_kernel", "recurrent_kernel")
+
+_chosen: tuple[int, int] | None = None  # batch and hidden, as `use_mesh` was told
 
 
-def use_all_cores(num: int | None = None) -> None:
-    """Makes every CPU core a JAX device; call it before the first JAX operation.
-
-    A matrix product inside a recurrent loop runs on one core, so a CPU is filled by splitting the
-    batch. Where there is an accelerator JAX computes there and this changes nothing.
+def use_mesh(shape: str = "batch") -> None:
+    """Chooses how devices share the work, for every `data_mesh` made from now on.
 
     Args:
-      num: number of CPU devices; by default the cores this process may run on, unless the user
-        has already chosen with `JAX_NUM_CPU_DEVICES` or `XLA_FLAGS`.
+      shape: "batch" for all devices along the batch, or "4x2" for 4 parts of the batch times 2
+        parts of the hidden units, which must be all devices of all processes.
 
     Raises:
-      RuntimeError: if JAX has already started with another number of CPU devices.
+      RunError: if it is neither.
 
     Example:
-      >>> use_all_cores(jax.device_count())  # already so: nothing to do
+      >>> use_mesh("batch")
     """
-    if num is None:
-        chosen = jax.config.jax_num_cpu_devices  # pyright: ignore[reportAttributeAccessIssue]
-        if chosen > 0 or "device_count" in os.environ.get("XLA_FLAGS", ""):
-            return
-        num = _usable_cores()
-    _keep_freed_memory()
-    # XLA's CPU client runs all devices from one pool of NPROC threads, by default one a core. A
-    # device that waits for the others keeps its thread, so there must be one for each; more than
-    # that make every product be cut in more pieces than there are cores, which costs a quarter of
-    # a training step.
-    if num > _usable_cores():
-        os.environ.setdefault("NPROC", str(num))
-    try:
-        jax.config.update("jax_num_cpu_devices", num)
-    except RuntimeError:
-        if jax.default_backend() == "cpu" and jax.device_count() != num:
-            raise RuntimeError(
-                f"seqjax.train.use_all_cores: JAX has already started with {jax.device_count()} "
-                f"CPU device(s), {num} wanted. Call it before the first JAX operation."
-            ) from None
-
-
-def _keep_freed_memory() -> None:
-    """Lets the C library keep freed memory for the next step instead of returning it.
-
-    XLA asks for all of a step's memory anew at every step. Large blocks come from the system as
-    untouched pages, and touching them one by one, on all cores at once, took 5 to 10 % of a
-    training step where the temporaries are some ten MiB. The process stays as large as it ever
-    was. Nothing happens where the library is not glibc.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(_M_MMAP_MAX, 0)
-        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-
-
-def _usable_cores() -> int:
-    # A container or `taskset` may allow fewer cores than the machine has.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    global _chosen
+    if shape == "batch":
+        _chosen = None
+        return
+    if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", shape):
+        raise RunError(f"--mesh must be batch, or BATCHxHIDDEN such as 4x2; got {shape!r}.")
+    batch, hidden = map(int, shape.split("x"))
+    _chosen = (batch, hidden)
 
 
 def data_mesh(batch_size: int | None = None) -> Mesh:
-    """Lines the devices up along one axis, "batch".
+    """Lines the devices up along "batch", and along "hidden" where `use_mesh` chose so.
 
     Args:
-      batch_size: if given, only as many devices are used as divide it evenly.
+      batch_size: if given, only as many devices are used as divide it evenly, of every process
+        as many.
 
     Returns:
-      A mesh with the single axis "batch".
+      A mesh with the axis "batch", or the axes "batch" and "hidden".
+
+    Raises:
+      RunError: if the devices, or the batch, cannot be divided so.
 
     Example:
       >>> data_mesh(batch_size=1).shape["batch"]
       1
     """
     devices = jax.devices()
-    num = len(devices)
-    if batch_size is not None:
-        num = max(n for n in range(1, num + 1) if batch_size % n == 0)
-    return Mesh(np.array(devices[:num]), ("batch",), axis_types=(AxisType.Auto,))
+    if _chosen is not None:
+        batch, hidden = _chosen
+        if batch * hidden != len(devices) or (batch_size or 0) % batch:
+            raise RunError(
+                f"--mesh={batch}x{hidden} needs {batch * hidden} devices and a batch that is a "
+                f"multiple of {batch}; there are {len(devices)} devices, and the batch is "
+                f"{batch_size}."
+            )
+        grid = np.array(devices).reshape(batch, hidden)
+        return Mesh(grid, ("batch", "hidden"), axis_types=(AxisType.Auto,) * 2)
+    of_process: dict[int, list[jax.Device]] = {}
+    for device in devices:
+        of_process.setdefault(device.process_index, []).append(device)
+    most = min(map(len, of_process.values()))
+    fitting = [n for n in range(1, most + 1) if (batch_size or 0) % (n * len(of_process)) == 0]
+    if not fitting:
+        raise RunError(
+            f"The batch must be a multiple of the {len(of_process)} processes, got {batch_size}."
+        )
+    chosen = [device for own in of_process.values() for device in own[: fitting[-1]]]
+    return Mesh(np.array(chosen), ("batch",), axis_types=(AxisType.Auto,))
 
 
 def shard(mesh: Mesh, tree: Tree, *, axis: int = 0) -> Tree:
-    """Splits an axis of every array over the devices.
+    """Splits an axis of every array over the devices along "batch".
 
     Args:
       mesh: from `data_mesh`.
-      tree: pytree of arrays.
+      tree: pytree of arrays, the same in every process; each puts its own part there.
       axis: the batch axis, the leading one by default.
 
     Returns:
@@ -121,7 +120,7 @@ def shard(mesh: Mesh, tree: Tree, *, axis: int = 0) -> Tree:
                 "size to data_mesh()."
             )
     spec = PartitionSpec(*[None] * axis, "batch")
-    return jax.device_put(tree, NamedSharding(mesh, spec))
+    return put(tree, NamedSharding(mesh, spec))
 
 
 def split_batch(tree: Tree) -> Tree:
@@ -166,4 +165,58 @@ def replicate(mesh: Mesh, tree: Tree) -> Tree:
       >>> replicate(data_mesh(), np.arange(3)).tolist()
       [0, 1, 2]
     """
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    return put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def layout(mesh: Mesh, tree: Any) -> Any:
+    """Says where parameters live, or whatever has arrays by their names, such as moments of them.
+
+    Columns of the kernels of recurrent layers are split over "hidden" where their number can be
+    divided; all else is whole on every device.
+
+    Args:
+      mesh: from `data_mesh`.
+      tree: pytree of arrays.
+
+    Returns:
+      A pytree of shardings.
+
+    Example:
+      >>> layout(data_mesh(), {"recurrent_kernel": np.zeros((2, 8))})["recurrent_kernel"].spec
+      P()
+    """
+    parts = mesh.shape.get("hidden", 1)
+
+    def place(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
+        shape, spec = np.shape(leaf), PartitionSpec()
+        named = any(name in jax.tree_util.keystr(path) for name in SPLIT_KERNELS)
+        if parts > 1 and named and len(shape) > 1 and shape[-1] % parts == 0:
+            spec = PartitionSpec(*[None] * (len(shape) - 1), "hidden")
+        return NamedSharding(mesh, spec)
+
+    return jax.tree_util.tree_map_with_path(place, tree)
+
+
+def put(tree: Tree, shardings: Any) -> Tree:
+    """Puts arrays on devices; of those that other processes have, only the own part.
+
+    Args:
+      tree: pytree of arrays, the same in every process.
+      shardings: one for all, or a pytree of them.
+
+    Returns:
+      The same pytree on the devices.
+    """
+    if all(each.is_fully_addressable for each in jax.tree.leaves(shardings)):
+        return jax.device_put(tree, shardings)
+    if isinstance(shardings, NamedSharding):
+        return jax.tree.map(lambda leaf: _put_own_part(leaf, shardings), tree)
+    return jax.tree.map(_put_own_part, tree, shardings)
+
+
+def _put_own_part(leaf: Any, sharding: NamedSharding) -> jax.Array:
+    if jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key):
+        data = _put_own_part(jax.random.key_data(leaf), sharding)
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+    whole = np.asarray(fetch(leaf))
+    return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])

@@ -1,9 +1,16 @@
 """A machine that is taken away says so by SIGTERM, some seconds before."""
 
 import contextlib
+import itertools
 import signal
 import threading
 from collections.abc import Callable, Iterator
+
+from jax.experimental import multihost_utils
+
+from seqjax.train.processes import several_processes
+
+_asked = itertools.count()  # all processes ask as often, whatever seed and epoch they are at
 
 
 @contextlib.contextmanager
@@ -12,6 +19,10 @@ def asked_to_stop() -> Iterator[Callable[[], bool]]:
 
     Only the main thread of a program hears signals; elsewhere, and where a library has taken the
     signal for itself, nothing is changed and the answer is always no.
+
+    Of several processes it is enough that one is told: JAX's coordinator has them all answer yes at
+    the same question. JAX hears SIGTERM there from the start of the program to its end, so that one
+    that comes before training ends it at its first step.
 
     Yields:
       A function that says whether SIGTERM has come.
@@ -22,6 +33,9 @@ def asked_to_stop() -> Iterator[Callable[[], bool]]:
       ...     stopping()
       True
     """
+    if several_processes():
+        yield lambda: multihost_utils.reached_preemption_sync_point(next(_asked))
+        return
     before = signal.getsignal(signal.SIGTERM)
     if threading.current_thread() is not threading.main_thread() or before is None:
         yield lambda: False

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import special
 
+from seqjax.train.processes import fetch
+
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "seqjax")
 
 
@@ -32,7 +34,7 @@ def params_sha256(params: Any) -> str:
     for path, leaf in sorted(named.items()):
         if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)
-        array = np.asarray(leaf)
+        array = np.asarray(fetch(leaf))
         digest.update(f"{path} {array.shape} {array.dtype.name}\n".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()

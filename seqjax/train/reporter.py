@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from seqjax.train.checkpoints import Position
 from seqjax.train.files import plain
+from seqjax.train.processes import is_first_process
 from seqjax.train.run_folder import RunFolder
 
 COUNTERS = ("kind", "seed", "epoch", "step", "wall_s")
@@ -57,7 +58,8 @@ class Reporter:
             desc=f"seed {self.seed} epoch {self._position.epoch}/{self._epochs}",
             total=num_steps or None,
             initial=self._position.step_in_epoch,
-            disable=None,  # unless stderr is a terminal
+            # None: unless stderr is a terminal.
+            disable=None if is_first_process() else True,
             leave=False,
             unit="step",
         )
@@ -108,9 +110,10 @@ class Reporter:
         """
         self._close_bar()
         row = self._write("epoch", metrics)
-        line = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-        where = f"seed {self.seed} epoch {row['epoch']}/{self._epochs}"
-        print(f"{where}: {line} ({row['wall_s']:.0f} s)", file=sys.stderr, flush=True)
+        if is_first_process():
+            line = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+            where = f"seed {self.seed} epoch {row['epoch']}/{self._epochs}"
+            print(f"{where}: {line} ({row['wall_s']:.0f} s)", file=sys.stderr, flush=True)
         return row
 
     def stop_clock(self) -> None:

@@ -3,6 +3,8 @@
 import contextlib
 import hashlib
 import json
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 from seqjax.train.errors import RunError
 from seqjax.train.files import plain, replace_file, to_json
+from seqjax.train.processes import is_first_process, together
 from seqjax.train.run_lock import RunLock, lock_run
 
 RESULT_KEYS = (
@@ -36,12 +39,18 @@ class RunFolder:
     Attributes:
       path: the folder.
       config: every resolved setting, as `config.json` holds them.
-      lock: keeps other processes out of a run that is not finished.
+      lock: keeps other runs out of a run that is not finished.
+      home: where the checkpoints are, `path` by default. Of several processes that train together
+        the first alone has the run's folder; each of the others has a folder of its own, which
+        vanishes with it, and writes no file into the run but its part of the checkpoints.
+      scratch: keeps such a folder for as long as it is used.
     """
 
     path: Path
     config: dict[str, Any]
     lock: RunLock | None = None
+    home: Path | None = None
+    scratch: tempfile.TemporaryDirectory | None = None
 
     @property
     def finished(self) -> bool:
@@ -55,7 +64,7 @@ class RunFolder:
 
     def checkpoints(self, seed: int) -> Path:
         """The folder of one seed's checkpoints."""
-        return self.path / "checkpoints" / f"seed_{seed}"
+        return (self.home or self.path) / "checkpoints" / f"seed_{seed}"
 
     def claim_data(self, sha256: str) -> None:
         """Notes which data the run is on, or sees that it is still the same.
@@ -66,17 +75,19 @@ class RunFolder:
         Raises:
           RunError: if the run began on other data.
         """
-        file = self.path / "data.json"
-        if not file.exists():
-            with _writing(self.path):
-                replace_file(file, to_json({"sha256": sha256}) + "\n")
-            return
-        began = read_object(file).get("sha256")
-        if began != sha256:
-            raise RunError(
-                f"The run in {self.path} began on other data: its hash was {str(began)[:12]}, is "
-                f"now {sha256[:12]}. Restore the data, or choose another --workdir."
-            )
+        path = self.home or self.path
+        file = path / "data.json"
+        with together():
+            if is_first_process() and not file.exists():
+                with _writing(path):
+                    replace_file(file, to_json({"sha256": sha256}) + "\n")
+        with together():
+            began = read_object(file).get("sha256")
+            if began != sha256:
+                raise RunError(
+                    f"The run in {path} began on other data: its hash was {str(began)[:12]}, is "
+                    f"now {sha256[:12]}. Restore the data, or choose another --workdir."
+                )
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:
         """Adds one line to metrics.jsonl, there for any reader when this returns.
@@ -170,7 +181,8 @@ def open_run(workdir: str | Path, config: Mapping[str, Any], *, resume: bool) ->
 
     Raises:
       RunError: if the folder cannot be written, holds a run and `resume` is false, holds a run of
-        another configuration, is damaged, or another process is running in it.
+        another configuration, is damaged, another process is running in it, or of processes that
+        train together one does not see it or has other settings.
 
     Example:
       >>> import tempfile
@@ -183,6 +195,30 @@ def open_run(workdir: str | Path, config: Mapping[str, Any], *, resume: bool) ->
       seqjax.train.errors.RunError: The run in ... has other settings: rate was 0.1, is now 0.2. ...
     """
     path, wanted = Path(workdir), plain(dict(config))
+    run = None
+    with together():
+        if is_first_process():
+            run = _open(path, wanted, resume)
+    with together():
+        return run or _beside(path, wanted)
+
+
+def _beside(path: Path, wanted: dict[str, Any]) -> RunFolder:
+    """The run as a process sees it that is not the first: a copy of its files of its own."""
+    if not (path / "config.json").exists():
+        raise RunError(
+            f"{path} is not there for every process; choose a --workdir on a disk they all share."
+        )
+    began = _parse((path / "config.json").read_text(encoding="utf-8"), str(path / "config.json"))
+    refuse_other_config("The first process", began, wanted)
+    scratch = tempfile.TemporaryDirectory(prefix="seqjax-")
+    for name in ("config.json", "metrics.jsonl", "result.json"):
+        if (path / name).exists():
+            shutil.copy(path / name, scratch.name)
+    return RunFolder(Path(scratch.name), wanted, home=path, scratch=scratch)
+
+
+def _open(path: Path, wanted: dict[str, Any], resume: bool) -> RunFolder:
     file = path / "config.json"
     with _writing(path):
         path.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,5 @@
 """One update of the parameters, compiled once."""
 
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from seqjax.train import tables as lazy
-from seqjax.train.mesh import data_mesh, replicate, shard
+from seqjax.train.mesh import data_mesh, layout, put, shard
 from seqjax.train.state import PyTree, TrainState
 
 Loss = Callable[[PyTree, jax.Array, PyTree], tuple[jax.Array, Mapping[str, jax.Array]]]
@@ -119,7 +118,8 @@ def make_train_step(
     # Said aloud, or the compiler may choose another layout for the result and compile twice.
     everywhere: Any = NamedSharding(mesh, PartitionSpec())
     split = NamedSharding(mesh, PartitionSpec("batch"))
-    layout = TrainState(*[everywhere] * 5, carry=split)
+    hidden = "hidden" in mesh.shape
+    layouts = TrainState(*[None if hidden else everywhere] * 5, carry=split)
     checked = _checked(loss if carry is not None else _without_carry(loss), carry)
 
     def init(params: PyTree, key: jax.Array) -> TrainState:
@@ -136,7 +136,7 @@ def make_train_step(
         )
         if tables is not None:
             state = lazy.begin(tables, optimizer, state)
-        return replicate(mesh, state)._replace(carry=shard(mesh, copy(carry)))
+        return put(state, layout(mesh, state))._replace(carry=shard(mesh, copy(carry)))
 
     def dense(
         state: TrainState, batch: PyTree, stand_in: Callable[[PyTree], PyTree] = lambda tree: tree
@@ -158,13 +158,26 @@ def make_train_step(
         return state, jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), record)
 
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-        return jax.jit(function, donate_argnums=0, out_shardings=(layout, everywhere))
+        return jax.jit(function, donate_argnums=0, out_shardings=(layouts, everywhere))
 
     def update(state: TrainState, batch: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
-        if tables is None:
-            return dense(state, batch)
-        decay = _decay_now(ema_decay or 0.0, state.step)
-        return lazy.update(tables, dense, state, batch, average_decay=decay, mesh=mesh)
+        # `unroll` sees here what the batch, and the kernels, are split over.
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            if tables is None:
+                state, record = dense(state, batch)
+            else:
+                decay = _decay_now(ema_decay or 0.0, state.step)
+                state, record = lazy.update(
+                    tables, dense, state, batch, average_decay=decay, mesh=mesh
+                )
+        return in_place(state), record
+
+    def in_place(state: TrainState) -> TrainState:
+        if not hidden:
+            return state
+        whole = state._replace(carry=None)
+        whole = jax.lax.with_sharding_constraint(whole, layout(mesh, whole))
+        return whole._replace(carry=state.carry)
 
     def updates(state: TrainState, batches: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
         return jax.lax.scan(update, state, batches)
@@ -172,7 +185,7 @@ def make_train_step(
     made = TrainStep(init, compiled(update), mesh, compiled(updates), per_dispatch)
     if tables is None:
         return made
-    settle = jax.jit(functools.partial(lazy.settle, tables), out_shardings=everywhere)
+    settle = jax.jit(lambda state: in_place(lazy.settle(tables, state)), out_shardings=layouts)
     return made._replace(settle=settle)
 
 

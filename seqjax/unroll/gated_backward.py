@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from seqjax.cells.base import GatedCell, GatedParams, GateInputs, State, affine
+from seqjax.cells.base import GatedCell, GatedParams, GateInputs, State, affine, whole_features
 from seqjax.unroll.clipping import clipped
 from seqjax.unroll.gated_plan import Operands, Plan, Residuals, Results, scan_forward
 from seqjax.unroll.padding import select
@@ -132,7 +132,7 @@ def _backward_chunks(
             if valid is not None:
                 of_new = jax.tree.map(lambda leaf: _where(valid, leaf), of_new)
             of_previous, of_gates = pull(of_new)
-            of_gates = lax.optimization_barrier(of_gates)
+            of_gates = jax.tree.map(whole_features, lax.optimization_barrier(of_gates))
             of_hidden = affine(_recurrent(of_gates), recurrent_kernel)
             of_previous = of_previous._replace(
                 **{of_previous._fields[0]: of_previous[0] + of_hidden.astype(of_previous[0].dtype)}

@@ -16,8 +16,12 @@ from seqjax.unroll.sequential import Inputs
 
 
 def batch_parts(batch_shape: tuple[int, ...]) -> int:
-    """Returns in how many parts the first batch axis is taken: one a device where that is even."""
-    parts = jax.device_count()
+    """Returns in how many parts the first batch axis is taken: one a device where that is even.
+
+    The devices are those along the axis "batch" of the ambient mesh, as
+    `seqjax.train.make_train_step` sets it; without one, all of them, of all processes.
+    """
+    parts = jax.sharding.get_abstract_mesh().shape.get("batch", jax.device_count())
     return parts if batch_shape and batch_shape[0] % parts == 0 else 1
 
 

@@ -10,13 +10,15 @@ import jax
 import numpy as np
 import pytest
 
-from seqjax.train import data_mesh, mesh, replicate, shard, split_batch, use_all_cores
-from seqjax.train.mesh import _usable_cores
+from seqjax.train import cores, data_mesh, replicate, shard, split_batch, use_all_cores
+from seqjax.train.cores import _usable_cores
 
 
 def run(code, **env):
-    """Runs code where JAX has not started; loads mesh.py alone, which takes a third of the time."""
-    load = f"import jax, runpy; use_all_cores = runpy.run_path({mesh.__file__!r})['use_all_cores'];"
+    """Runs code where JAX has not started; loads cores.py alone, in a third of the time."""
+    load = (
+        f"import jax, runpy; use_all_cores = runpy.run_path({cores.__file__!r})['use_all_cores'];"
+    )
     ours = ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES", "NPROC")
     clean = {k: v for k, v in os.environ.items() if k not in ours}
     command = [sys.executable, "-W", "error", "-c", load + code]

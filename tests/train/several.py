@@ -1,0 +1,155 @@
+"""A run of a small recurrent network for tests with many devices, in one process or several."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import seqjax
+from seqjax import train
+
+CONFIG = {"cell": "gru"}
+CELL = seqjax.gru(8)
+BATCH, STEPS, EPOCHS = 8, 4, 3
+
+
+def init():
+    """Initial parameters, whose names say that the kernels may be split."""
+    head = 0.3 * jax.random.normal(jax.random.key(1), (8, 2))
+    return {"layer": CELL.init(jax.random.key(0), 3)._asdict(), "head": head}
+
+
+def outputs(params, xs):
+    """Maps (B, T, 3) to (B, T, 2)."""
+    cell = seqjax.cells.base.GatedParams(**params["layer"])
+    ys, _ = seqjax.unroll(CELL, cell, jnp.swapaxes(xs, 0, 1))
+    return jnp.swapaxes(ys, 0, 1) @ params["head"]
+
+
+def loss(params, key, batch, carry):
+    """Squared error with noise and something carried on, so that all of a state matters."""
+    xs = batch["x"] + 0.1 * jax.random.normal(key, batch["x"].shape)
+    error = outputs(params, xs) - batch["y"] - carry[:, None, None]
+    return jnp.mean(error**2), {"weight": error.size}, 0.5 * carry + xs[:, 0, 0]
+
+
+def batches(epoch):
+    """The batches of an epoch, drawn from its number."""
+    rng = np.random.default_rng(epoch)
+    for _ in range(STEPS):
+        x = rng.normal(size=(BATCH, 9, 3)).astype(np.float32)
+        yield {"x": x, "y": np.cumsum(x, axis=1)[..., :2]}
+
+
+def make(shape="batch", num_devices=BATCH):
+    """A step with everything that has state: clipping, Adam, a moving average, a carry."""
+    train.use_mesh(shape)
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.01))
+    try:
+        mesh = train.data_mesh(num_devices)
+    finally:
+        train.use_mesh()
+    return train.make_train_step(
+        loss, optimizer, ema_decay=0.9, mesh=mesh, carry=np.zeros(BATCH, np.float32)
+    )
+
+
+def run(path, step, *, resume=False, train_batches=batches, config=CONFIG, **changes):
+    """Trains one seed; validation asks all devices, too."""
+    predict = jax.jit(outputs)
+
+    def validate(params):
+        batch = next(batches(0))
+        found = train.fetch(predict(params, train.shard(step.mesh, batch["x"])))
+        return {"mse": np.mean((found - batch["y"]) ** 2)}
+
+    return train.fit(
+        step,
+        init(),
+        train_batches,
+        validate,
+        key=jax.random.key(2),
+        run=train.open_run(path, config, resume=resume),
+        seed=0,
+        epochs=EPOCHS,
+        monitor="mse",
+        mode="min",
+        log_every=3,
+        **changes,
+    )
+
+
+def flat(result):
+    """Parameters of a result, and its validation error, in one array."""
+    leaves = jax.tree.leaves(train.fetch(result.params))
+    return np.concatenate([*map(np.ravel, leaves), [result.validation["mse"]]])
+
+
+def terminated_at(number):
+    """Batches during one of which SIGTERM comes, as to one of several processes."""
+
+    def dealt(epoch):
+        for i, batch in enumerate(batches(epoch)):
+            if (epoch - 1) * STEPS + i == number:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    return dealt
+
+
+def several(folder: Path, port: str, process: int) -> None:
+    """What each of two processes does; what it comes to is left in files."""
+    train.join_processes(f"localhost:{port}", 2, process)
+    assert train.is_first_process() == (process == 0)
+    found = {}
+    for shape in ("batch", "2x2"):
+        found[shape] = flat(run(folder / f"two_{shape}", make(shape)))
+    refused = []
+    for changes in ({"config": {"cell": "lstm"}}, {"resume": False}):
+        try:
+            run(folder / "two_batch", make(), **{"resume": True, **changes})
+        except train.RunError as error:
+            refused.append(f"{type(error).__name__}: {error}")
+    # Other settings in the second process alone.
+    try:
+        run(folder / "uneven", make(), config={"cell": ["gru", "lstm"][process]})
+    except train.RunError as error:
+        refused.append(f"{type(error).__name__}: {error}")
+    stopped = ""
+    try:
+        dealt = terminated_at(2) if process == 1 else batches
+        run(folder / "stopped", make("2x2"), train_batches=dealt)
+    except train.StoppedError as error:
+        stopped = str(error)
+    np.savez(folder / f"process_{process}.npz", refused=refused, stopped=stopped, **found)
+
+
+def one(folder: Path) -> None:
+    """What a process with 8 devices does."""
+    found = {}
+    for shape in ("batch", "4x2"):
+        found[shape] = flat(run(folder / f"eight_{shape}", make(shape)))
+    found["resumed"] = flat(run(folder / "cut_for_8", make("4x2"), resume=True))
+    np.savez(folder / "eight.npz", **found)
+    for shape in ("batch", "4x2"):
+        step = make(shape)
+        state = step.init(init(), jax.random.key(0))
+        text = step.update.lower(state, train.shard(step.mesh, next(batches(1))))
+        (folder / f"{shape}.txt").write_text(text.compile().as_text())
+        state, _ = step.update(state, train.shard(step.mesh, next(batches(1))))
+        kernel = state.opt_state[1][0].mu["layer"]["recurrent_kernel"]
+        (folder / f"{shape}_kernel.txt").write_text(str(kernel.addressable_shards[0].data.shape))
+        step.update(state, train.shard(step.mesh, next(batches(1))))
+        assert step.update._cache_size() == 1
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 4:
+        several(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    else:
+        one(Path(sys.argv[1]))
