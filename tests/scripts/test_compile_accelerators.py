@@ -61,6 +61,12 @@ def test_an_exchange_in_a_loop_is_refused():
         compiled_program.check_exchange(waiting, {"all-reduce"})
 
 
+def test_exchanges_are_counted_as_often_as_they_happen():
+    waiting = PROGRAM.replace(" copy(", " all-gather-start(")
+    assert compiled_program.count_exchanges(PROGRAM) == {"all-reduce": (0, 1, 8 / 2**20)}
+    assert compiled_program.count_exchanges(waiting)["all-gather"][:2] == (3 * 4 + 5, 0)
+
+
 def run(*flags):
     command = [sys.executable, str(SCRIPTS / "compile_accelerators.py"), *flags]
     return subprocess.run(command, capture_output=True, text=True)

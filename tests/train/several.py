@@ -46,12 +46,12 @@ def batches(epoch):
         yield {"x": x, "y": np.cumsum(x, axis=1)[..., :2]}
 
 
-def make(shape="batch", num_devices=BATCH):
-    """A step with everything that has state: clipping, Adam, a moving average, a carry."""
+def make(shape="batch", batch_size=BATCH):
+    """A step with all that has state; a batch size of 1 makes it use a single device."""
     train.use_mesh(shape)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.01))
     try:
-        mesh = train.data_mesh(num_devices)
+        mesh = train.data_mesh(batch_size)
     finally:
         train.use_mesh()
     return train.make_train_step(

@@ -28,8 +28,10 @@ def start(arguments, num_devices, folder):
     flags = re.sub(r"--xla_force_host_platform_device_count=\d+", "", os.environ["XLA_FLAGS"])
     env = {**os.environ, "XLA_FLAGS": flags, "JAX_NUM_CPU_DEVICES": str(num_devices)}
     env = {**env, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "NPROC": "8"}
-    files = {name: open(folder / name, "w") for name in ("stdout", "stderr")}
-    return subprocess.Popen([sys.executable, *arguments], env=env, cwd=ROOT, **files)
+    with open(folder / "stdout", "w") as out, open(folder / "stderr", "w") as err:
+        return subprocess.Popen(
+            [sys.executable, *arguments], env=env, cwd=ROOT, stdout=out, stderr=err
+        )
 
 
 def start_two(arguments, num_devices, tmp_path):
@@ -48,7 +50,7 @@ def start_two(arguments, num_devices, tmp_path):
 @pytest.fixture(scope="module")
 def one(tmp_path_factory):
     """The run of one device."""
-    return several.flat(several.run(tmp_path_factory.mktemp("one"), several.make(num_devices=1)))
+    return several.flat(several.run(tmp_path_factory.mktemp("one"), several.make(batch_size=1)))
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +104,7 @@ def test_two_processes_give_the_numbers_of_one(one, two, shape, process):
 def test_resumed_on_another_number_of_devices(tmp_path, one, cut, eight):
     """Saved on two devices; resumed on one, and on eight along two axes."""
     shutil.copytree(cut, tmp_path / "cut")
-    found = several.flat(several.run(tmp_path / "cut", several.make(num_devices=1), resume=True))
+    found = several.flat(several.run(tmp_path / "cut", several.make(batch_size=1), resume=True))
     np.testing.assert_allclose(found, one, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(eight[0]["resumed"], one, rtol=1e-6, atol=1e-6)
 
@@ -111,7 +113,7 @@ def test_sigterm_to_one_process_stops_both_at_one_step(one, two):
     said = [str(each["stopped"]) for each in two[0]]
     assert said[0] == said[1]
     assert re.match(r"Stopped by SIGTERM after step \d+ of seed 0, which is saved", said[0])
-    found = several.flat(several.run(two[1] / "stopped", several.make(num_devices=1), resume=True))
+    found = several.flat(several.run(two[1] / "stopped", several.make(batch_size=1), resume=True))
     np.testing.assert_allclose(found, one, rtol=1e-6, atol=1e-6)
 
 
