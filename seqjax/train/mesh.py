@@ -14,6 +14,7 @@ import re
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -78,7 +79,7 @@ def data_mesh(batch_size: int | None = None) -> Mesh:
             )
         grid = np.array(devices).reshape(batch, hidden)
         return Mesh(grid, ("batch", "hidden"), axis_types=(AxisType.Auto,) * 2)
-    of_process: dict[int, list[jax.Device]] = {}
+    of_process: dict[int, list[Any]] = {}
     for device in devices:
         of_process.setdefault(device.process_index, []).append(device)
     most = min(map(len, of_process.values()))
@@ -215,7 +216,7 @@ def put(tree: Tree, shardings: Any) -> Tree:
 
 
 def _put_own_part(leaf: Any, sharding: NamedSharding) -> jax.Array:
-    if jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key):
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         data = _put_own_part(jax.random.key_data(leaf), sharding)
         return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
     whole = np.asarray(fetch(leaf))

@@ -119,7 +119,8 @@ def make_train_step(
     everywhere: Any = NamedSharding(mesh, PartitionSpec())
     split = NamedSharding(mesh, PartitionSpec("batch"))
     hidden = "hidden" in mesh.shape
-    layouts = TrainState(*[None if hidden else everywhere] * 5, carry=split)
+    chosen: Any = None if hidden else everywhere
+    layouts = TrainState(*[chosen] * 5, carry=split)
     checked = _checked(loss if carry is not None else _without_carry(loss), carry)
 
     def init(params: PyTree, key: jax.Array) -> TrainState:
