@@ -113,8 +113,8 @@ class Config:
 
 
 MUSIC = {
-    "batch_size": 16, "hidden_size": 200, "dropout": 0.5, "input_dropout": 0.2, "seeds": 3,
-    "epochs": 100, "patience": 100, "sample_length": 64, "temperature": 1.0,
+    "batch_size": 8, "hidden_size": 400, "dropout": 0.5, "weight_decay": 0.05, "seeds": 3,
+    "epochs": 150, "patience": 150, "sample_length": 64, "temperature": 1.0,
 }  # fmt: skip
 DEFAULTS: dict[str, dict[str, Any]] = {
     "shakespeare": {},
@@ -124,7 +124,10 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "hidden_size": 64, "embedding_size": 16, "epochs": 10, "dropout": 0.0, "seeds": 3,
         "batch_size": 16, "length": 32, "warm_up": 64, "learning_rate": 1e-2, "ema_decay": 0.99,
     },
-    "generated_music": {**MUSIC, "hidden_size": 64, "epochs": 30, "dropout": 0.1},
+    "generated_music": {
+        **MUSIC, "batch_size": 16, "hidden_size": 64, "epochs": 30, "dropout": 0.1,
+        "learning_rate": 5e-3, "input_dropout": 0.2, "weight_decay": 0.01,
+    },
 }  # fmt: skip
 
 
