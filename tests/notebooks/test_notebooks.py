@@ -104,10 +104,18 @@ def test_runs_from_top_to_bottom(name, tmp_path):
     script.write_text("\n\n".join([*code, AFTERWARDS.get(name, "")]), "utf-8")
     # The devices are the notebook's own affair; the quickest compilation is that of all tests.
     flags = re.sub(r"--xla_force_host_platform_device_count=\d+", "", os.environ["XLA_FLAGS"])
+    # Eight devices on a core or two: on a busy machine they may wait long for each other.
+    flags += " --xla_cpu_collective_call_terminate_timeout_seconds=600"
     done = subprocess.run(
         [sys.executable, str(script)],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": flags, "MPLBACKEND": "agg"},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "XLA_FLAGS": flags,
+            "NPROC": "16",
+            "MPLBACKEND": "agg",
+        },
         capture_output=True,
         text=True,
         timeout=1200,
