@@ -12,6 +12,7 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "docs/howto").glob("*.md")),
 ]
+TUTORIAL = ROOT / "docs" / "tutorial.md"
 NOT_RUN = "<!-- not run:"
 _FENCE = re.compile(r"^(?P<fence>`{3,})(?P<info>.*)\n(?P<body>(?:.*\n)*?)(?P=fence)\s*$", re.M)
 
@@ -70,7 +71,8 @@ def examples(page: Path, kind: str) -> list[Example]:
         if block.info != kind or excepted:
             continue
         says = after is not None and after.info in ("", "text") and not after.before.strip()
-        found.append(Example(block.body, block.line, after.body if says else None))
+        code = block.body.replace("\\\n", " ") if kind == "sh" else block.body
+        found.append(Example(code, block.line, after.body if says else None))
     return found
 
 
