@@ -80,5 +80,7 @@ def commands(page: Path) -> list[list[str]]:
     """Returns the commands of a page that run an experiment, as words, wherever they stand."""
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
     lines = [line.strip().partition("  #")[0] for line in text.splitlines()]
-    starts = "python -m experiments."
-    return [shlex.split(line) for line in lines if line.startswith(starts)]
+    found = [line for line in lines if line.startswith("python -m experiments.")]
+    # The last command of a script in quotes ends with theirs; what a shell computes is its own.
+    found = [line.removesuffix("'") if line.count("'") % 2 else line for line in found]
+    return [shlex.split(line) for line in found if "$(" not in line]

@@ -7,6 +7,7 @@ import importlib.util
 import io
 import os
 
+import jax
 import pytest
 from pages import ROOT, examples
 
@@ -23,21 +24,25 @@ def name(page):
 def run_python(page):
     """Runs the blocks of a page in order, in one namespace."""
     found = examples(page, "python")
-    if missing := absent_peers("".join(example.code for example in found)):
+    peers = peers_of("".join(example.code for example in found))
+    if missing := [peer for peer in peers if importlib.util.find_spec(peer) is None]:
         pytest.skip(f"{name(page)} needs {', '.join(missing)}: pip install -e '.[peers]'")
     namespace = {"__name__": "__main__"}
+    # Keras promotes ranks silently, which our own code may not.
+    promotion = jax.numpy_rank_promotion("allow" if peers else "raise")
     for example in found:
         # Lines are counted as in the page, for the traceback of a block that fails.
         code = compile("\n" * (example.line - 1) + example.code, page, "exec")
-        with contextlib.redirect_stdout(io.StringIO()) as output:
+        with promotion, contextlib.redirect_stdout(io.StringIO()) as output:
             exec(code, namespace)
         wanted, printed = example.printed, output.getvalue()
         if wanted is not None and not CHECKER.check_output(wanted, printed, LENIENT):
             pytest.fail(f"{name(page)}:{example.line} must print\n{wanted}\nand printed\n{printed}")
 
 
-def absent_peers(code):
-    """Returns the frameworks that code imports and that are not installed."""
+def peers_of(code):
+    """Returns the other frameworks that code imports."""
     imports = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Import)]
-    wanted = {alias.name.partition(".")[0] for node in imports for alias in node.names}
-    return [peer for peer in sorted(wanted & PEERS) if importlib.util.find_spec(peer) is None]
+    return sorted(
+        PEERS & {alias.name.partition(".")[0] for node in imports for alias in node.names}
+    )

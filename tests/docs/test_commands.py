@@ -5,10 +5,11 @@ import importlib
 import pytest
 from pages import PAGES, commands
 
-from experiments import command_line
+from experiments import command_line, sweep
 
 COMMANDS = {" ".join(words): words for page in PAGES for words in commands(page)}
-OF_EVERY_RUN = ("resume", "help", "predict", "workdir", "cache_dir")
+OF_EVERY_RUN = ("resume", "help", "predict", "workdir", "cache_dir", "mesh", "coordinator")
+OF_EVERY_RUN += ("num_processes", "process_id")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -22,8 +23,10 @@ def test_flags(command):
         if setting in OF_EVERY_RUN:
             continue
         assert equals, word
-        kind = command_line.field_type(experiment.Config, setting)
-        given[setting] = value == "True" if kind is bool else kind(value)
+        if setting == "sweep":
+            sweep.parse(value, experiment.Config)
+        elif not (":" in value or "$" in value):  # a cell of the reader's own, a shell's variable
+            given[setting] = command_line.parse_setting(experiment.Config, setting, value)
     make = getattr(experiment, "configure", experiment.Config)
     make(**given)
 
