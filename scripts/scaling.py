@@ -36,7 +36,7 @@ SECONDS_A_ROUND = 0.2
 
 def main() -> None:
     """Makes both tables."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description="Times steps on one device and two.")
     parser.add_argument("--rounds", type=int, default=15, help="turns of each mesh")
     parser.add_argument("--shapes", help="such as lstm:100x64x128,gru:9x8x16")
     parser.add_argument("--table", help="page whose tables are replaced")

@@ -119,8 +119,8 @@ def make_train_step(
     everywhere: Any = NamedSharding(mesh, PartitionSpec())
     split = NamedSharding(mesh, PartitionSpec("batch"))
     hidden = "hidden" in mesh.shape
-    chosen: Any = None if hidden else everywhere
-    layouts = TrainState(*[chosen] * 5, carry=split)
+    whole: Any = None if hidden else everywhere  # with that axis `in_place` says it
+    layouts = TrainState(*[whole] * 5, carry=split)
     checked = _checked(loss if carry is not None else _without_carry(loss), carry)
 
     def init(params: PyTree, key: jax.Array) -> TrainState:
@@ -176,9 +176,9 @@ def make_train_step(
     def in_place(state: TrainState) -> TrainState:
         if not hidden:
             return state
-        whole = state._replace(carry=None)
-        whole = jax.lax.with_sharding_constraint(whole, layout(mesh, whole))
-        return whole._replace(carry=state.carry)
+        kept = state._replace(carry=None)
+        kept = jax.lax.with_sharding_constraint(kept, layout(mesh, kept))
+        return kept._replace(carry=state.carry)
 
     def updates(state: TrainState, batches: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
         return jax.lax.scan(update, state, batches)

@@ -17,11 +17,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from seqjax.cells.base import GatedCell, GatedParams, GateInputs, State, affine, whole_features
+from seqjax.cells.base import GatedCell, GatedParams, GateInputs, State, affine
 from seqjax.unroll.clipping import clipped
 from seqjax.unroll.gated_plan import Operands, Plan, Residuals, Results, scan_forward
 from seqjax.unroll.padding import select
-from seqjax.unroll.parts import batch_parts, in_parts
+from seqjax.unroll.parts import batch_parts, in_parts, whole
 from seqjax.unroll.sequential import Inputs, scan_chunks, without_garbage
 
 
@@ -132,8 +132,8 @@ def _backward_chunks(
             if valid is not None:
                 of_new = jax.tree.map(lambda leaf: _where(valid, leaf), of_new)
             of_previous, of_gates = pull(of_new)
-            of_gates = jax.tree.map(whole_features, lax.optimization_barrier(of_gates))
-            of_hidden = affine(_recurrent(of_gates), recurrent_kernel)
+            of_gates = lax.optimization_barrier(of_gates)
+            of_hidden = affine(whole(_recurrent(of_gates), 0), recurrent_kernel)
             of_previous = of_previous._replace(
                 **{of_previous._fields[0]: of_previous[0] + of_hidden.astype(of_previous[0].dtype)}
             )
@@ -155,13 +155,14 @@ def _backward_chunks(
             (lax.optimization_barrier(pulls), of_states, inputs.valid, inputs.resets),
             reverse=not plan.reverse,
         )
-        of_drive = _joined(of_gates.total, of_gates.drive)
+        of_drive = whole(_joined(of_gates.total, of_gates.drive), 1)
+        of_recurrent = whole(_recurrent(of_gates), 1)
         of_xs = affine(of_drive, input_kernel)
         if inputs.valid is not None:
             of_xs = _where(inputs.valid, of_xs)
         here = GatedParams(
             input_kernel=_weight_gradient(xs, of_drive),
-            recurrent_kernel=_weight_gradient(previous[0].astype(xs.dtype), _recurrent(of_gates)),
+            recurrent_kernel=_weight_gradient(previous[0].astype(xs.dtype), of_recurrent),
             bias=_sum_steps(of_drive),
             recurrent_bias=(
                 None if params.recurrent_bias is None else _sum_steps(of_gates.recurrent)

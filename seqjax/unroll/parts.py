@@ -34,6 +34,16 @@ def in_parts(x: Array) -> Array:
     return x.reshape(steps, parts, *batch, features)
 
 
+def whole(x: Array, axis: int) -> Array:
+    """Says that `x` is split over the batch, its axis `axis`, alone; see `whole_features`."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if "hidden" not in mesh.shape:
+        return x
+    even = axis < x.ndim - 1 and x.shape[axis] % mesh.shape["batch"] == 0
+    names = ["batch" if even and place == axis else None for place in range(x.ndim)]
+    return jax.lax.with_sharding_constraint(x, jax.sharding.PartitionSpec(*names))
+
+
 def run_in_parts(
     run: Callable[[Any, Inputs, Any, Any], tuple[Any, Any]],
     params: Any,

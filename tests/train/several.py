@@ -106,24 +106,23 @@ def several(folder: Path, port: str, process: int) -> None:
     """What each of two processes does; what it comes to is left in files."""
     train.join_processes(f"localhost:{port}", 2, process)
     assert train.is_first_process() == (process == 0)
-    found = {}
-    for shape in ("batch", "2x2"):
-        found[shape] = flat(run(folder / f"two_{shape}", make(shape)))
+    steps = {shape: make(shape) for shape in ("batch", "2x2")}
+    found = {s: flat(run(folder / f"two_{s}", step)) for s, step in steps.items()}
     refused = []
     for changes in ({"config": {"cell": "lstm"}}, {"resume": False}):
         try:
-            run(folder / "two_batch", make(), **{"resume": True, **changes})
+            run(folder / "two_batch", steps["batch"], **{"resume": True, **changes})
         except train.RunError as error:
             refused.append(f"{type(error).__name__}: {error}")
     # Other settings in the second process alone.
     try:
-        run(folder / "uneven", make(), config={"cell": ["gru", "lstm"][process]})
+        run(folder / "uneven", steps["batch"], config={"cell": ["gru", "lstm"][process]})
     except train.RunError as error:
         refused.append(f"{type(error).__name__}: {error}")
     stopped = ""
     try:
         dealt = terminated_at(2) if process == 1 else batches
-        run(folder / "stopped", make("2x2"), train_batches=dealt)
+        run(folder / "stopped", steps["2x2"], train_batches=dealt)
     except train.StoppedError as error:
         stopped = str(error)
     np.savez(folder / f"process_{process}.npz", refused=refused, stopped=stopped, **found)
@@ -131,21 +130,18 @@ def several(folder: Path, port: str, process: int) -> None:
 
 def one(folder: Path) -> None:
     """What a process with 8 devices does."""
-    found = {}
-    for shape in ("batch", "4x2"):
-        found[shape] = flat(run(folder / f"eight_{shape}", make(shape)))
-    found["resumed"] = flat(run(folder / "cut_for_8", make("4x2"), resume=True))
+    steps = {shape: make(shape) for shape in ("batch", "4x2")}
+    found = {s: flat(run(folder / f"eight_{s}", step)) for s, step in steps.items()}
+    found["resumed"] = flat(run(folder / "cut_for_8", steps["4x2"], resume=True))
     np.savez(folder / "eight.npz", **found)
-    for shape in ("batch", "4x2"):
-        step = make(shape)
+    for shape, step in steps.items():
+        assert step.update._cache_size() == 1  # whatever lay on other devices before
         state = step.init(init(), jax.random.key(0))
         text = step.update.lower(state, train.shard(step.mesh, next(batches(1))))
         (folder / f"{shape}.txt").write_text(text.compile().as_text())
         state, _ = step.update(state, train.shard(step.mesh, next(batches(1))))
         kernel = state.opt_state[1][0].mu["layer"]["recurrent_kernel"]
         (folder / f"{shape}_kernel.txt").write_text(str(kernel.addressable_shards[0].data.shape))
-        step.update(state, train.shard(step.mesh, next(batches(1))))
-        assert step.update._cache_size() == 1
 
 
 if __name__ == "__main__":
