@@ -13,6 +13,10 @@ import pytest
 from seqjax.train import RunError, params_sha256
 from seqjax.train.checkpoints import Checkpoints, Position
 
+# Where one file cannot be read, Orbax abandons its reads of the others, and their callbacks find a
+# closed event loop: noise of the process, which may come while another test runs.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 CONFIG = {"rate": 0.1, "model": {"size": 4, "cell": "gru"}}
 
 
@@ -109,9 +113,6 @@ def spoil_position(path, number=1):
     (path / str(number) / "about" / "metadata").write_text('{"config": {')
 
 
-# Where one file cannot be read, Orbax abandons its reads of the others, and their callbacks find a
-# closed event loop: noise of the process, which must end while this test is the one that runs.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("damage", [flip, truncate, remove, spoil_position])
 def test_damage_is_one_line(tmp_path, damage, capfd):
     saved(tmp_path)
@@ -138,7 +139,6 @@ def test_not_writable(tmp_path):
         Checkpoints(tmp_path / "file" / "seed_0", CONFIG)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("damage", [flip, truncate, remove, spoil_position])
 def test_the_one_before_is_used(tmp_path, damage, capfd):
     saved(tmp_path, num=2)
@@ -157,7 +157,6 @@ def test_the_one_before_is_used(tmp_path, damage, capfd):
     time.sleep(0.2)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_finished_run_is_not_asked_with_other_parameters(tmp_path):
     saved(tmp_path, num=2)
     flip(tmp_path, 2)

@@ -23,6 +23,10 @@ from seqjax.train import (
 )
 
 
+# Of a damaged checkpoint; see test_checkpoints.py.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
 class Stopped(Exception):
     """Stands for whatever may stop a run."""
 
@@ -150,7 +154,6 @@ def test_sigterm_between_groups(tmp_path):
         same(toy.train(tmp_path / str(at), resume=True, **options), whole)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_same_bits_after_a_damaged_checkpoint(tmp_path, whole, capsys):
     with pytest.raises(Stopped):
         toy.train(tmp_path, train_batches=stopping_at(13))
@@ -160,7 +163,7 @@ def test_same_bits_after_a_damaged_checkpoint(tmp_path, whole, capsys):
     same(toy.train(tmp_path, resume=True), whole[1])
     assert f"{numbers[-1]} is damaged" in capsys.readouterr().err
     assert toy.rows(tmp_path) == toy.rows(whole[0])
-    time.sleep(0.2)  # for what Orbax abandoned, see test_checkpoints.py
+    time.sleep(0.2)  # for what Orbax abandoned
 
 
 def test_a_parameter_that_is_not_finite_is_not_saved(tmp_path):
