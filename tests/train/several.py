@@ -135,7 +135,6 @@ def one(folder: Path) -> None:
     found["resumed"] = flat(run(folder / "cut_for_8", steps["4x2"], resume=True))
     np.savez(folder / "eight.npz", **found)
     for shape, step in steps.items():
-        assert step.update._cache_size() == 1  # whatever lay on other devices before
         state = step.init(init(), jax.random.key(0))
         text = step.update.lower(state, train.shard(step.mesh, next(batches(1))))
         (folder / f"{shape}.txt").write_text(text.compile().as_text())

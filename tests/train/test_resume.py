@@ -22,7 +22,6 @@ from seqjax.train import (
     params_sha256,
 )
 
-
 # Of a damaged checkpoint; see test_checkpoints.py.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
