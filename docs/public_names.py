@@ -78,13 +78,14 @@ def _resolve(package: str, module: str, name: str) -> PublicName:
     """Follows imports from package to package until the definition."""
     body = parse(module).body
     for place, node in reversed([*enumerate(body)]):  # of overloads the last is the function
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
-            return PublicName(package, name, module, node, ast.get_docstring(node) or "")
-        if isinstance(node, ast.Assign | ast.AnnAssign) and name in _assigned(node):
-            return PublicName(package, name, module, node, _text(body[place + 1 : place + 2]))
-        imported = isinstance(node, ast.ImportFrom) and name in {each.name for each in node.names}
-        if imported and node.module not in (None, module):
-            return _resolve(package, node.module, name)
+        match node:
+            case ast.FunctionDef() | ast.ClassDef() if node.name == name:
+                return PublicName(package, name, module, node, ast.get_docstring(node) or "")
+            case ast.Assign() | ast.AnnAssign() if name in _assigned(node):
+                return PublicName(package, name, module, node, _text(body[place + 1 : place + 2]))
+            case ast.ImportFrom(module=str(other), names=names) if other != module:
+                if name in {each.name for each in names}:
+                    return _resolve(package, other, name)
     inner = ROOT.joinpath(*module.split("."), name)
     if inner.is_dir() or inner.with_suffix(".py").is_file():
         tree = parse(f"{module}.{name}")

@@ -70,9 +70,9 @@ def examples(page: Path, kind: str) -> list[Example]:
         excepted = block.before.rstrip().rpartition("\n")[2].startswith(NOT_RUN)
         if block.info != kind or excepted:
             continue
-        says = after is not None and after.info in ("", "text") and not after.before.strip()
         code = block.body.replace("\\\n", " ") if kind == "sh" else block.body
-        found.append(Example(code, block.line, after.body if says else None))
+        says = after and after.info in ("", "text") and not after.before.strip()
+        found.append(Example(code, block.line, after.body if after and says else None))
     return found
 
 
