@@ -5,7 +5,7 @@ import shlex
 import sys
 
 import pytest
-from absl import flags
+from absl import app, flags
 from pages import TUTORIAL, examples
 from running import run_python
 
@@ -23,6 +23,7 @@ def test_tutorial(tmp_path, monkeypatch):
 
 def run_program(words, monkeypatch):
     """Runs the program of an experiment in this process, and takes its flags back."""
+    app.define_help_flags()  # which absl does once a process: these stay
     known = set(flags.FLAGS)
     monkeypatch.setattr(sys, "argv", words)
     try:
