@@ -33,10 +33,6 @@ from experiments import command_line, finished, regression
 from seqjax import data, train
 
 FLAGS = flags.FLAGS
-flags.DEFINE_integer("inputs", 20_000, "spoilt files, over all readers", lower_bound=1)
-flags.DEFINE_integer("seed", 0, "draws the inputs")
-flags.DEFINE_list("readers", [], "names of readers; all by default")
-flags.DEFINE_float("memory_gib", 8, "address space of the process")
 DOCUMENTED = (data.DataError, train.RunError, command_line.ConfigError)
 PIECES = (
     b"\x00", b"\xff", b"\xef\xbb\xbf", b"\r", b"\n\n", b"\t", b",", b";", b'"', b"'", b"\\", b"[",
@@ -252,6 +248,14 @@ def fuzz(reader: Reader, folder: Path, count: int, seed: int) -> tuple[Counter[s
     return outcomes, findings
 
 
+def define() -> None:
+    """Defines the flags; not on import, since tests import this file into their own process."""
+    flags.DEFINE_integer("inputs", 20_000, "spoilt files, over all readers", lower_bound=1)
+    flags.DEFINE_integer("seed", 0, "draws the inputs")
+    flags.DEFINE_list("readers", [], "names of readers; all by default")
+    flags.DEFINE_float("memory_gib", 8, "address space of the process")
+
+
 def main(_: list[str]) -> None:
     """Fuzzes and reports."""
     limit = int(FLAGS.memory_gib * 2**30)
@@ -278,4 +282,5 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    define()
     app.run(main)
