@@ -33,25 +33,31 @@ class Settings(Protocol):
         ...
 
 
-def make_schedule(settings: Settings, num_steps: int) -> float | optax.Schedule:
+# Settings that the optimiser has in its state, not in its program: members of a population that
+# differ in nothing else share one program.
+IN_STATE = ("learning_rate", "weight_decay")
+
+
+def make_schedule(
+    settings: Settings, num_steps: int, learning_rate: Any = None
+) -> float | optax.Schedule:
     """Returns the learning rate, over the updates where it changes.
 
     Args:
       settings: the settings.
       num_steps: updates until the learning rate reaches its end.
+      learning_rate: takes the place of the settings' one.
 
     Returns:
       A number, or a schedule.
     """
+    peak = settings.learning_rate if learning_rate is None else learning_rate
     if settings.schedule != "cosine":
-        return settings.learning_rate
-    return optax.warmup_cosine_decay_schedule(
-        0.1 * settings.learning_rate,
-        settings.learning_rate,
-        min(200, num_steps // 10),
-        num_steps,
-        0.01 * settings.learning_rate,
+        return peak
+    part = optax.warmup_cosine_decay_schedule(
+        0.1, 1.0, min(200, num_steps // 10), num_steps, end_value=0.01
     )
+    return lambda count: peak * part(count)
 
 
 def make_optimizer(settings: Settings, num_steps: int) -> optax.GradientTransformation:
@@ -71,9 +77,12 @@ def make_optimizer(settings: Settings, num_steps: int) -> optax.GradientTransfor
             lambda path, leaf: leaf.ndim > 1 and "table" not in jax.tree_util.keystr(path), params
         )
 
-    optimizer = optax.adamw(
-        make_schedule(settings, num_steps), weight_decay=settings.weight_decay, mask=decays
-    )
+    def adamw(learning_rate: Any, weight_decay: Any) -> optax.GradientTransformation:
+        schedule = make_schedule(settings, num_steps, learning_rate)
+        return optax.adamw(schedule, weight_decay=weight_decay, mask=decays)
+
+    in_state = {name: getattr(settings, name) for name in IN_STATE}
+    optimizer = optax.inject_hyperparams(adamw)(**in_state)
     if settings.clip_norm:
         optimizer = optax.chain(optax.clip_by_global_norm(settings.clip_norm), optimizer)
     return optimizer

@@ -1,7 +1,8 @@
-"""One run of any experiment that trains a model: every seed in turn, and the run folder."""
+"""Runs of any experiment that trains a model: their seeds, together or in turn, and run folders."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -46,6 +47,8 @@ class Study:
       save: leaves in the run folder what predicting needs beside the parameters.
       draw: leaves figures and other files of the finished run in its folder.
       lazy: names of the tables that are updated by the row.
+      alike: whether all training batches have one shape, whatever the seed and epoch, so that seeds
+        can train together.
       checkpoint_every: steps between two checkpoints inside an epoch.
     """
 
@@ -65,13 +68,27 @@ class Study:
     save: Callable[[Path], None] = lambda path: None
     draw: Callable[[train.RunFolder], None] = lambda folder: None
     lazy: Iterable[str] = ()
+    alike: bool = False
     checkpoint_every: int = 200
+
+
+Prepare = Callable[[Any, Callable[[str], None]], Study]
+"""`prepare(config, notify)`: loads the data and makes the model of a configuration."""
+
+
+class _Begun(NamedTuple):
+    """A run that has been prepared, and what precedes its seeds in the report."""
+
+    config: Any
+    folder: train.RunFolder
+    study: Study
+    name: str
 
 
 def run_study(
     experiment: str,
     config: Any,
-    prepare: Callable[[Callable[[str], None]], Study],
+    prepare: Prepare,
     *,
     workdir: str | Path | None,
     resume: bool,
@@ -83,7 +100,7 @@ def run_study(
       experiment: its name.
       config: the settings; of them `cell`, `seed`, `seeds`, `epochs`, `patience` and `ema_decay`
         are read here.
-      prepare: loads the data and makes the model; it receives `notify`.
+      prepare: loads the data and makes the model.
       workdir: the run folder; `runs/<experiment>/<cell>-<hash of the settings>` by default.
       resume: whether a run begun there is continued; without it one is refused.
       notify: receives the lines of the report.
@@ -95,54 +112,158 @@ def run_study(
       DataError: if the data is missing or damaged.
       RunError: if the folder holds a run that may not be continued, or training diverges.
     """
-    settings = dataclasses.asdict(config)
-    path = Path(workdir or command_line.default_workdir(experiment, config))
+    folder = workdir or command_line.default_workdir(experiment, config)
+    runs = {"": (config, Path(folder))}
+    return run_studies(experiment, runs, prepare, resume=resume, notify=notify)[0]
+
+
+def run_studies(
+    experiment: str,
+    runs: Mapping[str, tuple[Any, Path]],
+    prepare: Prepare,
+    *,
+    resume: bool,
+    notify: Callable[[str], None],
+) -> list[Result]:
+    """Trains several configurations; see `run_study`, which trains one.
+
+    All seeds of all of them train in one program where their batches are alike and devices are
+    shared by members (`seqjax.train.use_mesh`), and one after the other elsewhere.
+
+    Args:
+      experiment: its name.
+      runs: configurations and run folders by what precedes their seeds in the report. They may
+        differ only in `experiments.optimizer.IN_STATE`.
+      prepare: called for each that has not finished.
+      resume: whether runs begun there are continued; without it they are refused.
+      notify: receives the lines of the report.
+
+    Returns:
+      The result of each.
+
+    Raises:
+      DataError, RunError: as `run_study`.
+    """
     if not train.is_first_process():
         notify = _silent
+    results: dict[str, Result] = {}
+    together: dict[str, _Begun] = {}
+    for name, (config, path) in runs.items():
+        run = _begin(config, path, prepare, resume, notify, name)
+        if isinstance(run, Result):
+            results[name] = run
+        elif run.study.alike and train.can_train_together(run.study.step):
+            together[name] = run
+        else:
+            results[name] = _finish_seeds(experiment, run, _fit_in_turn(run), notify)
+    seeds = [(run, seed) for run in together.values() for seed in _seeds(run.config)]
+    if len(seeds) > 1:
+        notify(f"{len(seeds)} members train together.")
+        fits = iter(_fit_together(seeds))
+    else:
+        fits = itertools.chain.from_iterable(map(_fit_in_turn, together.values()))
+    for name, run in together.items():
+        results[name] = _finish_seeds(experiment, run, fits, notify)
+    return [results[name] for name in runs]
+
+
+def _seeds(config: Any) -> range:
+    return range(config.seed, config.seed + config.seeds)
+
+
+def _begin(
+    config: Any,
+    path: Path,
+    prepare: Prepare,
+    resume: bool,
+    notify: Callable[[str], None],
+    name: str,
+) -> _Begun | Result:
+    """Opens the folder and prepares what is to be trained, if it is."""
+    settings = dataclasses.asdict(config)
     # A run that may not go on is refused before its data is read; a new one gets its folder after.
     folder = None
-    begun = path.exists() and not (path.is_dir() and not any(path.iterdir()))
-    if train.of_first_process(begun):
+    started = path.exists() and not (path.is_dir() and not any(path.iterdir()))
+    if train.of_first_process(started):
         folder = train.open_run(path, settings, resume=resume)
         if folder.finished:
             notify(f"The run in {path} has finished already.")
             return Result(path, folder.result())
     with train.together():
-        study = prepare(notify)
+        study = prepare(config, notify)
     folder = folder or train.open_run(path, settings, resume=resume)
     folder.claim_data(study.sha256)
     with train.together():
         keep_code(config.cell, folder.path)
         study.save(folder.path)
     notify(report.preview(config, study, path))
+    return _Begun(config, folder, study, name)
 
-    fits, tests = [], []
-    for seed in range(config.seed, config.seed + config.seeds):
+
+def _fit_options(run: _Begun) -> dict[str, Any]:
+    return {
+        "epochs": run.config.epochs,
+        "monitor": run.study.monitor,
+        "mode": run.study.mode,
+        "patience": run.config.patience,
+        "checkpoint_every": run.study.checkpoint_every,
+    }
+
+
+def _fit_together(seeds: Sequence[tuple[_Begun, int]]) -> list[train.FitResult]:
+    members = []
+    for run, seed in seeds:
         init_key, train_key = jax.random.split(jax.random.key(seed))
-        fit = train.fit(
-            study.step,
-            study.functions.init(init_key),
-            lambda epoch, seed=seed: study.batches(seed, epoch),
-            study.validate,
-            key=train_key,
-            run=folder,
-            seed=seed,
-            epochs=config.epochs,
-            monitor=study.monitor,
-            mode=study.mode,
-            patience=config.patience,
-            checkpoint_every=study.checkpoint_every,
+        members.append(
+            train.Member(
+                train=run.study.step,
+                params=run.study.functions.init(init_key),
+                train_batches=lambda epoch, run=run, seed=seed: run.study.batches(seed, epoch),
+                validate=run.study.validate,
+                key=train_key,
+                run=run.folder,
+                seed=seed,
+                name=f"{run.name} seed {seed}".strip(),
+            )
         )
-        fits.append(fit)
-        tests.append(study.test(fit))
-        notify(report.seed_line(study, seed, fit, tests[-1]))
+    return train.fit_together(members, **_fit_options(seeds[0][0]))
+
+
+def _fit_in_turn(run: _Begun) -> Iterator[train.FitResult]:
+    for seed in _seeds(run.config):
+        init_key, train_key = jax.random.split(jax.random.key(seed))
+        yield train.fit(
+            run.study.step,
+            run.study.functions.init(init_key),
+            lambda epoch, seed=seed: run.study.batches(seed, epoch),
+            run.study.validate,
+            key=train_key,
+            run=run.folder,
+            seed=seed,
+            **_fit_options(run),
+        )
+
+
+def _finish_seeds(
+    experiment: str,
+    run: _Begun,
+    trained: Iterator[train.FitResult],
+    notify: Callable[[str], None],
+) -> Result:
+    """Tests every seed when it has been trained, and leaves the result."""
+    config, folder, study, _ = run
+    fits, tests = [], []
+    for seed in _seeds(config):
+        fits.append(next(trained))
+        tests.append(study.test(fits[-1]))
+        notify(report.seed_line(study, seed, fits[-1], tests[-1]))
 
     with train.together():
         result = _finish(experiment, config, study, folder, fits, tests)
     notify(report.results_table(result, f"test_{study.headline}"))
     mean = result["metrics"][f"test_{study.headline}"]["mean"]
     notify(f"test_{study.headline} {mean:.6g} {folder.path / 'result.json'}")
-    return Result(path, result)
+    return Result(folder.path, result)
 
 
 def _finish(

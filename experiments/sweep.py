@@ -1,9 +1,11 @@
 """A grid of settings: each member is a run of its own, and one table compares them.
 
-Members train one after the other. What is done is not done again: a sweep that was stopped goes on
-with the member it was in, at that member's last checkpoint.
+Members that differ in nothing but what the optimiser has in its state are trained together where
+their experiment allows it, others one after the other. What is done is not done again: a sweep that
+was stopped goes on with the members it was in, at their last checkpoints.
 """
 
+import functools
 import itertools
 import json
 import math
@@ -18,6 +20,8 @@ from scipy import special
 
 from experiments import command_line
 from experiments.command_line import ConfigError
+from experiments.optimizer import IN_STATE
+from experiments.study import run_studies
 from seqjax import train
 
 LARGER_IS_BETTER = ("accuracy", "bleu")
@@ -90,14 +94,14 @@ def run_sweep(
     """Runs every member and compares them.
 
     Args:
-      experiment: the experiment's package, with `Config`, `configure` and `run`.
+      experiment: the experiment's package, with `Config`, `configure` and `prepare`.
       given: settings of all members.
       text: the grid, see `parse`.
       workdir: the folder; `runs/<experiment>/sweep-<hash>` by default. Each member is a run folder
         in it.
       resume: whether a sweep begun there is continued; without it one is refused.
       notify: receives the lines of the report.
-      **options: further arguments of `run`.
+      **options: further arguments of `prepare`.
 
     Returns:
       The members. `sweep.md` and `sweep.json` in the folder hold the same.
@@ -112,21 +116,31 @@ def run_sweep(
     about = {"experiment": name, "given": dict(given), "sweep": grid}
     plain = Path("runs") / name / f"sweep-{train.config_hash(about)}"
     folder = train.open_run(workdir or plain, about, resume=resume)
-    members = []
-    for number, (settings, config) in enumerate(zip(grid, configs, strict=True), 1):
-        member = _name(settings)
-        notify(f"\nmember {number} of {len(grid)}: {member}")
-        run = experiment.run(
-            config, workdir=folder.path / member, resume=True, notify=notify, **options
-        )
-        members.append(Member(member, settings, run.result))
-        jax.clear_caches()  # no other member runs the programs of this one
+    prepare = functools.partial(experiment.prepare, **options)
+    results: dict[str, dict[str, Any]] = {}
+    for group in _groups(grid):
+        runs = {_name(grid[i]): (configs[i], folder.path / _name(grid[i])) for i in group}
+        numbers = ", ".join(str(i + 1) for i in group)
+        notify(f"\nmember {numbers} of {len(grid)}: {'; '.join(runs)}")
+        found = run_studies(name, runs, prepare, resume=True, notify=notify)
+        results |= {member: run.result for member, run in zip(runs, found, strict=True)}
+        jax.clear_caches()  # no other member runs the programs of these
+    members = [Member(_name(settings), settings, results[_name(settings)]) for settings in grid]
     report = compare(members)
     train.replace_file(folder.path / "sweep.md", report)
     content = [member._asdict() for member in members]
     train.replace_file(folder.path / "sweep.json", json.dumps(content, indent=1) + "\n")
     notify("\n" + report)
     return members
+
+
+def _groups(grid: Sequence[Mapping[str, Any]]) -> list[list[int]]:
+    """Returns which members can have one program, in the order of the first of each group."""
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for number, settings in enumerate(grid):
+        shapes = tuple(item for item in settings.items() if item[0] not in IN_STATE)
+        groups.setdefault(shapes, []).append(number)
+    return list(groups.values())
 
 
 def compare(members: Sequence[Member]) -> str:

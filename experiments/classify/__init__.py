@@ -25,5 +25,6 @@ from experiments.classify.config import TASKS as TASKS
 from experiments.classify.config import Config as Config
 from experiments.classify.config import configure as configure
 from experiments.classify.predict import predict as predict
+from experiments.classify.run import prepare as prepare
 from experiments.classify.run import run as run
 from experiments.study import Result as Result

@@ -53,14 +53,14 @@ def run(
     return run_study(
         "generate",
         config,
-        lambda notify: prepare(config),
+        prepare,
         workdir=workdir,
         resume=resume,
         notify=notify,
     )
 
 
-def prepare(config: Config) -> Study:
+def prepare(config: Config, notify: Callable[[str], None] = print) -> Study:
     """Loads the data, fits the floors and makes the model."""
     task = load_task(config)
     functions = model_functions(config, task.num_kinds)
@@ -97,6 +97,7 @@ def prepare(config: Config) -> Study:
         command=command(config),
         save=lambda path: save_alphabet(path, task.alphabet),
         draw=lambda folder: draw_sample(config, folder, task.alphabet, functions, learnt[0]),
+        alike=True,
         checkpoint_every=500,
     )
 

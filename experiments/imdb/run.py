@@ -1,5 +1,6 @@
 """One run of the sentiment experiment: `run(config) -> Result`."""
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -46,14 +47,16 @@ def run(
     return run_study(
         "imdb",
         config,
-        lambda notify: prepare(config, cache_dir, notify),
+        functools.partial(prepare, cache_dir=cache_dir),
         workdir=workdir,
         resume=resume,
         notify=notify,
     )
 
 
-def prepare(config: Config, cache_dir: str | None, notify: Callable[[str], None]) -> Study:
+def prepare(
+    config: Config, notify: Callable[[str], None] = print, *, cache_dir: str | None = None
+) -> Study:
     """Loads the reviews and makes the model."""
     task = load_task(config, cache_dir, notify)
     functions = model_functions(config, len(task.vocabulary))

@@ -50,14 +50,14 @@ def run(
     return run_study(
         "regression",
         config,
-        lambda notify: prepare(config),
+        prepare,
         workdir=workdir,
         resume=resume,
         notify=notify,
     )
 
 
-def prepare(config: Config) -> Study:
+def prepare(config: Config, notify: Callable[[str], None] = print) -> Study:
     """Loads the data, fits the floors and makes the model."""
     task = load_task(config)
     floors = fit_floors(config, task)
@@ -102,6 +102,7 @@ def prepare(config: Config) -> Study:
         command=command(config),
         save=lambda path: save_scales(path, task),
         draw=lambda folder: draw_predictions(config, folder, task, tested, floors),
+        alike=True,
         checkpoint_every=500,
     )
 

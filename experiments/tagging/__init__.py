@@ -22,4 +22,5 @@ from experiments.tagging.config import TASKS as TASKS
 from experiments.tagging.config import Config as Config
 from experiments.tagging.config import configure as configure
 from experiments.tagging.predict import predict as predict
+from experiments.tagging.run import prepare as prepare
 from experiments.tagging.run import run as run

@@ -47,14 +47,14 @@ def run(
     return run_study(
         "tagging",
         config,
-        lambda notify: prepare(config, notify),
+        prepare,
         workdir=workdir,
         resume=resume,
         notify=notify,
     )
 
 
-def prepare(config: Config, notify: Callable[[str], None]) -> Study:
+def prepare(config: Config, notify: Callable[[str], None] = print) -> Study:
     """Loads the sentences and makes the model."""
     task = load_task(config)
     tags = task.vocabulary.tags

@@ -21,4 +21,5 @@ from experiments.transcribe.config import TASKS as TASKS
 from experiments.transcribe.config import Config as Config
 from experiments.transcribe.config import configure as configure
 from experiments.transcribe.predict import predict as predict
+from experiments.transcribe.run import prepare as prepare
 from experiments.transcribe.run import run as run

@@ -53,14 +53,14 @@ def run(
     return run_study(
         "transcribe",
         config,
-        lambda notify: prepare(config),
+        prepare,
         workdir=workdir,
         resume=resume,
         notify=notify,
     )
 
 
-def prepare(config: Config) -> Study:
+def prepare(config: Config, notify: Callable[[str], None] = print) -> Study:
     """Loads the data, fits the floors and makes the model."""
     task = load_task(config)
     functions = model_functions(config)

@@ -24,4 +24,5 @@ from experiments.translate.config import TASKS as TASKS
 from experiments.translate.config import Config as Config
 from experiments.translate.config import configure as configure
 from experiments.translate.predict import predict as predict
+from experiments.translate.run import prepare as prepare
 from experiments.translate.run import run as run

@@ -58,14 +58,14 @@ def run(
     return run_study(
         "translate",
         config,
-        lambda notify: prepare(config, notify),
+        prepare,
         workdir=workdir,
         resume=resume,
         notify=notify,
     )
 
 
-def prepare(config: Config, notify: Callable[[str], None]) -> Study:
+def prepare(config: Config, notify: Callable[[str], None] = print) -> Study:
     """Loads the pairs, fits the floors and makes the model."""
     task = load_task(config)
     if config.task == "generated":

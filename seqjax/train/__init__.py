@@ -15,6 +15,9 @@ from seqjax.train.mesh import replicate as replicate
 from seqjax.train.mesh import shard as shard
 from seqjax.train.mesh import split_batch as split_batch
 from seqjax.train.mesh import use_mesh as use_mesh
+from seqjax.train.population import Member as Member
+from seqjax.train.population import can_train_together as can_train_together
+from seqjax.train.population import fit_together as fit_together
 from seqjax.train.processes import fetch as fetch
 from seqjax.train.processes import is_first_process as is_first_process
 from seqjax.train.processes import join_processes as join_processes

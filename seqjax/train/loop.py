@@ -1,10 +1,15 @@
-"""The training loop of one seed: epochs, validation, early stopping, checkpoints, resuming."""
+"""The training loop of one seed: epochs, validation, early stopping, checkpoints, resuming.
+
+The loop is a generator that asks for updates instead of making them, so that one that trains alone
+and one among others (`population.py`) are the same loop.
+"""
 
 import contextlib
 import itertools
 import math
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -105,6 +110,98 @@ def fit(
       StoppedError: after SIGTERM.
       ValueError: if an epoch has no batches, or `validate` does not return `monitor`.
     """
+    with asked_to_stop() as stopping:
+        asking = training(
+            train,
+            params,
+            train_batches,
+            validate,
+            key=key,
+            run=run,
+            seed=seed,
+            epochs=epochs,
+            monitor=monitor,
+            mode=mode,
+            patience=patience,
+            log_every=log_every,
+            checkpoint_every=checkpoint_every,
+            probe=probe,
+            probe_every=probe_every,
+            stopping=stopping,
+        )
+        with contextlib.closing(asking):
+            try:
+                state = next(asking)
+                group = asking.send(lambda: state)
+                while True:
+                    state, record = _update(train, state, group)
+                    group = asking.send(record)
+            except StopIteration as end:
+                return end.value
+
+
+def _update(
+    train: TrainStep, state: TrainState, group: Sequence[PyTree]
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    if len(group) == 1:
+        return train.update(state, shard(train.mesh, group[0]))
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *group)
+    return train.updates(state, shard(train.mesh, stacked, axis=1))
+
+
+def training(
+    train: TrainStep,
+    params: PyTree,
+    train_batches: Callable[[int], Iterable[PyTree]],
+    validate: Callable[[PyTree], Mapping[str, float]],
+    *,
+    key: jax.Array,
+    run: RunFolder,
+    seed: int,
+    epochs: int,
+    monitor: str,
+    stopping: Callable[[], bool],
+    mode: Literal["max", "min", "last"] = "max",
+    patience: int | None = None,
+    log_every: int = 50,
+    checkpoint_every: int | None = None,
+    probe: Callable[[PyTree], Mapping[str, float]] | None = None,
+    probe_every: int | None = None,
+    name: str | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    show_bar: bool = True,
+) -> Generator[Any, Any, FitResult]:
+    """Trains one seed by asking for updates; see `fit` for what is not named here.
+
+    Args:
+      train: here for its state, not for its updates.
+      params: as in `fit`, like all that follow up to `monitor`.
+      train_batches: see `fit`.
+      validate: see `fit`.
+      key: see `fit`.
+      run: see `fit`.
+      seed: see `fit`.
+      epochs: see `fit`.
+      monitor: see `fit`.
+      stopping: whether training is to end after the step in progress.
+      mode: see `fit`.
+      patience: see `fit`.
+      log_every: see `fit`.
+      checkpoint_every: see `fit`.
+      probe: see `fit`.
+      probe_every: see `fit`.
+      name: what the report calls it; "seed N" by default.
+      clock: seconds that count as its own.
+      show_bar: whether it may show a progress bar.
+
+    Yields:
+      First the state to begin with, for which it is sent a function that returns the state as it is
+      whenever that is called. Then lists of batches, for which it is sent the record of their
+      updates, see `TrainStep.update` and `TrainStep.updates`.
+
+    Returns:
+      What `fit` returns.
+    """
     better = _comparison(mode)
     if epochs < 1 or log_every < 1:
         raise ValueError(
@@ -127,19 +224,23 @@ def fit(
         run.rewind_metrics(seed, position.rows)
         if position.finished:
             return _result(best, position)
+        see = yield state
+        del state  # its buffers are not its own any more
 
-        with Reporter(run, seed, epochs, position) as report, asked_to_stop() as stopping:
+        name = name or f"seed {seed}"
+        with Reporter(run, seed, epochs, position, name, clock, show_bar=show_bar) as report:
 
-            def save(state: TrainState) -> None:
-                _refuse_not_finite(state.params, position, seed)
+            def save() -> None:
+                state = see()
+                _refuse_not_finite(state.params, position, name)
                 report.stop_clock()
                 checkpoints.save({"state": state, "best": best}, position)
 
             while not position.finished:
                 epoch = position.epoch
-                state = _train_epoch(
+                yield from _train_epoch(
                     train,
-                    state,
+                    see,
                     train_batches(epoch),
                     position,
                     report,
@@ -150,8 +251,8 @@ def fit(
                     probe=probe,
                     probe_every=probe_every or log_every,
                 )
-                candidate = evaluation_params(train.settle(state))
-                validation = _validated(validate(candidate), monitor, f"seed {seed}, epoch {epoch}")
+                candidate = evaluation_params(train.settle(see()))
+                validation = _validated(validate(candidate), monitor, f"{name}, epoch {epoch}")
                 row = report.epoch({**_train_metrics(position.epoch_totals), **validation})
                 position.history.append(row)
                 score = f"val_{monitor}"
@@ -161,9 +262,9 @@ def fit(
                 waited = epoch - position.best_epoch
                 position.finished = epoch >= epochs or (patience is not None and waited >= patience)
                 position.epoch, position.step_in_epoch, position.epoch_totals = epoch + 1, 0, {}
-                save(state)
+                save()
                 if stopping():
-                    raise _stopped(seed, position)
+                    raise _stopped(name, position)
     return _result(best, position)
 
 
@@ -189,18 +290,18 @@ def best_params(run: RunFolder, seed: int, like: PyTree) -> PyTree:
 
 def _train_epoch(
     train: TrainStep,
-    state: TrainState,
+    see: Callable[[], TrainState],
     batches: Iterable[PyTree],
     position: Position,
     report: Reporter,
     *,
     log_every: int,
     checkpoint_every: int | None,
-    save: Callable[[TrainState], None],
+    save: Callable[[], None],
     stopping: Callable[[], bool],
     probe: Callable[[PyTree], Mapping[str, float]] | None,
     probe_every: int,
-) -> TrainState:
+) -> Generator[list[PyTree], dict[str, jax.Array], None]:
     owed = []  # records of steps the devices may still be at, with how many steps each is of
 
     def settle() -> None:
@@ -211,9 +312,9 @@ def _train_epoch(
                 broken = record.pop("not_finite")
                 if not (math.isfinite(record["loss"]) and math.isfinite(record["grad_norm"])):
                     raise DivergedError(
-                        f"Training diverged at step {step} (seed {report.seed}, epoch "
+                        f"Training diverged at step {step} ({report.name}, epoch "
                         f"{position.epoch}): loss {record['loss']}, gradient norm "
-                        f"{record['grad_norm']}, {_blamed(state.params, broken)}. Lower the "
+                        f"{record['grad_norm']}, {_blamed(see().params, broken)}. Lower the "
                         "learning rate or clip the gradient; the last checkpoint is sound."
                     )
                 position.epoch_totals = add(position.epoch_totals, record)
@@ -227,12 +328,7 @@ def _train_epoch(
     for group in _groups(
         rest, train.per_dispatch, position.step, done, [period for period in periods if period]
     ):
-        if len(group) == 1:
-            state, record = train.update(state, shard(train.mesh, group[0]))
-        else:
-            stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *group)
-            state, record = train.updates(state, shard(train.mesh, stacked, axis=1))
-        owed.append((len(group), record))
+        owed.append((len(group), (yield group)))
         position.step += len(group)
         position.step_in_epoch += len(group)
         report.advance(sum(len(jax.tree.leaves(batch)[0]) for batch in group), steps=len(group))
@@ -242,14 +338,14 @@ def _train_epoch(
             position.window_totals = {}
         if probe is not None and position.step % probe_every == 0:
             settle()
-            report.probe(probe(train.settle(state).params))
+            report.probe(probe(train.settle(see()).params))
         if checkpoint_every is not None and position.step % checkpoint_every == 0:
             settle()
-            save(state)
+            save()
         if stopping():
             settle()
-            save(state)
-            raise _stopped(report.seed, position)
+            save()
+            raise _stopped(report.name, position)
         if len(owed) > AHEAD:
             jax.block_until_ready(owed[-1 - AHEAD])
     settle()
@@ -258,7 +354,6 @@ def _train_epoch(
             f"seqjax.train.fit: epoch {position.epoch} has no batches. Is the batch size larger "
             "than the data set?"
         )
-    return state
 
 
 def _groups(
@@ -305,19 +400,19 @@ def _blamed(params: PyTree, broken: Sequence[float]) -> str:
     return f"not finite in the gradient of {names[0]}{others}"
 
 
-def _stopped(seed: int, position: Position) -> StoppedError:
+def _stopped(name: str, position: Position) -> StoppedError:
     return StoppedError(
-        f"Stopped by SIGTERM after step {position.step} of seed {seed}, which is saved; run the "
+        f"Stopped by SIGTERM after step {position.step} of {name}, which is saved; run the "
         "same command with --resume to continue."
     )
 
 
-def _refuse_not_finite(params: PyTree, position: Position, seed: int) -> None:
+def _refuse_not_finite(params: PyTree, position: Position, name: str) -> None:
     """Keeps numbers out of a checkpoint from which no training can go on."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         if not bool(jnp.isfinite(leaf).all()):
             raise DivergedError(
-                f"Training diverged at step {position.step} (seed {seed}): "
+                f"Training diverged at step {position.step} ({name}): "
                 f"{jax.tree_util.keystr(path)} is not finite, though loss and gradient were. Lower "
                 "the learning rate; the last checkpoint is sound."
             )

@@ -25,30 +25,42 @@ Tree = TypeVar("Tree")
 
 SPLIT_KERNELS = ("input_kernel", "recurrent_kernel")
 
-_chosen: tuple[int, int] | None = None  # batch and hidden, as `use_mesh` was told
+# As `use_mesh` was told: batch and hidden, or whether members of a population share the devices.
+_chosen: tuple[int, int] | None = None
+_by_members = True
 
 
-def use_mesh(shape: str = "batch") -> None:
-    """Chooses how devices share the work, for every `data_mesh` made from now on.
+def use_mesh(shape: str = "members") -> None:
+    """Chooses how devices share the work, for everything that is made from now on.
 
     Args:
-      shape: "batch" for all devices along the batch, or "4x2" for 4 parts of the batch times 2
-        parts of the hidden units, which must be all devices of all processes.
+      shape: "members" for seeds and members of a sweep that train together where they can, each on
+        its part of the devices, and else as "batch"; "batch" for one after the other, all devices
+        along the batch; or "4x2" for 4 parts of the batch times 2 parts of the hidden units, which
+        must be all devices of all processes.
 
     Raises:
-      RunError: if it is neither.
+      RunError: if it is none of them.
 
     Example:
-      >>> use_mesh("batch")
+      >>> use_mesh("members")
     """
-    global _chosen
-    if shape == "batch":
+    global _chosen, _by_members
+    _by_members = shape == "members"
+    if shape in ("members", "batch"):
         _chosen = None
         return
     if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", shape):
-        raise RunError(f"--mesh must be batch, or BATCHxHIDDEN such as 4x2; got {shape!r}.")
+        raise RunError(
+            f"--mesh must be members, batch, or BATCHxHIDDEN such as 4x2; got {shape!r}."
+        )
     batch, hidden = map(int, shape.split("x"))
     _chosen = (batch, hidden)
+
+
+def shared_by_members() -> bool:
+    """Returns whether members of a population are to share the devices, see `use_mesh`."""
+    return _by_members
 
 
 def data_mesh(batch_size: int | None = None) -> Mesh:

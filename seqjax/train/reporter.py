@@ -2,8 +2,7 @@
 
 import math
 import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tensorboardX import SummaryWriter
@@ -20,7 +19,17 @@ COUNTERS = ("kind", "seed", "epoch", "step", "wall_s")
 class Reporter:
     """Reports one seed, and keeps its clock; use it in a `with` statement."""
 
-    def __init__(self, run: RunFolder, seed: int, epochs: int, position: Position):
+    def __init__(
+        self,
+        run: RunFolder,
+        seed: int,
+        epochs: int,
+        position: Position,
+        name: str,
+        clock: Callable[[], float],
+        *,
+        show_bar: bool,
+    ):
         """Opens the event file; what it holds beyond the position is marked as void.
 
         Args:
@@ -28,15 +37,19 @@ class Reporter:
           seed: whose rows these are.
           epochs: how many there will be at most.
           position: where training stands; its rows and seconds are counted here.
+          name: what it is called, such as "seed 0".
+          clock: gives seconds.
+          show_bar: whether there may be a progress bar.
         """
-        self.seed = seed
+        self.name = name
+        self._seed, self._clock, self._show_bar = seed, clock, show_bar
         self._run, self._epochs, self._position = run, epochs, position
         self._events = SummaryWriter(
             str(run.path / "tensorboard" / f"seed_{seed}"),
             purge_step=position.step + 1 if position.step else None,
         )
         self._bar = None
-        self._began = time.monotonic() - position.wall_s
+        self._began = clock() - position.wall_s
         self._restart_rate()
 
     def __enter__(self) -> "Reporter":
@@ -55,11 +68,11 @@ class Reporter:
           num_steps: batches in the epoch, 0 if unknown.
         """
         self._bar = tqdm(
-            desc=f"seed {self.seed} epoch {self._position.epoch}/{self._epochs}",
+            desc=f"{self.name} epoch {self._position.epoch}/{self._epochs}",
             total=num_steps or None,
             initial=self._position.step_in_epoch,
             # None: unless stderr is a terminal.
-            disable=None if is_first_process() else True,
+            disable=None if is_first_process() and self._show_bar else True,
             leave=False,
             unit="step",
         )
@@ -82,7 +95,7 @@ class Reporter:
         Args:
           metrics: names to values.
         """
-        rate = self._examples / max(time.monotonic() - self._since, 1e-9)
+        rate = self._examples / max(self._clock() - self._since, 1e-9)
         self._write("step", {**metrics, "examples_per_s": round(rate, 1)})
         if self._bar is not None:
             shown = [
@@ -112,18 +125,18 @@ class Reporter:
         row = self._write("epoch", metrics)
         if is_first_process():
             line = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-            where = f"seed {self.seed} epoch {row['epoch']}/{self._epochs}"
+            where = f"{self.name} epoch {row['epoch']}/{self._epochs}"
             print(f"{where}: {line} ({row['wall_s']:.0f} s)", file=sys.stderr, flush=True)
         return row
 
     def stop_clock(self) -> None:
         """Notes the seconds of training in the position, over all resumptions."""
-        self._position.wall_s = round(time.monotonic() - self._began, 3)
+        self._position.wall_s = round(self._clock() - self._began, 3)
 
     def _write(self, kind: str, metrics: Mapping[str, float]) -> dict[str, Any]:
         position = self._position
         self.stop_clock()
-        where = (kind, self.seed, position.epoch, position.step, position.wall_s)
+        where = (kind, self._seed, position.epoch, position.step, position.wall_s)
         row = plain({**dict(zip(COUNTERS, where, strict=True)), **metrics})
         self._run.append_metrics(row)
         position.rows += 1
@@ -133,7 +146,7 @@ class Reporter:
         return row
 
     def _restart_rate(self) -> None:
-        self._since, self._examples = time.monotonic(), 0
+        self._since, self._examples = self._clock(), 0
 
     def _close_bar(self) -> None:
         if self._bar is not None:

@@ -38,6 +38,8 @@ class TrainStep(NamedTuple):
       updates: `updates(state, batches) -> (state, records)`, as many updates as the batches have on
         their leading axis, in one program; records have that axis too.
       per_dispatch: how many updates `seqjax.train.fit` hands over at once.
+      pure: `update` as it was before it was compiled for `mesh`, to be transformed further; None
+        where some tables are lazy.
       settle: `settle(state) -> state`, in which lazy tables have caught up; to be called before
         parameters or their average are read. The state it is given stays valid.
     """
@@ -47,6 +49,7 @@ class TrainStep(NamedTuple):
     mesh: Mesh
     updates: Callable[[TrainState, PyTree], tuple[TrainState, dict[str, jax.Array]]]
     per_dispatch: int = 1
+    pure: Callable[[TrainState, PyTree], tuple[TrainState, dict[str, jax.Array]]] | None = None
     settle: Callable[[TrainState], TrainState] = lambda state: state
 
 
@@ -185,7 +188,7 @@ def make_train_step(
 
     made = TrainStep(init, compiled(update), mesh, compiled(updates), per_dispatch)
     if tables is None:
-        return made
+        return made._replace(pure=dense)
     settle = jax.jit(lambda state: in_place(lazy.settle(tables, state)), out_shardings=layouts)
     return made._replace(settle=settle)
 
