@@ -2,8 +2,9 @@
 
     python scripts/scaling.py --table=docs/many_devices.md
 
-Devices here are the cores of a CPU. The steps of the meshes take turns on the same batch, in one
-process, after their losses have been compared; a row has the median and the quartiles of the
+A third table has a step of several members (seeds) that train in turn, each on all devices, and
+together. Devices here are the cores of a CPU. The steps of the meshes take turns on the same batch,
+in one process, after their losses have been compared; a row has the median and the quartiles of the
 seconds a step, and how many times as fast as one device it is, the median over rounds. For eight
 devices the step is compiled only, and what they exchange in it is read from the program: a machine
 with fewer cores says nothing of eight by the clock. Without --table the tables are printed.
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -27,15 +28,18 @@ from jax.sharding import AxisType, Mesh
 
 import seqjax
 from seqjax import train
+from seqjax.train.population import Program
 
 # Cell, steps, batch, hidden units (and features of the input).
 SHAPES = [("lstm", 100, 64, 128), ("gru", 100, 64, 128), ("lstm", 50, 128, 512)]
+# Members, and the shape of each.
+POPULATIONS = [(4, ("gru", 100, 32, 32)), (4, ("gru", 100, 64, 128)), (5, ("lstm", 100, 64, 128))]
 TIMED, COMPILED = ("1x1", "2x1", "1x2"), ("8x1", "4x2", "1x8")
 SECONDS_A_ROUND = 0.2
 
 
 def main() -> None:
-    """Makes both tables."""
+    """Makes the tables."""
     parser = argparse.ArgumentParser(description="Times steps on one device and two.")
     parser.add_argument("--rounds", type=int, default=15, help="turns of each mesh")
     parser.add_argument("--shapes", help="such as lstm:100x64x128,gru:9x8x16")
@@ -47,11 +51,13 @@ def main() -> None:
         print(exchange_table(shapes))
         return
     timing = timing_table(shapes, flags.rounds)
+    members = member_table(POPULATIONS, flags.rounds)
     # JAX has as many devices as it began with: another process for another number.
     again = [sys.executable, __file__, "--compiled_only", *(a for a in sys.argv[1:] if "=" in a)]
     env = {**os.environ, "JAX_NUM_CPU_DEVICES": "8", "JAX_PLATFORMS": "cpu"}
     exchanged = subprocess.run(again, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
-    for name, table in (("scaling", timing), ("exchanges", exchanged.strip())):
+    tables = {"scaling": timing, "members": members, "exchanges": exchanged.strip()}
+    for name, table in tables.items():
         if flags.table:
             replace_table(Path(flags.table), name, table)
         else:
@@ -122,6 +128,52 @@ def timing_table(shapes: list[tuple[str, int, int, int]], rounds: int) -> str:
             spread = f"{low:.1f} to {high:.1f}"
             lines.append(f"| {title(shape)} | {mesh} | {median:.1f} | {spread} | {ratio:.2f} |")
     return "\n".join(lines)
+
+
+def member_table(populations: list[tuple[int, tuple[str, int, int, int]]], rounds: int) -> str:
+    """Returns the seconds of a step of all members, in turn and together."""
+    lines = [
+        "| members | cell, T x B x H | in turn, ms | together, ms | quartiles | times in turn |"
+    ]
+    lines += ["| ---: | --- | ---: | ---: | ---: | ---: |"]
+    for number, shape in populations:
+        step, state, batch = step_and_batch(shape, "2x1")
+        batch = np.asarray(batch)
+        program = Program([step] * number, cast(Any, dict.fromkeys(range(number), state)))
+        batches = cast(Any, dict.fromkeys(range(number), batch))
+        states = [step_and_batch(shape, "2x1")[1] for _ in range(number)]
+
+        def in_turn(states=states, step=step, batch=batch) -> list[Any]:
+            records = []
+            for i in range(len(states)):
+                states[i], record = step.update(states[i], train.shard(step.mesh, batch))
+                records.append(record)
+            return jax.block_until_ready(records)
+
+        def together(program=program, batches=batches) -> Any:
+            return jax.block_until_ready(program.update(batches))
+
+        for one, other in zip(in_turn(), together(), strict=True):
+            if not np.isclose(one["loss"], other["loss"], rtol=1e-5):
+                raise RuntimeError(f"{number} x {shape}: loss {one['loss']} and {other['loss']}")
+        pairs = [(seconds(in_turn), seconds(together)) for _ in range(rounds)]
+        turn, joint = (1e3 * statistics.median(times) for times in zip(*pairs, strict=True))
+        low, high = (1e3 * q for q in np.quantile([pair[1] for pair in pairs], [0.25, 0.75]))
+        ratio = statistics.median(a / b for a, b in pairs)
+        lines.append(
+            f"| {number} | {title(shape)} | {turn:.1f} | {joint:.1f} | {low:.1f} to {high:.1f} | "
+            f"{ratio:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def seconds(step: Any) -> float:
+    """Returns the seconds of a step, the mean over a round."""
+    number, start = 0, time.perf_counter()
+    while time.perf_counter() - start < SECONDS_A_ROUND:
+        step()
+        number += 1
+    return (time.perf_counter() - start) / number
 
 
 def exchange_table(shapes: list[tuple[str, int, int, int]]) -> str:

@@ -139,7 +139,7 @@ def fit_together(members: Sequence[Member], **options: Any) -> list[FitResult]:
             clock.share(len(groups))
 
         clock.share(len(states))
-        program = _Program(members, states)
+        program = Program([member.train for member in members], states)
         for number in states:
             answer(number, program.see(number))
         while groups:
@@ -151,14 +151,19 @@ def fit_together(members: Sequence[Member], **options: Any) -> list[FitResult]:
     return [results[number] for number in range(len(members))]
 
 
-class _Program:
+class Program:
     """The states of all members, and the compiled update of them."""
 
-    def __init__(self, members: Sequence[Member], states: Mapping[int, TrainState]):
-        """Stacks the states; a member without one has the place of another's, and nobody looks."""
-        self._members = members
+    def __init__(self, steps: Sequence[TrainStep], states: Mapping[int, TrainState]):
+        """Stacks the states.
+
+        Args:
+          steps: of all members; the first one's is compiled.
+          states: by the number of the member; one that has ended has none, and its place is filled.
+        """
+        self._steps = steps
         filler = next(iter(states.values()))
-        each = [states.get(number, filler) for number in range(len(members))]
+        each = [states.get(number, filler) for number in range(len(steps))]
         if len({_description(state) for state in each}) > 1:
             raise ValueError(
                 "seqjax.train.fit_together: the states of members must agree in structure, shapes "
@@ -168,11 +173,11 @@ class _Program:
         self._update = None
 
     def see(self, number: int) -> Callable[[], TrainState]:
-        """Returns a function that copies a member's state as it is then."""
+        """Returns a function that copies a member's state as it is when that is called."""
 
         def state() -> TrainState:
             mine = jax.tree.map(lambda leaf: leaf[number], self._states)
-            mesh = self._members[number].train.mesh
+            mesh = self._steps[number].mesh
             return jax.device_put(mine, layout(mesh, mine))
 
         return state
@@ -180,7 +185,7 @@ class _Program:
     def update(self, batches: Mapping[int, PyTree]) -> Sequence[dict[str, jax.Array]]:
         """Updates every member that has a batch, and returns the records of all."""
         filler = next(iter(batches.values()))
-        each = [batches.get(number, filler) for number in range(len(self._members))]
+        each = [batches.get(number, filler) for number in range(len(self._steps))]
         if len({_description(batch) for batch in each}) > 1:
             raise ValueError(
                 "seqjax.train.fit_together: the batches of members must have one shape. Train "
@@ -195,8 +200,8 @@ class _Program:
         return records
 
     def _compile(self, batch_size: int) -> tuple[NamedSharding, Callable[..., Any]]:
-        mesh = _mesh(len(self._members), batch_size)
-        pure = cast(Any, self._members[0].train.pure)
+        mesh = _mesh(len(self._steps), batch_size)
+        pure = cast(Any, self._steps[0].pure)
         member = NamedSharding(mesh, PartitionSpec("member"))
         split = NamedSharding(mesh, PartitionSpec("member", "batch"))
         everywhere = NamedSharding(mesh, PartitionSpec())
@@ -209,7 +214,7 @@ class _Program:
             # `unroll` sees here what the batch is split over.
             with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
                 states, records = jax.vmap(pure, spmd_axis_name="member")(states, batches)
-            number = len(self._members)
+            number = len(self._steps)
             return states, [jax.tree.map(lambda leaf, n=n: leaf[n], records) for n in range(number)]
 
         return split, jax.jit(update, donate_argnums=0, out_shardings=(layouts, everywhere))

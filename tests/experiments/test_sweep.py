@@ -12,7 +12,6 @@ from experiments.command_line import ConfigError
 from seqjax import train
 
 GIVEN = {"task": "sine", "seeds": 2, "epochs": 1, "train_size": 64}
-GRID = "learning_rate=1e-3,3e-3;hidden_size=4"
 
 
 def test_the_grid():
@@ -49,34 +48,44 @@ def test_a_member_that_cannot_be_used_is_refused_before_any_is_trained(tmp_path)
 def test_members_are_runs_and_none_is_run_twice(tmp_path, monkeypatch):
     folder, said = tmp_path / "sweep", []
     options = {"workdir": folder, "notify": said.append}
-    plain = train.fit
-    begun = []
+    grid = "learning_rate=1e-3,3e-3;hidden_size=4,5"
+    plain, begun = train.fit_together, []
 
-    def stopping(*args, **kwargs):
-        begun.append((str(kwargs["run"].path.name), kwargs["seed"]))
-        if len(begun) == 4:  # the second seed of the second member
+    def stopping(members, **kwargs):
+        begun.append([(member.run.path.name, member.seed) for member in members])
+        if len(begun) == 2:
             signal.raise_signal(signal.SIGINT)
-        return plain(*args, **kwargs)
+        return plain(members, **kwargs)
 
-    monkeypatch.setattr(train, "fit", stopping)
+    monkeypatch.setattr(train, "fit_together", stopping)
     with pytest.raises(KeyboardInterrupt):
-        sweep.run_sweep(regression, GIVEN, GRID, **options)
+        sweep.run_sweep(regression, GIVEN, grid, **options)
     with pytest.raises(train.RunError, match="already holds a run; continue it with --resume"):
-        sweep.run_sweep(regression, GIVEN, GRID, **options)
-    members = sweep.run_sweep(regression, GIVEN, GRID, resume=True, **options)
-    names = [f"learning_rate={rate},hidden_size=4" for rate in (0.001, 0.003)]
+        sweep.run_sweep(regression, GIVEN, grid, **options)
+    members = sweep.run_sweep(regression, GIVEN, grid, resume=True, **options)
+    rates = (0.001, 0.003)
+    names = [f"learning_rate={rate},hidden_size={size}" for rate in rates for size in (4, 5)]
     assert [member.name for member in members] == names
-    # The first member was finished and is not begun again; of the second, seed 0 is read back.
-    again = begun[4:]
-    assert again == [(name, seed) for name in names[1:] for seed in (0, 1)]
-    alone = regression.run(
-        regression.configure(**GIVEN, hidden_size=4, learning_rate=3e-3), workdir=tmp_path / "alone"
+    # What differs in the rate alone is one program; what had finished is not begun again.
+    first, second = (
+        [(f"learning_rate={rate},hidden_size={size}", seed) for rate in rates for seed in (0, 1)]
+        for size in (4, 5)
     )
-    assert alone.result["params_sha256"] == members[1].result["params_sha256"]
+    assert begun == [first, second, second]
     assert json.loads((folder / "sweep.json").read_text())[1]["result"] == members[1].result
     report = (folder / "sweep.md").read_text()
     assert report in "".join(said)
     assert report.count("preferred by validation") == 1
+    # In turn they come to the same.
+    train.use_mesh("batch")
+    try:
+        config = regression.configure(**GIVEN, hidden_size=5, learning_rate=3e-3)
+        alone = regression.run(config, workdir=tmp_path / "alone").result
+    finally:
+        train.use_mesh()
+    assert len(begun) == 3
+    wanted = alone["metrics"]["test_mse"]["per_seed"]
+    assert members[3].result["metrics"]["test_mse"]["per_seed"] == pytest.approx(wanted, rel=1e-5)
 
 
 def member(name, validation, test, metric="mse"):
