@@ -30,6 +30,7 @@ flags.DEFINE_integer("terminations", 10, "runs stopped by SIGTERM", lower_bound=
 flags.DEFINE_integer("truncations", 10, "runs whose newest checkpoint is cut short", lower_bound=0)
 flags.DEFINE_integer("seed", 0, "draws the moments")
 flags.DEFINE_integer("epochs", 6, "epochs of the run", lower_bound=2)
+flags.DEFINE_integer("seeds", 1, "seeds of the run, which train together", lower_bound=1)
 flags.DEFINE_string("json", None, "file for the trials")
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -37,16 +38,17 @@ ROOT = Path(__file__).resolve().parents[1]
 class Runs:
     """Processes that train the same run in different folders, and share compiled programs."""
 
-    def __init__(self, base: Path, epochs: int):
+    def __init__(self, base: Path, epochs: int, seeds: int):
         """Makes the command.
 
         Args:
           base: folder of all their folders.
           epochs: of the run.
+          seeds: likewise.
         """
         self.base = base
         self._command = [sys.executable, "-m", "experiments.regression", "--task=sine"]
-        self._command += ["--seeds=1", f"--epochs={epochs}", "--resume"]
+        self._command += [f"--seeds={seeds}", f"--epochs={epochs}", "--resume"]
         cache = {
             "JAX_COMPILATION_CACHE_DIR": str(base / "cache"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -84,7 +86,7 @@ class Runs:
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """Returns the newest complete checkpoint of the run's only seed."""
+    """Returns the newest complete checkpoint of the run's first seed."""
     numbers = [int(p.name) for p in folder.glob("checkpoints/seed_0/*") if p.name.isdigit()]
     return folder / "checkpoints" / "seed_0" / str(max(numbers)) if numbers else None
 
@@ -144,7 +146,7 @@ def main(_: list[str]) -> None:
     """Runs all trials and reports."""
     rng = random.Random(FLAGS.seed)
     with tempfile.TemporaryDirectory() as base:
-        runs = Runs(Path(base), FLAGS.epochs)
+        runs = Runs(Path(base), FLAGS.epochs, FLAGS.seeds)
         runs.finish(runs.base / "warm")  # compiles
         seconds, whole, said = timed(lambda: runs.finish(runs.base / "whole"))
         if len(whole) != 64:

@@ -119,6 +119,7 @@ def prepare(config: Config, notify: Callable[[str], None] = print) -> Study:
         command=command(config),
         save=task.inputs.save,
         draw=draw,
+        alike=len(task.buckets) == 1,
         checkpoint_every=500,
     )
 
