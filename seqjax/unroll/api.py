@@ -122,9 +122,10 @@ def unroll(
         own) or "scan" (a `lax.scan` that JAX differentiates). All give the same numbers.
       residuals: what is kept for the backward pass beside `xs`. For a `GatedCell`: the inputs of
         the "gates" and the states, the least time; the "states" alone; or of the states only those
-        at the "boundaries" of segments of about sqrt(T) steps, the least memory, with the same
-        bits in the gradients as "states". "auto" keeps the gates' up to 64 MiB, and beyond that
-        the states. For other cells "boundaries" rematerialises (`jax.checkpoint`) each segment.
+        at the "boundaries" of segments of about sqrt(T) steps, the least memory, by the operations
+        of "states" in their order (the same bits, unless a compiler fuses the two programs
+        differently). "auto" keeps the gates' up to 64 MiB, and beyond that the states. For other
+        cells "boundaries" rematerialises (`jax.checkpoint`) each segment.
       truncation: truncated back-propagation through time: `(k1, k2)` lets the gradient of each
         block of k1 steps flow back to at most k2 steps before the block's end, k1 <= k2; `k` is
         `(k, k)`. The values stay those of the full run.
