@@ -12,6 +12,7 @@ run that nobody touched. Exit status 1 if one has not.
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,6 +127,11 @@ def trial(runs: Runs, kind: str, number: int, whole: str, moment: float) -> dict
     folder = runs.base / f"{kind.replace(' ', '_')}_{number}"
     how = signal.SIGTERM if kind == "terminated" else signal.SIGKILL
     status, _ = runs.stop(folder, moment, how)
+    while kind == "cut short" and (folder / "result.json").exists():
+        # Done before the signal came, so that nothing would read what is cut.
+        shutil.rmtree(folder)
+        moment *= 0.9
+        status, _ = runs.stop(folder, moment, how)
     rows = folder / "metrics.jsonl"
     done = rows.read_text().count("\n") if rows.exists() else 0
     damaged = cut_short(folder) if kind == "cut short" else None

@@ -9,17 +9,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from absl import logging as absl_logging
 
 from seqjax.train.errors import RunError
 from seqjax.train.files import plain
-from seqjax.train.processes import is_first_process, together
+from seqjax.train.processes import is_first_process, several_processes, together
 from seqjax.train.record import params_sha256
 from seqjax.train.run_folder import refuse_other_config
 from seqjax.train.state import PyTree
 from seqjax.train.totals import Totals
 
+_FILES_BYTES = 128 * 1024  # what Orbax writes beside the numbers, a file system's blocks included
 MAX_TO_KEEP = 2  # the newest, and the one before in case the newest is damaged
 
 
@@ -100,12 +103,15 @@ class Checkpoints:
           RunError: if it cannot be written.
         """
         position.saves += 1
+        trees = {name: _numbers(tree) for name, tree in trees.items()}
+        where = self._path / str(position.saves)
+        self._refuse_full_disk(where, sum(leaf.nbytes for leaf in jax.tree.leaves(trees)))
         about = {
             "config": self._config,
             "sha256": {name: params_sha256(tree) for name, tree in trees.items()},
             "position": plain(dataclasses.asdict(position)),
         }
-        with self._orbax(f"The checkpoint {self._path / str(position.saves)} cannot be written"):
+        with self._orbax(f"The checkpoint {where} cannot be written"):
             self._manager.save(
                 position.saves,
                 args=ocp.args.Composite(
@@ -154,6 +160,16 @@ class Checkpoints:
             self._manager.reload()
         return found
 
+    def _refuse_full_disk(self, where: Path, size: int) -> None:
+        # Orbax would find out, too, but leave callbacks behind that report to nobody.
+        free = shutil.disk_usage(self._path).free
+        needed = size + _FILES_BYTES
+        if free < needed and not several_processes():
+            raise RunError(
+                f"The checkpoint {where} cannot be written (it takes {needed / 2**20:.1f} MiB and "
+                f"{free / 2**20:.1f} MiB are free). Make room, and go on with --resume."
+            )
+
     def _read(self, number: int, like: Mapping[str, PyTree]) -> tuple[dict[str, PyTree], Position]:
         path = self._path / str(number)
         with self._orbax(f"The checkpoint {path} is damaged", _DamagedError):
@@ -163,10 +179,10 @@ class Checkpoints:
             config, sha256 = about["config"], about["sha256"]
             position = Position(**about["position"])
         refuse_other_config(f"The checkpoint {path}", config, self._config)
-        wanted = {name: ocp.args.StandardRestore((tree,)) for name, tree in like.items()}
+        wanted = {n: ocp.args.StandardRestore((_keys_as_data(t),)) for n, t in like.items()}
         with self._orbax(f"The checkpoint {path} is damaged", _DamagedError):
             restored = self._manager.restore(number, args=ocp.args.Composite(**wanted))
-            trees = {name: restored[name][0] for name in like}
+            trees = {n: jax.tree.map(_as_key, restored[n][0], tree) for n, tree in like.items()}
             if any(params_sha256(tree) != sha256[name] for name, tree in trees.items()):
                 raise ValueError("its bytes are not those that were saved")
         return trees, position
@@ -187,3 +203,25 @@ class Checkpoints:
             raise kind(f"{failure} ({reason}).") from error
         finally:
             absl_logging.set_verbosity(verbosity)
+
+
+def _numbers(tree: PyTree) -> PyTree:
+    """What is handed to Orbax: of a process by itself copies on the host.
+
+    TensorStore 0.1.86 leaks what it is asked about its own traffic, and Orbax asks with every tree
+    that holds arrays of JAX: 30 kB a save.
+    """
+    tree = _keys_as_data(tree)
+    return tree if several_processes() else jax.device_get(tree)
+
+
+def _keys_as_data(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, tree)
+
+
+def _as_key(leaf: jax.Array, like: jax.Array) -> jax.Array:
+    return jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(like)) if _is_key(like) else leaf
+
+
+def _is_key(leaf: PyTree) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

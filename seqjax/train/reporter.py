@@ -1,17 +1,18 @@
 """What a running seed shows and leaves: progress on stderr, metrics.jsonl, TensorBoard events."""
 
+import contextlib
 import math
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from seqjax.train.checkpoints import Position
+from seqjax.train.events import EventFile
 from seqjax.train.files import plain
 from seqjax.train.processes import is_first_process
-from seqjax.train.run_folder import RunFolder
+from seqjax.train.run_folder import RunFolder, writing
 
 COUNTERS = ("kind", "seed", "epoch", "step", "wall_s")
 
@@ -44,10 +45,11 @@ class Reporter:
         self.name = name
         self._seed, self._clock, self._show_bar = seed, clock, show_bar
         self._run, self._epochs, self._position = run, epochs, position
-        self._events = SummaryWriter(
-            str(run.path / "tensorboard" / f"seed_{seed}"),
-            purge_step=position.step + 1 if position.step else None,
-        )
+        with writing(run.path):
+            self._events = EventFile(
+                run.path / "tensorboard" / f"seed_{seed}",
+                purge_step=position.step + 1 if position.step else None,
+            )
         self._bar = None
         self._began = clock() - position.wall_s
         self._restart_rate()
@@ -59,7 +61,8 @@ class Reporter:
     def __exit__(self, *error: object) -> None:
         """Closes the progress bar and the event file."""
         self._close_bar()
-        self._events.close()
+        with contextlib.suppress(OSError):  # of a disk that is full; the checkpoints said so
+            self._events.close()
 
     def begin_epoch(self, num_steps: int) -> None:
         """Shows a progress bar, if someone is looking.
@@ -141,7 +144,9 @@ class Reporter:
         self._run.append_metrics(row)
         position.rows += 1
         for name, value in metrics.items():
-            if math.isfinite(value):
+            if not math.isfinite(value):
+                continue
+            with writing(self._run.path):
                 self._events.add_scalar(f"{kind}/{name}", value, position.step)
         return row
 

@@ -79,7 +79,7 @@ class RunFolder:
         file = path / "data.json"
         with together():
             if is_first_process() and not file.exists():
-                with _writing(path):
+                with writing(path):
                     replace_file(file, to_json({"sha256": sha256}) + "\n")
         with together():
             began = read_object(file).get("sha256")
@@ -95,7 +95,7 @@ class RunFolder:
         Args:
           row: names to values; "seed" says whose row it is, so that resuming finds it.
         """
-        with _writing(self.path), open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
+        with writing(self.path), open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
             file.write(to_json(dict(row)) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
@@ -130,7 +130,7 @@ class RunFolder:
         self._write_metrics(kept)
 
     def _write_metrics(self, rows: list[dict[str, Any]]) -> None:
-        with _writing(self.path):
+        with writing(self.path):
             replace_file(self.path / "metrics.jsonl", "".join(to_json(r) + "\n" for r in rows))
 
     def write_result(self, result: Mapping[str, Any]) -> Path:
@@ -149,7 +149,7 @@ class RunFolder:
         for name, metric in result["metrics"].items():
             _require_keys(f"metric {name!r}", metric, ("mean", "ci95", "per_seed"))
         path = self.path / "result.json"
-        with _writing(self.path):
+        with writing(self.path):
             replace_file(path, to_json(dict(result), indent=2) + "\n")
         return path
 
@@ -220,7 +220,7 @@ def _beside(path: Path, wanted: dict[str, Any]) -> RunFolder:
 
 def _open(path: Path, wanted: dict[str, Any], resume: bool) -> RunFolder:
     file = path / "config.json"
-    with _writing(path):
+    with writing(path):
         path.mkdir(parents=True, exist_ok=True)
         begun = [n for n in ("metrics.jsonl", "result.json", "checkpoints") if (path / n).exists()]
         lock = None if "result.json" in begun else lock_run(path)
@@ -348,7 +348,12 @@ def _require_keys(what: str, got: Mapping[str, Any], required: tuple[str, ...]) 
 
 
 @contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
+    """Turns an `OSError` in the body into a `RunError` that names the folder.
+
+    Args:
+      path: the run folder.
+    """
     try:
         yield
     except OSError as error:
