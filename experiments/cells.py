@@ -9,6 +9,7 @@ the same by `seqjax.register_cell`.
 
 import importlib
 import inspect
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -109,6 +110,11 @@ def load(names: str) -> None:
     for cell in (directions(part.strip())[0] for part in names.split(",")):
         module, colon, function = cell.partition(":")
         if colon:
+            if not re.fullmatch(r"[\w.]+:\w+", cell):
+                raise ConfigError(
+                    "--cell of your own must be written module:function, with bi: before it for "
+                    f"both directions; got {cell!r}."
+                )
             constructor = getattr(_imported(cell, module), function, None)
             if constructor is None:
                 raise ConfigError(f"--cell={cell}: {module} has no {function!r}.")
@@ -149,11 +155,11 @@ def keep_code(cell: str, folder: Path) -> None:
     file = getattr(sys.modules.get(module), "__file__", None) if colon else None
     if file is None:
         return
-    code, kept = Path(file).read_text("utf-8"), folder / "code" / f"{module}.py"
+    code, kept = Path(file).read_bytes(), folder / "code" / f"{module}.py"
     if not kept.exists():
         kept.parent.mkdir(exist_ok=True)
         replace_file(kept, code)
-    elif kept.read_text("utf-8") != code:
+    elif kept.read_bytes() != code:
         raise RunError(
             f"{file} is not what it was when the run in {folder} began; that is kept in {kept}. "
             "Put it back, or choose another --workdir."

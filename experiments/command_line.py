@@ -172,7 +172,7 @@ def from_mapping(config_type: type, values: Mapping[str, Any]) -> Any:
     """Makes a configuration from the content of a `config.json`.
 
     Raises:
-      ConfigError: if a setting is unknown or missing.
+      ConfigError: if a setting is unknown or missing, or of another type.
     """
     known = {field.name for field in dataclasses.fields(config_type)}
     if known != set(values):
@@ -180,6 +180,13 @@ def from_mapping(config_type: type, values: Mapping[str, Any]) -> Any:
             f"config.json must hold exactly the settings of this version; missing "
             f"{sorted(known - set(values))}, unknown {sorted(set(values) - known)}."
         )
+    for name, annotation in typing.get_type_hints(config_type).items():
+        kinds = typing.get_args(annotation) or (annotation,)
+        if type(values[name]) not in (*kinds, *((int,) if float in kinds else ())):
+            raise ConfigError(
+                f"config.json must hold {name} of type {field_type(config_type, name).__name__}, "
+                f"got {str(values[name])[:40]!r}."
+            )
     return config_type(**values)
 
 

@@ -1,16 +1,19 @@
 """A finished run, opened to be asked."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
+import numpy as np
 
 from experiments import command_line
 from experiments.cells import keep_code
 from experiments.functions import Functions
 from seqjax import train
+
+_Made = TypeVar("_Made")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,3 +68,60 @@ def open_finished(path: str | Path, config_type: type) -> Finished:
     config = command_line.from_mapping(config_type, settings)
     keep_code(config.cell, path)
     return Finished(config, train.open_run(path, settings, resume=True))
+
+
+def read_saved(path: Path, make: Callable[[dict[str, Any]], _Made]) -> _Made:
+    """Reads a JSON file that a run has left for those who ask it.
+
+    Args:
+      path: the file, which may be a stranger's.
+      make: makes of its content what is wanted, and raises where that is not what a run writes.
+
+    Returns:
+      What `make` made.
+
+    Raises:
+      RunError: if the file is missing or damaged, or `make` raised.
+    """
+    content = train.read_object(path)
+    try:
+        return make(content)
+    except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise train.RunError(
+            f"{path} must be as a run writes it, got {type(error).__name__}: "
+            f"{' '.join(str(error).split())[:200]}. Train the run again."
+        ) from error
+
+
+def saved_vector(values: Any, dtype: type = np.float32) -> np.ndarray:
+    """Returns a list of numbers out of a saved file as an array of shape (N,).
+
+    Raises:
+      TypeError, ValueError: if it is none, or a number is not finite in this type.
+
+    Example:
+      >>> saved_vector([1, 2.5]).tolist()
+      [1.0, 2.5]
+    """
+    real = np.issubdtype(dtype, np.floating)
+    kinds, limits = ((int, float), np.finfo(dtype)) if real else ((int,), np.iinfo(dtype))
+    if not isinstance(values, list) or not all(type(value) in kinds for value in values):
+        raise TypeError(f"a list of numbers of type {np.dtype(dtype)} is required")
+    if not all(float(limits.min) <= value <= float(limits.max) for value in values):
+        raise ValueError(f"finite numbers of type {np.dtype(dtype)} are required")
+    return np.array(values, dtype)
+
+
+def saved_names(values: Any) -> tuple[str, ...]:
+    """Returns a list of names out of a saved file.
+
+    Raises:
+      TypeError: if it is none.
+
+    Example:
+      >>> saved_names(["a", "b"])
+      ('a', 'b')
+    """
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError("a list of names is required")
+    return tuple(values)

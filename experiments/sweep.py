@@ -24,6 +24,7 @@ from experiments.optimizer import IN_STATE
 from experiments.study import run_studies
 from seqjax import train
 
+MOST = 10_000  # members; more are a slip, and would fill the memory before the first is trained
 LARGER_IS_BETTER = ("accuracy", "bleu")
 
 
@@ -74,6 +75,8 @@ def parse(text: str, config_type: type) -> list[dict[str, Any]]:
             "--sweep must name a setting other than seed and seeds, which are --seed and --seeds "
             f"for all members, got {text!r}."
         )
+    if (count := math.prod(map(len, axes.values()))) > MOST:
+        raise ConfigError(f"--sweep must be of at most {MOST:,} members, got {count:,}.")
     combinations = itertools.product(*axes.values())
     members = [dict(zip(axes, combination, strict=True)) for combination in combinations]
     if len({_name(member) for member in members}) < len(members):
@@ -218,4 +221,4 @@ def _with_interval(metric: Mapping[str, Any], *, signed: bool = False) -> str:
 def _name(settings: Mapping[str, Any]) -> str:
     # The name of a folder, so no value may lead out of it.
     name = ",".join(f"{name}={value}" for name, value in settings.items())
-    return urllib.parse.quote(name, safe="=,.+-_ ")
+    return urllib.parse.quote(name, safe="=,.+-_ ", errors="surrogateescape")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from experiments.classify.config import Config
+from experiments.finished import read_saved, saved_names, saved_vector
 from seqjax import data, train
 
 DNA, SOUND, ROWS, WORDS = "dna", "sound", "rows", "words"
@@ -70,12 +71,33 @@ class Inputs:
 
     @classmethod
     def load(cls, path: Path) -> "Inputs":
-        """Reads what `save` wrote."""
-        about = json.loads((path / "inputs.json").read_text("utf-8"))
-        for name in ("mean", "std"):
-            about[name] = np.array(about[name], np.float32)
-        return cls(**{**about, "classes": tuple(about["classes"]),
-                      "columns": tuple(about["columns"])})  # fmt: skip
+        """Reads what `save` wrote.
+
+        Raises:
+          RunError: if the file is missing or damaged.
+        """
+        return read_saved(path / "inputs.json", _inputs)
+
+
+def _inputs(about: dict[str, Any]) -> Inputs:
+    """Returns what `Inputs.save` wrote."""
+    steps, rate = saved_vector([about["steps"], about["rate"]], np.int32).tolist()
+    kind, vocabulary = saved_names([about["kind"], about["vocabulary"]])
+    inputs = Inputs(
+        kind,
+        saved_names(about["classes"]),
+        saved_vector(about["mean"]),
+        saved_vector(about["std"]),
+        steps,
+        rate,
+        saved_names(about["columns"]),
+        vocabulary,
+    )
+    if kind not in (DNA, SOUND, ROWS, WORDS) or min(steps, rate) < 0:
+        raise ValueError(f"no kind of examples: {kind!r} in {steps} steps at {rate} a second")
+    if len(inputs.mean) != len(inputs.std) or inputs.in_size < 1:
+        raise ValueError("a mean and a standard deviation of each feature are required")
+    return inputs
 
 
 def make_inputs(

@@ -31,7 +31,7 @@ def predict(path: str | Path, asked: str | Path) -> list[dict[str, float]]:
       A record for each example: name of the class to its probability.
 
     Raises:
-      RunError: if there is no finished run in the folder.
+      RunError: if there is no finished run in the folder, or it is damaged.
       DataError: if the file cannot be read or does not suit the run.
     """
     run = open_finished(path, Config)

@@ -24,6 +24,21 @@ def save_alphabet(path: Path, alphabet: data.Alphabet | None) -> None:
         train.replace_file(path / _ALPHABET, alphabet.characters)
 
 
+def load_alphabet(path: Path) -> data.Alphabet:
+    """Reads what `save_alphabet` wrote.
+
+    Raises:
+      DataError: if the file is missing or damaged.
+    """
+    characters = data.read_text(path / _ALPHABET)
+    if not characters or len(set(characters)) < len(characters):
+        raise data.DataError(
+            f"generate: {path / _ALPHABET} must hold every character of a text once, got "
+            f"{len(characters)} of which {len(set(characters))} are distinct. Train the run again."
+        )
+    return data.Alphabet(characters)
+
+
 def continue_text(
     path: str | Path, prompt: str, *, seed: int = 0, **sampling: Any
 ) -> Iterator[str]:
@@ -41,7 +56,8 @@ def continue_text(
     Raises:
       RunError: if there is no finished run of a text in the folder.
       ConfigError: if a setting cannot be used.
-      DataError: if the prompt is empty or has a character that the text had not.
+      DataError: if the prompt is empty or has a character that the text had not, or the folder's
+        alphabet is damaged.
     """
     config, params, functions, alphabet = _opened(path, sampling, text=True)
     yield from text_stream(config, functions, params, alphabet, prompt, jax.random.key(seed))
@@ -99,7 +115,7 @@ def _opened(path: str | Path, sampling: Mapping[str, Any], *, text: bool) -> tup
     if config.text != text:
         wanted = "a text" if text else "music"
         raise train.RunError(f"A run of {wanted} is needed, and that in {path} is {config.task}.")
-    alphabet = data.Alphabet((run.folder.path / _ALPHABET).read_text("utf-8")) if text else None
+    alphabet = load_alphabet(run.folder.path) if text else None
     num_kinds = data.NUM_NOTES if alphabet is None else len(alphabet.characters)
     functions = model_functions(config, num_kinds)
     return config, next(run.params(functions)), functions, alphabet

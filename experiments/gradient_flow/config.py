@@ -72,7 +72,7 @@ class Config:
                     f"--inits must name one for each cell ({grid.KNOWN}); {cell} has none."
                 )
         if not _names(self.lengths) or any(
-            not part.isdecimal() or int(part) < 4 for part in _names(self.lengths)
+            not part.isdecimal() or len(part) > 9 or int(part) < 4 for part in _names(self.lengths)
         ):
             raise ConfigError(f"--lengths must be whole numbers from 4 on, got {self.lengths!r}.")
         for name in ("steps", "clip_steps"):

@@ -126,4 +126,10 @@ def load_linear(path: Path) -> dict[str, np.ndarray]:
     arrays = data.read_entry(path, "linear", lambda line: None)
     if arrays is None:
         raise data.DataError(f"{path} is missing or damaged; train the run again.")
+    keys = [f"keys_{order}" for order in range(1, ORDER + 1)]
+    wanted = dict.fromkeys(("vocabulary", *keys, "weights"), 1)
+    wanted |= dict.fromkeys(("num_tokens", "bias", "scale"), 0)
+    found = {name: array.ndim for name, array in arrays.items() if array.dtype.kind in "iuf"}
+    if found != wanted or len(arrays["weights"]) != sum(len(arrays[key]) for key in keys):
+        raise data.DataError(f"{path} does not hold a linear model; train the run again.")
     return arrays

@@ -1,15 +1,33 @@
 """Asks a finished run for the sentiment of a text."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
-from experiments.finished import open_finished
+from experiments.finished import open_finished, read_saved, saved_vector
 from experiments.imdb.config import Config
 from experiments.imdb.linear import linear_logits, load_linear
 from experiments.imdb.model import model_functions
 from seqjax import data
+
+
+def load_weights(path: Path, seeds: int) -> list[list[float]]:
+    """Reads the weights of the network's and of the linear model's answer, of every seed.
+
+    Raises:
+      RunError: if the run's result is missing or damaged.
+    """
+
+    def make(result: dict[str, Any]) -> list[list[float]]:
+        metrics = (result["metrics"][name] for name in ("network_weight", "linear_weight"))
+        found = [saved_vector(metric["per_seed"], np.float64).tolist() for metric in metrics]
+        if any(len(weights) != seeds for weights in found):
+            raise ValueError(f"weights of {seeds} seeds are required")
+        return found
+
+    return read_saved(path / "result.json", make)
 
 
 def predict(path: str | Path, text: str) -> float:
@@ -23,7 +41,7 @@ def predict(path: str | Path, text: str) -> float:
       A number from 0 (negative) to 1 (positive).
 
     Raises:
-      RunError: if there is no finished run in the folder.
+      RunError: if there is no finished run in the folder, or it is damaged.
       DataError: if the folder's vocabulary is damaged, or the text holds no known word.
     """
     run = open_finished(path, Config)
@@ -38,10 +56,10 @@ def predict(path: str | Path, text: str) -> float:
         offsets = linear_logits(load_linear(path / "linear.npz"), [text])
     (batch,) = data.bucketed_batches([ids], [0], 1, [len(ids)], rng=None, offsets=offsets)
     functions = model_functions(config, len(vocabulary))
-    metrics = run.folder.result()["metrics"]
+    network_weights, linear_weights = load_weights(path, config.seeds)
     probabilities = []
     for i, params in enumerate(run.params(functions)):
-        network = metrics["network_weight"]["per_seed"][i] * functions.apply(params, batch)[0]
-        linear = metrics["linear_weight"]["per_seed"][i] * batch.offsets[0]
+        network = network_weights[i] * functions.apply(params, batch)[0]
+        linear = linear_weights[i] * batch.offsets[0]
         probabilities.append(jax.nn.sigmoid(network + linear))
     return float(np.mean(probabilities))

@@ -2,17 +2,36 @@
 
 import json
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from experiments.finished import open_finished
+from experiments.finished import open_finished, read_saved, saved_names, saved_vector
 from experiments.regression.config import Config
 from experiments.regression.model import model_functions
 from experiments.regression.task import Scales, Task, read_csv
 from seqjax import data, train
 
 _ROWS_AT_ONCE = 256
+
+
+class Saved(NamedTuple):
+    """What predicting needs beside the parameters; `save_scales` writes it.
+
+    Attributes:
+      scales: units of the network's inputs and outputs.
+      input_names: columns that are read.
+      target_names: columns that are foretold.
+      num_classes: 0 where they are numbers.
+      target_shape: of the answers to one sequence.
+    """
+
+    scales: Scales
+    input_names: tuple[str, ...]
+    target_names: tuple[str, ...]
+    num_classes: int
+    target_shape: tuple[int, ...]
 
 
 def save_scales(path: Path, task: Task) -> None:
@@ -25,6 +44,37 @@ def save_scales(path: Path, task: Task) -> None:
         "target_shape": task.sample.targets.shape[1:],
     }
     train.replace_file(path / "scales.json", json.dumps(about, indent=2) + "\n")
+
+
+def load_scales(path: Path) -> Saved:
+    """Reads what `save_scales` wrote.
+
+    Raises:
+      RunError: if the file is missing or damaged.
+    """
+    return read_saved(path / "scales.json", _saved)
+
+
+def _saved(about: dict[str, Any]) -> Saved:
+    units = {name: saved_vector(about[name]) for name in Scales._fields}
+    scales = Scales(**{**units, "columns": saved_vector(about["columns"], np.int32)})
+    num_classes = int(saved_vector([about["num_classes"]], np.int32)[0])
+    shape = saved_vector(about["target_shape"], np.int32)
+    saved = Saved(
+        scales,
+        saved_names(about["input_names"]),
+        saved_names(about["target_names"]),
+        num_classes,
+        tuple(shape.tolist()),
+    )
+    inputs = len(scales.input_mean)
+    if len(scales.input_std) != inputs or len(scales.output_std) != len(scales.output_mean):
+        raise ValueError("a mean and a standard deviation of each variable are required")
+    if any((scales.columns < 0) | (scales.columns >= inputs)):
+        raise ValueError(f"columns must be among {inputs}, got {scales.columns.tolist()}")
+    if num_classes < 0 or any(shape < 1):
+        raise ValueError("num_classes must be at least 0 and target_shape at least 1")
+    return saved
 
 
 def predict(path: str | Path, file: str | Path) -> list[dict[str, float]]:
@@ -40,7 +90,7 @@ def predict(path: str | Path, file: str | Path) -> list[dict[str, float]]:
       the probability of 1.
 
     Raises:
-      RunError: if there is no finished run of the task csv in the folder.
+      RunError: if there is no finished run of the task csv in the folder, or it is damaged.
       DataError: if the file cannot be read, lacks a column, or is shorter than the lookback.
     """
     run = open_finished(path, Config)
@@ -49,10 +99,8 @@ def predict(path: str | Path, file: str | Path) -> list[dict[str, float]]:
         raise train.RunError(
             f"--predict needs a run of --task=csv, and that in {path} is of {config.task}."
         )
-    about = json.loads((path / "scales.json").read_text("utf-8"))
-    units = {name: np.array(about[name], np.float32) for name in Scales._fields}
-    scales = Scales(**{**units, "columns": np.array(about["columns"], np.int32)})
-    table = read_csv(config, str(file), tuple(about["input_names"]))
+    saved = load_scales(path)
+    table = read_csv(config, str(file), saved.input_names)
     inputs = table.values.astype(np.float32)
     if config.csv_layout == "rows":
         inputs = inputs.reshape(len(inputs), -1, config.features)
@@ -63,7 +111,8 @@ def predict(path: str | Path, file: str | Path) -> list[dict[str, float]]:
         )
     else:
         inputs = inputs[None, -config.lookback :]
-    functions = model_functions(config, scales, about["num_classes"], (1, *about["target_shape"]))
+    shape = (1, *saved.target_shape)
+    functions = model_functions(config, saved.scales, saved.num_classes, shape)
     apply = jax.jit(functions.apply)
     sequences = data.make_sequences(inputs, np.zeros(len(inputs), np.float32))
     found = []
@@ -71,7 +120,7 @@ def predict(path: str | Path, file: str | Path) -> list[dict[str, float]]:
         batches = data.sequence_batches(sequences, min(_ROWS_AT_ONCE, len(inputs)))
         answers = np.concatenate([jax.device_get(apply(params, batch)) for batch in batches])
         answers = answers[: len(inputs)].astype(np.float64)
-        found.append(1 / (1 + np.exp(-answers)) if about["num_classes"] else answers)
+        found.append(1 / (1 + np.exp(-answers)) if saved.num_classes else answers)
     mean = np.mean(found, axis=0)
     rows = mean[0] if config.csv_layout == "series" else mean.reshape(len(inputs), -1)
-    return [dict(zip(about["target_names"], row, strict=True)) for row in rows.tolist()]
+    return [dict(zip(saved.target_names, row, strict=True)) for row in rows.tolist()]

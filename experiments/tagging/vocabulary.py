@@ -115,10 +115,15 @@ class Vocabulary(NamedTuple):
         try:
             content = json.loads(file.read_text("utf-8"))
             found = cls(**content)
-            if not all(isinstance(name, str) for names in found for name in names):
-                raise ValueError("a name is no text")
+            for names in found:
+                if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                    raise ValueError("names must be a list of texts")
+                if len(set(names)) < len(names):
+                    raise ValueError("a name must stand in a list once")
+            if not found.tags:
+                raise ValueError("it must have a tag")
             return found
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise data.DataError(
                 f"tagging: {file} must be a file that a run has written: {error}."
             ) from error

@@ -5,11 +5,12 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
-from experiments.finished import open_finished
+from experiments.finished import open_finished, read_saved, saved_vector
 from experiments.transcribe.config import Config
 from experiments.transcribe.model import BLANK, model_functions
 from experiments.transcribe.task import Scales, sequences
@@ -22,6 +23,22 @@ def save_scales(path: Path, scales: Scales) -> None:
     """Leaves in the run folder what predicting needs beside the parameters."""
     about = {name: values.tolist() for name, values in scales._asdict().items()}
     train.replace_file(path / "scales.json", json.dumps(about) + "\n")
+
+
+def load_scales(path: Path) -> Scales:
+    """Reads what `save_scales` wrote.
+
+    Raises:
+      RunError: if the file is missing or damaged.
+    """
+
+    def make(about: dict[str, Any]) -> Scales:
+        scales = Scales(**{name: saved_vector(about[name]) for name in Scales._fields})
+        if len(scales.mean) != len(scales.std):
+            raise ValueError("a mean and a standard deviation of each feature are required")
+        return scales
+
+    return read_saved(path / "scales.json", make)
 
 
 def predict(path: str | Path, file: str | Path) -> list[tuple[str, float]]:
@@ -37,13 +54,12 @@ def predict(path: str | Path, file: str | Path) -> list[tuple[str, float]]:
       At most five strings with their probabilities, the most probable first.
 
     Raises:
-      RunError: if there is no finished run in the folder.
+      RunError: if there is no finished run in the folder, or it is damaged.
       DataError: if the file cannot be read or has another rate.
     """
     run = open_finished(path, Config)
     config = run.config
-    about = json.loads((run.folder.path / "scales.json").read_text("utf-8"))
-    scales = Scales(**{name: np.array(about[name], np.float32) for name in Scales._fields})
+    scales = load_scales(run.folder.path)
     samples = data.read_wav(file, rate=data.DIGITS_RATE).samples
     none = np.zeros((1, config.max_digits), np.int32)
     asked = sequences(config, scales, data.DigitStrings([samples], none))

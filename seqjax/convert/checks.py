@@ -46,15 +46,7 @@ def check_array(place: Place, name: str, array: Any, rules: Framework) -> Any:
       ConvertError: if it has another shape than the layer's, or no real numbers.
     """
     where = f"seqjax.convert: {rules.title} array {place.paths[name]!r}"
-    array = array[...] if isinstance(array, nnx.Variable) else array
-    if not isinstance(array, jax.Array | np.ndarray):
-        try:
-            array = np.asarray(array)
-        except Exception as error:  # whatever an object answers that is no array
-            raise ConvertError(
-                f"{where} must be an array, got a {type(array).__name__} ({first_line(error)}). "
-                "Of a tensor take tensor.detach().cpu().float()."
-            ) from error
+    array = as_array(where, array)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise ConvertError(f"{where} must hold real numbers, got {array.dtype}.")
     layout, part = place.layout, place.part
@@ -64,6 +56,28 @@ def check_array(place: Place, name: str, array: Any, rules: Framework) -> Any:
             f"{where} must have shape {expected} for {part} ({part.kind}, in_size="
             f"{part.sizes.in_size}, size {part.sizes.out_size}), got {array.shape}. "
             + _advice(place, array.shape, expected)
+        )
+    return array
+
+
+def as_array(where: str, array: Any) -> Any:
+    """Returns what a user gave for an array as NumPy or JAX has it.
+
+    Raises:
+      ConvertError: if it is none, or of numbers that JAX does not have; it begins with `where`.
+    """
+    array = array[...] if isinstance(array, nnx.Variable) else array
+    if not isinstance(array, jax.Array | np.ndarray):
+        try:
+            array = np.asarray(array)
+        except Exception as error:  # whatever an object answers that is no array
+            raise ConvertError(
+                f"{where} must be an array, got a {type(array).__name__} ({first_line(error)}). "
+                "Of a tensor take tensor.detach().cpu().float()."
+            ) from error
+    if isinstance(array, np.ndarray) and array.dtype.char in "gG":
+        raise ConvertError(
+            f"{where} must hold numbers of at most 64 bits, got {array.dtype}. Give it as float64."
         )
     return array
 

@@ -9,6 +9,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
+from seqjax.convert.checks import as_array
 from seqjax.convert.errors import ConvertError, first_line
 
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt")
@@ -42,8 +43,10 @@ def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """
     path = Path(path)
     with path.open("rb") as file:
-        start = file.read(4)
+        start = file.read(9)
     kind = next((kind for sign, kind in _OTHERS.items() if start.startswith(sign)), None)
+    if start.endswith(b"{"):  # the header of safetensors; its length may begin as those files do
+        kind = None
     if path.suffix in _PICKLES or kind:
         raise ConvertError(
             f"seqjax.convert: {str(path)!r} must be a safetensors file, got "
@@ -80,7 +83,10 @@ def write_safetensors(path: str | os.PathLike, weights: Mapping[str, Any]) -> No
             f"{type(weights).__name__}. dump(module, 'torch') or dump(module, 'seqjax') makes one."
         )
     # The library writes the memory of an array, whatever its strides say.
-    arrays = {name: np.ascontiguousarray(array) for name, array in weights.items()}
+    arrays = {
+        name: np.ascontiguousarray(as_array(f"seqjax.convert: {name!r}", array))
+        for name, array in weights.items()
+    }
     if bad := [name for name, array in arrays.items() if array.dtype.kind not in "fiub"]:
         raise ConvertError(
             f"seqjax.convert: a file must be given arrays of numbers, got others as {bad[:8]}. "

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from seqjax.convert.checks import as_array
 from seqjax.convert.errors import ConvertError
 
 
@@ -26,15 +27,18 @@ def load(module: nnx.Module, weights: Any) -> None:
             f"the module, got a difference in {', '.join(differing[:8])}. Make the module as the "
             "one that was saved."
         )
+    arrays = {name: as_array(f"seqjax.convert: {name!r}", weights[name]) for name in params}
     for name, param in params.items():
-        shape, dtype = np.shape(weights[name]), getattr(weights[name], "dtype", None)
-        if shape != param.shape or dtype is None or not jnp.issubdtype(dtype, jnp.inexact):
+        shape, dtype = arrays[name].shape, arrays[name].dtype
+        complex_too = jnp.issubdtype(param.dtype, jnp.complexfloating)
+        kind = jnp.inexact if complex_too else jnp.floating
+        if shape != param.shape or not jnp.issubdtype(dtype, kind):
             raise ConvertError(
                 f"seqjax.convert: {name!r} must be an array of shape {param.shape}, got {dtype} "
                 f"of shape {shape}. Make the module as the one that was saved."
             )
     for name, param in params.items():
-        param[...] = jnp.array(weights[name], param.dtype)
+        param[...] = jnp.array(arrays[name], param.dtype)
 
 
 def _params(module: nnx.Module) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from flax import nnx
 from seqjax.cells.base import Cell, GatedParams
 from seqjax.convert import own
 from seqjax.convert.blocks import Sizes, read_blocks, write_blocks
-from seqjax.convert.checks import Place, check_array, framework_of, refuse_left_over
+from seqjax.convert.checks import Place, as_array, check_array, framework_of, refuse_left_over
 from seqjax.convert.conventions import KERNEL, Framework
 from seqjax.convert.errors import ConvertError
 from seqjax.convert.names import Entry, Flat, unflatten
@@ -148,8 +148,9 @@ def load_params(cell: Cell, weights: Any, framework: str, *, name: str = "") -> 
     if not name:
         refuse_left_over([place], flat, rules)
     kernel = next(array for array in place.layout.arrays if array.role == KERNEL)
-    shape = np.shape(flat[place.paths[kernel.name]].array)
-    in_size = shape[-1 if kernel.transposed else 0] if len(shape) == 2 else 0
+    path = place.paths[kernel.name]
+    shape = as_array(f"seqjax.convert: {rules.title} array {path!r}", flat[path].array).shape
+    in_size = max(1, shape[-1 if kernel.transposed else 0]) if len(shape) == 2 else 1
     sized = unsized._replace(sizes=Sizes(in_size, cell.hidden_size))
     arrays = _read(place._replace(part=sized), flat, rules)
     bias = arrays.get("recurrent_bias")

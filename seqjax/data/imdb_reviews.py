@@ -13,7 +13,6 @@ import tarfile
 import tempfile
 import urllib.error
 import urllib.request
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from http.client import HTTPException
 from pathlib import Path
@@ -85,7 +84,7 @@ def _prepared_format(prepared: Path) -> str:
         return json.loads(info.read_text("utf-8"))["fileFormat"]
     except FileNotFoundError:
         raise _damaged(prepared, "it is unfinished: no dataset_info.json") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(
             prepared, f"dataset_info.json cannot be read ({_first_line(error)})"
         ) from None
@@ -238,7 +237,7 @@ def _load_archive(archive: Path) -> Reviews:
                     continue
                 split = "unsup" if parts[2] == "unsup" else parts[1]
                 examples[split].append((file.read().decode("utf-8"), _LABELS[parts[2]]))
-    except (tarfile.TarError, OSError, EOFError, KeyError, UnicodeDecodeError, zlib.error) as error:
+    except Exception as error:  # tarfile raises whatever a broken header leads to
         raise _damaged(archive, _first_line(error)) from error
     return _reviews(examples["train"], examples["test"], examples["unsup"], source=archive)
 

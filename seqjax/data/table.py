@@ -15,6 +15,7 @@ from seqjax.data.errors import DataError
 MISSING = ("refuse", "mean", "previous", "drop")
 """What can become of an empty cell; see `read_table`."""
 
+_LARGEST = 1e37  # differences and sums of such numbers are finite in float32 too
 _EMPTY = ("", "na", "nan", "null", "none", "?")
 
 
@@ -205,6 +206,11 @@ def _numbers(
             values.append(math.nan)
         elif _is_number(cell):
             values.append(float(cell))
+            if abs(values[-1]) > _LARGEST:
+                raise DataError(
+                    f"{where}: a number of at most {_LARGEST:g} is required, since networks "
+                    f"compute in float32, got {cell!r}. Mend it, or choose another unit."
+                )
         else:
             raise DataError(
                 f"{where}: a number is required, got {cell!r}. Mend the cell, or leave the column "

@@ -66,10 +66,20 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Returns the vocabulary that `to_json` wrote."""
+        """Returns the vocabulary that `to_json` wrote.
+
+        Raises:
+          DataError: if the text is none.
+        """
         from tokenizers import Tokenizer
 
-        return cls(Tokenizer.from_str(text))
+        try:
+            return cls(Tokenizer.from_str(text))
+        except Exception as error:  # tokenizers raises bare Exception
+            raise DataError(
+                "Vocabulary.from_json: a text written by Vocabulary.to_json is required: "
+                f"{' '.join(str(error).split())}."
+            ) from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes `to_json` to a file."""
@@ -84,7 +94,7 @@ class Vocabulary:
         """
         try:
             return cls.from_json(Path(path).read_text("utf-8"))
-        except Exception as error:  # tokenizers raises bare Exception
+        except (OSError, ValueError) as error:
             raise DataError(
                 f"Vocabulary.load: {path} must be a file written by Vocabulary.save: {error}."
             ) from error

@@ -78,4 +78,10 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
       >>> to_json({"step": 3, "loss": 0.5})
       '{"step": 3, "loss": 0.5}'
     """
-    return json.dumps(plain(value), indent=indent, allow_nan=False, ensure_ascii=False)
+    value = plain(value)
+    text = json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a character, as in a path whose bytes are no UTF-8
+        text = json.dumps(value, indent=indent, allow_nan=False)
+    return text

@@ -50,7 +50,7 @@ def use_mesh(shape: str = "members") -> None:
     if shape in ("members", "batch"):
         _chosen = None
         return
-    if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", shape):
+    if not re.fullmatch(r"[1-9][0-9]{0,8}x[1-9][0-9]{0,8}", shape):
         raise RunError(
             f"--mesh must be members, batch, or BATCHxHIDDEN such as 4x2; got {shape!r}."
         )

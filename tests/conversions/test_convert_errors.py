@@ -108,6 +108,28 @@ def test_mistaken_arguments():
         convert.load_params(other, {}, "torch")
 
 
+class Unwilling:
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("a tensor\nof another device")
+
+
+def test_what_is_no_array_of_real_numbers():
+    weights = convert.dump(LAYER, "seqjax")
+    bias = weights["params.bias"]
+    with raises("'params.bias' must be an array, got a Unwilling (a tensor). Of a tensor take"):
+        convert.load(LAYER, weights | {"params.bias": Unwilling()}, "seqjax")
+    with raises("'params.bias' must be an array of shape (16,), got complex64 of shape (16,)."):
+        convert.load(LAYER, weights | {"params.bias": bias.astype(np.complex64)}, "seqjax")
+    for wrong, message in (
+        (Unwilling(), "must be an array, got a Unwilling (a tensor)"),
+        ([[1.0], [1.0, 2.0]], "must be an array, got a list (setting an array element"),
+        (np.ones((16, 3), np.longdouble), "must hold numbers of at most 64 bits, got float128."),
+    ):
+        weights = lstm_weights() | {"weight_ih_l0": wrong}
+        with raises(f"PyTorch array 'weight_ih_l0' {message}"):
+            convert.load_params(LAYER.cell, weights, "torch")
+
+
 leaf = (
     arrays.arrays(
         strategies.sampled_from([np.float32, np.float64, np.int32, np.bool_]),

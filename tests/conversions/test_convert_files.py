@@ -164,6 +164,34 @@ def test_bfloat16_is_refused_or_read(tmp_path):
         convert.read_safetensors(file)
 
 
+@pytest.mark.parametrize("length", [0x80, 0x280, 0x4B50])
+def test_a_header_whose_length_begins_like_another_file_is_read(tmp_path, length):
+    """One of 32 files has a header of 128 bytes modulo 256, which is how a pickle begins."""
+    header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'.ljust(length)
+    file = tmp_path / "a.safetensors"
+    file.write_bytes(length.to_bytes(8, "little") + header + np.float32(3).tobytes())
+    assert convert.read_safetensors(file)["a"].tolist() == [3.0]
+
+
+class Unwilling:
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("a tensor\nof another device")
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (Unwilling(), "'a' must be an array, got a Unwilling (a tensor). Of a tensor take"),
+        ([[1.0], [1.0, 2.0]], "'a' must be an array, got a list (setting an array element"),
+        (np.ones(2, np.longdouble), "'a' must hold numbers of at most 64 bits, got float128."),
+    ],
+)
+def test_what_cannot_be_written(tmp_path, array, message):
+    with raises(message):
+        convert.write_safetensors(tmp_path / "a.safetensors", {"a": array})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_missing_file_and_nested_weights(tmp_path):
     with pytest.raises(FileNotFoundError):
         convert.read_safetensors(tmp_path / "none.safetensors")

@@ -1,39 +1,50 @@
 """Spoilt files are refused in the documented way: those that once were not, and some drawn ones."""
 
+import collections
 import dataclasses
-import importlib.util
+import json
+import random
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from seqjax import data
+from seqjax import data, train
 
-PATH = Path(__file__).parents[2] / "scripts" / "fuzz.py"
-spec = importlib.util.spec_from_file_location("fuzz", PATH)
-fuzz = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(fuzz)
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+
+import fuzz
+from fuzzing import faults, files, reader
 
 DEEP = b"[" * 3000
 FOUND = [  # what each raised, before it was mended
     ("chorales", DEEP),  # RecursionError
     ("chorales", b'{"train": [[[60.5]]], "valid": [[[60]]], "test": [[[60]]]}'),  # IndexError
     ("half_cheetah", b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'shape':}, 17), }"),  # TokenError
-    ("half_cheetah", fuzz.npy(np.full((60, 17), 1e300))),  # a warning of the cast to float32
+    ("half_cheetah", files.npy(np.full((60, 17), 1e300))),  # a warning of the cast to float32
     ("config", b'{"cell": "\xff"}'),  # UnicodeDecodeError
     ("config", DEEP),  # RecursionError
-    ("asked", b'{"cell": '),  # JSONDecodeError
-    ("asked", b'{"seed": ' + b"9" * 5000 + b"}"),  # ValueError
+    ("asked_regression", b'{"cell": '),  # JSONDecodeError
+    ("asked_regression", b'{"seed": ' + b"9" * 5000 + b"}"),  # ValueError
     ("metrics", DEEP + b"\n"),  # RecursionError
     ("result", b"\xff"),  # UnicodeDecodeError
     ("data_hash", b"\xff"),  # UnicodeDecodeError
+    ("prepared", DEEP),  # RecursionError
+    ("tags", DEEP),  # RecursionError
+    ("alphabet", b"\xff"),  # UnicodeDecodeError
+    ("scales", b"{"),  # JSONDecodeError
+    ("scales", b"{}"),  # KeyError
+    ("frame_scales", b'{"mean": [-1e308], "std": [2]}'),  # a warning of the cast to float32
+    ("inputs", b'{"kind": "rows"}'),  # KeyError
+    ("weights", b'{"metrics": {}}'),  # KeyError
 ]
 
 
 @pytest.fixture(scope="module")
 def readers(tmp_path_factory):
     base = tmp_path_factory.mktemp("sound")
-    return {reader.name: reader for reader in fuzz.readers(base)}
+    return {each.name: each for each in fuzz.readers(base)}
 
 
 @pytest.mark.parametrize(("name", "content"), FOUND)
@@ -54,18 +65,68 @@ def test_a_cache_entry_in_an_unknown_compression_is_made_anew(readers, tmp_path)
     assert "is damaged" in said[0]
 
 
+def test_half_a_character_is_kept(readers, tmp_path):
+    file = tmp_path / "metrics.jsonl"
+    file.write_bytes(b'{"seed": 1, "path": "\\ud800"}\n')  # UnicodeEncodeError
+    readers["metrics"].read(file)
+    assert train.RunFolder(tmp_path, {}).metrics() == [{"seed": 1, "path": "\ud800"}]
+
+
+def test_a_setting_of_another_type_is_refused(readers, tmp_path):
+    """Such as null, which passed every bound."""
+    settings = json.loads(readers["asked_regression"].sound[0])
+    file = tmp_path / "config.json"
+    for name, value in (("hidden_size", None), ("cell", 3), ("residual", "x"), ("dropout", [])):
+        file.write_text(json.dumps(settings | {name: value}))
+        with pytest.raises(fuzz.DOCUMENTED, match=f"must hold {name} of type"):
+            readers["asked_regression"].read(file)
+
+
 def test_drawn_inputs(readers, tmp_path):
-    for reader in readers.values():
-        (tmp_path / reader.name).mkdir()
-        outcomes, findings = fuzz.fuzz(reader, tmp_path / reader.name, 40, seed=3)
-        assert findings == []
-        assert sum(outcomes.values()) == 40
+    for each in readers.values():
+        (tmp_path / each.name).mkdir()
+        count = 3 if each.name == "checkpoints" else 25
+        fed = fuzz.fuzz(each, tmp_path / each.name, count, seed=3)
+        assert fed.findings == []
+        assert sum(fed.outcomes.values()) == count
+
+
+def test_a_damaged_checkpoint_is_refused(readers, tmp_path):
+    fed = fuzz.fuzz(readers["checkpoints"], tmp_path, 40, seed=0)
+    assert fed.findings == []
+    assert fed.outcomes["_DamagedError"] > 0
+
+
+def test_shares():
+    known = [reader.drawn(name, print, weight) for name, weight in (("a", 1), ("b", 0.1), ("c", 1))]
+    assert fuzz.shares(known, 1_000) == [("a", 476), ("b", 48), ("c", 476)]
+    assert sum(count for _, count in fuzz.shares(known, 999_983)) == 999_983
+
+
+def test_nests_are_spoilt_and_left_as_they_are():
+    nest = {"a": [1, {"b": 2}], "c": 3}
+    rng = random.Random(0)
+    found = collections.Counter(
+        json.dumps(faults.spoilt_nest(nest, rng, faults.JSON)) for _ in range(200)
+    )
+    assert nest == {"a": [1, {"b": 2}], "c": 3}
+    assert len(found) > 100
+    assert found[json.dumps(nest)] < 20
 
 
 def test_a_careless_reader_is_found(readers, tmp_path):
     careless = dataclasses.replace(
         readers["result"], read=lambda path: path.read_bytes().decode("ascii")
     )
-    outcomes, findings = fuzz.fuzz(careless, tmp_path, 200, seed=0)
-    assert outcomes["finding"] > 0
-    assert findings[0].startswith("result: UnicodeDecodeError in test_fuzz.py:")
+    fed = fuzz.fuzz(careless, tmp_path, 200, seed=0)
+    assert fed.outcomes["finding"] > 0
+    assert fed.findings[0].startswith("result: UnicodeDecodeError in test_fuzz.py:")
+
+
+def test_an_error_of_two_lines_is_found(readers, tmp_path):
+    def read(path):
+        if path.read_bytes() not in readers["result"].sound:
+            raise data.DataError("one\ntwo")
+
+    fed = fuzz.fuzz(dataclasses.replace(readers["result"], read=read), tmp_path, 20, seed=0)
+    assert fed.findings[0].startswith("result: DataError of several lines: one")
