@@ -8,8 +8,8 @@ then it is noise. Weights, linear models and checkpoints are spoilt as such: nam
 nesting, files. A reader may accept what it gets or raise an error that tells a user in one line
 what is wrong (`DataError`, `RunError`, `ConfigError`, `ConvertError`). Anything else, a warning,
 more than a second of the processor, or more than `--memory_gib` of memory, is a finding: it is
-printed with the input, and the exit status is 1. Inputs follow from `--seed`, whatever the number of processes.
-Files go to the folder of temporary files: TMPDIR=/dev/shm spares the disk.
+printed with the input, and the exit status is 1. Inputs follow from `--seed`, whatever the number
+of processes. Files go to the folder of temporary files: TMPDIR=/dev/shm spares the disk.
 """
 
 import contextlib
@@ -44,6 +44,10 @@ _MADE: dict[str, Reader] = {}  # of this process
 DOCUMENTED = (data.DataError, train.RunError, command_line.ConfigError, convert.ConvertError)
 
 
+class LateError(BaseException):
+    """Something took too long; no Exception, which some readers turn into their own."""
+
+
 class Fed(NamedTuple):
     """What a reader said to its inputs.
 
@@ -62,16 +66,16 @@ class Fed(NamedTuple):
 
 def readers(base: Path) -> list[Reader]:
     """Makes every reader with its sound inputs; what they need goes to the folder `base`."""
-    made = (file_readers, flag_readers, run_readers, weight_readers)
+    made = (flag_readers, run_readers, weight_readers, file_readers)
     return [reader for make in made for reader in make(base)]
 
 
 @contextlib.contextmanager
 def at_most(computing: float, waiting: float = 30.0) -> Iterator[None]:
-    """Raises TimeoutError in what takes more seconds of the processor, or by the clock."""
+    """Raises LateError in what takes more seconds of the processor, or by the clock."""
 
     def late(*_: object) -> None:
-        raise TimeoutError(f"took more than {computing} s, or {waiting} s by the clock")
+        raise LateError(f"took more than {computing} s, or {waiting} s by the clock")
 
     timers = ((signal.ITIMER_PROF, computing), (signal.ITIMER_REAL, waiting))
     signal.signal(signal.SIGPROF, late)

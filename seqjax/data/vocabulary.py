@@ -75,7 +75,9 @@ class Vocabulary:
 
         try:
             return cls(Tokenizer.from_str(text))
-        except Exception as error:  # tokenizers raises bare Exception
+        except BaseException as error:  # tokenizers raises bare Exception, and panics
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
             raise DataError(
                 "Vocabulary.from_json: a text written by Vocabulary.to_json is required: "
                 f"{' '.join(str(error).split())}."

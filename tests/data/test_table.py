@@ -69,6 +69,7 @@ def test_fills_gaps(write, missing, values):
         ("a,b\n1,\n2,\n", {"missing": "mean"}, "column b: a number is required to fill"),
         ("a,b\n1,\n,2\n", {"missing": "drop"}, "must have a row without gaps, got none"),
         (b"a\n\xff\n", {}, "must be UTF-8 text, got byte 0xff at position 2"),
+        ("a,b\n1,1e38\n", {}, "row 2, column 2 .* at most 1e.37 is required, .* got '1e38'"),
         ("1,2\n", {"missing": "guess"}, "must be one of refuse, mean, previous, drop"),
     ],
 )

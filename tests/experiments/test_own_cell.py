@@ -191,8 +191,10 @@ def test_a_mistake_is_one_line_and_status_2(folder):
         ("my_cells:maximal", "my_cells has no 'maximal'"),
         ("my_cells:jax", "'module' object is not callable"),
         ("bi:wrong:three", "must return a seqjax.cells.Cell, got int"),
-        (":cell", "cannot be imported: ValueError: Empty module name"),
-        ("my_cells:", "my_cells has no ''"),
+        (":cell", "must be written module:function, .* got ':cell'"),
+        ("my_cells:", "must be written module:function"),
+        ("my cells:minimal", "must be written module:function"),
+        ("..my_cells:minimal", "cannot be imported: TypeError"),
     ],
 )
 def test_mistakes(cell, message, modules):

@@ -30,6 +30,13 @@ def test_the_grid():
         ("hidden_size=4;hidden_size=8", "each name once, got 'hidden_size=8'"),
         ("hidden_size", "must be written name=value"),
         ("hidden_size=4,4", "must name each value once"),
+        (
+            ";".join(
+                f"{name}={','.join(map(str, range(1, 40)))}"
+                for name in ("epochs", "patience", "period")
+            ),
+            "at most 10,000 members, got 59,319",
+        ),
         ("seeds=1,2", "other than seed and seeds"),
         ("", "other than seed and seeds"),
     ],
