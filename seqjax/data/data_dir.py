@@ -7,6 +7,8 @@ from seqjax.data.errors import DataError
 
 DATA_DIR_VARIABLE = "SEQJAX_DATA_DIR"
 """Environment variable that names the folder of published data."""
+PREPARED = "tensorflow_datasets"
+"""What TFDS calls the folder of data that it has prepared."""
 
 
 def find_data(
@@ -41,3 +43,15 @@ def find_data(
         f"{task}: --data_dir must hold {wanted}, but {str(root)!r} "
         f"{'does not' if root.is_dir() else 'is not a folder'}. Published at {source}."
     )
+
+
+def prepared_folder(data_dir: str | os.PathLike[str] | None) -> Path:
+    """Returns the folder of data that TFDS has prepared; it need not be there.
+
+    Args:
+      data_dir: that folder, or one that holds it as `tensorflow_datasets`, so that one folder may
+        have published data of all kinds; by default `TFDS_DATA_DIR`, then `~/tensorflow_datasets`.
+    """
+    given = data_dir or os.environ.get("TFDS_DATA_DIR") or f"~/{PREPARED}"
+    root = Path(given).expanduser()
+    return root / PREPARED if (root / PREPARED).is_dir() else root

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from seqjax.data.data_dir import prepared_folder
 from seqjax.data.errors import DataError, UnreachableError
 
 DATASETS = ("auto", "imdb_reviews", "generated_reviews", "folder")
@@ -74,8 +75,9 @@ def load_reviews(
         published archive; `folder`, your own `train|test/neg|pos/*.txt`; `generated_reviews`, made
         by a small grammar; `auto`, the real `imdb_reviews` or, without a network,
         the generated ones.
-      data_dir: where the data is or shall be. By default the environment's TFDS_DATA_DIR, then
-        `~/tensorflow_datasets`; `folder` needs it, `generated_reviews` does not read it.
+      data_dir: where the data is or shall be, or a folder with a `tensorflow_datasets` for it. By
+        default the environment's TFDS_DATA_DIR, then `~/tensorflow_datasets`; `folder` needs it,
+        `generated_reviews` does not read it.
       notify: receives what a user must know, as one text.
 
     Returns:
@@ -127,10 +129,9 @@ def load_reviews(
 
 
 def _data_root(data_dir: str | os.PathLike[str] | None) -> Path:
-    if not data_dir:
-        return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
-    root = Path(data_dir).expanduser()
-    if not root.is_dir():  # Named by the user: more likely misspelt than meant to be made.
+    root = prepared_folder(data_dir)
+    # Named by the user: more likely misspelt than meant to be made.
+    if data_dir and not root.is_dir():
         raise DataError(
             f"load_reviews: `data_dir` must be an existing folder, got {str(root)!r}. "
             f"Correct it, or create it with `mkdir -p {root}` to download there."

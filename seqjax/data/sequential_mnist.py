@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from seqjax.data.data_dir import prepared_folder
 from seqjax.data.errors import DataError
 from seqjax.data.sequences import Sequences, Splits, make_sequences
 
@@ -28,8 +29,8 @@ def load_sequential_mnist(
     """Loads MNIST as sequences of 784 pixels from data that TFDS has prepared.
 
     Args:
-      data_dir: folder with `mnist/3.0.1`; by default `TFDS_DATA_DIR`, then
-        `~/tensorflow_datasets`.
+      data_dir: folder with `mnist/3.0.1`, or with `tensorflow_datasets/mnist/3.0.1`; by default
+        `TFDS_DATA_DIR`, then `~/tensorflow_datasets`.
       permutation_seed: where given, every image is read in one order that is drawn from it
         (permuted MNIST); in the order of the page otherwise.
 
@@ -44,7 +45,7 @@ def load_sequential_mnist(
       >>> load_sequential_mnist("tensorflow_datasets").test.inputs.shape  # doctest: +SKIP
       (10000, 784, 1)
     """
-    root = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    root = prepared_folder(data_dir)
     prepared = root / "mnist" / VERSION
     if not (prepared / "dataset_info.json").exists():
         raise DataError(

@@ -116,6 +116,11 @@ def test_data_dir_comes_from_the_environment(load, prepared_once, monkeypatch):
     check(load())
 
 
+def test_reads_prepared_beside_other_published_data(load, prepared_once, tmp_path):
+    (tmp_path / "tensorflow_datasets").symlink_to(prepared_once)
+    check(load(data_dir=tmp_path))
+
+
 def test_reading_prepared_prints_nothing_and_imports_no_tensorflow(prepared_once):
     program = (
         "import sys; from seqjax.data import load_reviews;"
