@@ -2,12 +2,14 @@
 
     pip install -e '.[release]' && python scripts/check_release.py
 
-The wheel is built from the sdist. Checked are: that README renders on PyPI, what the two archives
-hold, that the version is that of the source, that the wheel's declared dependencies are enough to
-import every module outside of the checkout, that an experiment's program starts, and what the
-import takes (scripts/import_time.py). The archives stay in --out, ready for an upload.
+The wheel is built from the sdist. Checked are: that README renders on PyPI and its links lead out
+of that page, what the two archives hold, that the version is that of the source, that the wheel's
+declared dependencies are enough to import every module outside of the checkout, that an
+experiment's program starts, and what the import takes (scripts/import_time.py). The archives stay
+in --out, ready for an upload.
 """
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -67,6 +69,9 @@ def check_contents(name: str, sdist: Path, wheel: Path) -> None:
     require(not missing, f"the sdist lacks {missing}; see MANIFEST.in")
     with zipfile.ZipFile(wheel) as archive:
         held = set(archive.namelist())
+        metadata = archive.read(f"{name}.dist-info/METADATA").decode("utf-8")
+    relative = re.findall(r"\]\((?!https?:|#)[^)]*\)", metadata)
+    require("](" in metadata and not relative, f"PyPI's page would have relative links: {relative}")
     missing = [file for file in IN_WHEEL if file not in held]
     require(not missing, f"the wheel lacks {missing}; see pyproject.toml")
     tops = {file.split("/")[0] for file in held}
