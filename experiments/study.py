@@ -189,6 +189,7 @@ def _begin(
         if folder.finished:
             notify(f"The run in {path} has finished already.")
             return Result(path, folder.result())
+    notify("Reading the data and fitting the floors ...")  # a minute or more where it is large
     with train.together():
         study = prepare(config, notify)
     folder = folder or train.open_run(path, settings, resume=resume)

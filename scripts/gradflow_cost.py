@@ -13,6 +13,7 @@ import time
 import jax
 import jax.numpy as jnp
 import optax
+from absl import app
 
 import seqjax
 from seqjax import gradflow
@@ -21,7 +22,7 @@ from seqjax.train import data_mesh, make_train_step
 STEPS, BATCH, PROBED, FEATURES, HIDDEN, ROUNDS = 100, 64, 8, 64, 128, 11
 
 
-def main() -> None:
+def main(_) -> None:
     """Prints a line for each cell."""
     for cell in (seqjax.elman(HIDDEN), seqjax.lstm(HIDDEN), seqjax.gru(HIDDEN)):
         measure(cell)
@@ -74,4 +75,4 @@ def measure(cell: seqjax.cells.Cell) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    app.run(main)

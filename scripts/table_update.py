@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from absl import app
 
 from experiments.imdb.config import PRESETS, Config
 from experiments.imdb.model import lazy_reads, make_loss, model_functions
@@ -44,7 +45,7 @@ STEPS = [
 ]
 
 
-def main() -> None:
+def main(_) -> None:
     """Prints a line for each table, then for each step."""
     train.use_all_cores()
     print(f"{jax.device_count()} x {jax.devices()[0].device_kind}", flush=True)
@@ -154,4 +155,4 @@ def zipf(rng: np.random.Generator, rows: int, shape: tuple[int, ...]) -> np.ndar
 
 
 if __name__ == "__main__":
-    main()
+    app.run(main)

@@ -48,7 +48,7 @@ def fit_linear(
     entry = data.cache_folder(cache_dir) / f"{reviews.name}-linear-{reviews.sha256[:16]}.npz"
     arrays = data.read_entry(entry, key, notify)
     if arrays is None:
-        notify("Fitting the linear model on n-grams, once for this data ...")
+        notify("Fitting the linear model on n-grams, once for this data (IMDB: minutes) ...")
         arrays = _fit(reviews, cache_dir, notify)
         try:
             data.write_entry(entry, key, arrays)

@@ -103,6 +103,7 @@ def test_run_folder(finished):
 
 def test_report(finished):
     _, (path, result), report = finished
+    assert report.startswith("Reading the data")  # said before anything that takes time
     assert report.splitlines()[-1].startswith("test_accuracy ")
     assert report.splitlines()[-1].endswith(str(path / "result.json"))
     for part in (

@@ -1,6 +1,7 @@
 """What the compile for accelerators reads of a program, and what it refuses."""
 
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+import compile_notebook  # noqa: E402
 import compiled_program  # noqa: E402
 
 # Three passes of a loop with a fusion and, four times a pass, a copy; then a loop of the backward
@@ -67,8 +69,29 @@ def test_exchanges_are_counted_as_often_as_they_happen():
     assert compiled_program.count_exchanges(waiting)["all-gather"][:2] == (3 * 4 + 5, 0)
 
 
-def run(*flags):
-    command = [sys.executable, str(SCRIPTS / "compile_accelerators.py"), *flags]
+def test_products_in_bfloat16_are_counted():
+    program = """
+  %a = bf16[8,4]{1,0} parameter(0)
+  %b = bf16[4,2]{1,0} fusion(%a), kind=kLoop
+  %c = f32[8,2]{1,0} convolution(%a, %b), dim_labels=bf_io->bf
+  %d = f32[2,2]{1,0} dot(%c, %b), lhs_contracting_dims={0}
+"""
+    assert compile_notebook.count_products(program) == (1, 2)
+
+
+def test_cells_of_the_notebook_are_run_until_there_is_a_step(monkeypatch, tmp_path):
+    notebook = tmp_path / "some.ipynb"
+    monkeypatch.setattr(compile_notebook, "NOTEBOOK", notebook)
+    codes = ["SMALL = True", "step = state = not SMALL", "batch = 8", "1 / 0"]
+    cells = [{"cell_type": "code", "source": [code]} for code in codes]
+    notebook.write_text(json.dumps({"cells": [{"cell_type": "markdown"}, *cells]}))
+    names = compile_notebook.run_notebook()
+    assert names["step"]
+    assert names["batch"] == 8
+
+
+def run(*flags, script="compile_accelerators"):
+    command = [sys.executable, str(SCRIPTS / f"{script}.py"), *flags]
     return subprocess.run(command, capture_output=True, text=True)
 
 
@@ -87,3 +110,7 @@ def test_a_missing_compiler_is_one_line():
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "cannot compile for v6e: its compiler is not installed" in done.stderr
+    done = run(script="compile_notebook")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "its compiler is not installed" in done.stderr
