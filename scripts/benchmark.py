@@ -264,6 +264,8 @@ def main(argv: list[str]) -> None:
         if unknown := sorted(set(chosen[name]) - set(known)):
             raise SystemExit(f"benchmark.py: --{name} must be among {known}, got {unknown}.")
     shapes = {name: parse(name) for name in FLAGS.shapes}
+    if FLAGS.table and not Path(FLAGS.table).is_file():  # before an hour is spent
+        raise SystemExit(f"benchmark.py: --table must be a page, got {FLAGS.table!r}.")
     cores = FLAGS.cores or len(os.sched_getaffinity(0))
     ours, others = Worker("seqjax", cores), []
     for name in FLAGS.peers:
@@ -276,7 +278,13 @@ def main(argv: list[str]) -> None:
         versions.update(other.versions)
     rows: list[dict[str, Any]] = []
     if FLAGS.json and Path(FLAGS.json).exists():
-        earlier = json.loads(Path(FLAGS.json).read_text())
+        try:
+            earlier = json.loads(Path(FLAGS.json).read_text())
+            earlier = {name: earlier[name] for name in ("versions", "rows")}
+        except (OSError, ValueError, KeyError, TypeError):
+            raise SystemExit(
+                f"benchmark.py: {FLAGS.json} holds no rows of a benchmark. Give another file."
+            ) from None
         if any(versions.get(name, got) != got for name, got in earlier["versions"].items()):
             raise SystemExit(
                 f"benchmark.py: {FLAGS.json} holds rows of {earlier['versions']}, here are "

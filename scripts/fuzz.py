@@ -165,8 +165,10 @@ def main(_: list[str]) -> None:
     with contextlib.ExitStack() as stack:
         base = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         known = prepare(base, FLAGS.memory_gib)
-        if unknown := set(FLAGS.readers) - set(known):
-            raise app.UsageError(f"--readers must be among {', '.join(known)}; got {unknown}.")
+        if unknown := sorted(set(FLAGS.readers) - set(known)):
+            names = ", ".join(known)
+            print(f"fuzz: unknown reader {', '.join(unknown)}; there are {names}", file=sys.stderr)
+            raise SystemExit(2)
         tasks = shares([known[name] for name in FLAGS.readers or known], FLAGS.inputs)
         act = functools.partial(feed, base=base, seed=FLAGS.seed)
         fed = map(act, tasks)

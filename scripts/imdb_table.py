@@ -23,6 +23,7 @@ from absl import flags
 
 from experiments import command_line, imdb
 from experiments.imdb.config import command
+from seqjax import train
 
 FLAGS = flags.FLAGS
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,15 +56,18 @@ def body() -> None:
     def run(name: str) -> None:
         core = cores.get()
         try:
-            with open(workdir / f"{folder(workdir, name).name}.log", "a") as log:
-                subprocess.run(
+            log = workdir / f"{folder(workdir, name).name}.log"
+            with log.open("a") as file:
+                done = subprocess.run(
                     arguments(workdir, name),
                     cwd=ROOT,
-                    stdout=log,
-                    stderr=log,
-                    check=True,
+                    stdout=file,
+                    stderr=file,
                     preexec_fn=lambda: os.sched_setaffinity(0, {core}),
                 )
+            if done.returncode:
+                said = log.read_text("utf-8").strip().rpartition("\n")[2]
+                raise train.RunError(f"the row {name} ended with {done.returncode}; {log}: {said}")
         finally:
             cores.put(core)
 

@@ -12,6 +12,7 @@ with fewer cores says nothing of eight by the clock. Without --table the tables 
 
 import argparse
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from jax.sharding import AxisType, Mesh
 
 import seqjax
 from seqjax import train
+from seqjax.cells.registry import CELLS
 from seqjax.train.population import Program
 
 # Cell, steps, batch, hidden units (and features of the input).
@@ -42,18 +44,23 @@ def main() -> None:
     """Makes the tables."""
     parser = argparse.ArgumentParser(description="Times steps on one device and two.")
     parser.add_argument("--rounds", type=int, default=15, help="turns of each mesh")
-    parser.add_argument("--shapes", help="such as lstm:100x64x128,gru:9x8x16")
+    parser.add_argument(
+        "--shapes", type=parsed, default=SHAPES, help="such as lstm:100x64x128,gru:9x8x16"
+    )
     parser.add_argument("--table", help="page whose tables are replaced")
     parser.add_argument("--compiled_only", action="store_true", help=argparse.SUPPRESS)
     flags = parser.parse_args()
-    shapes = SHAPES if flags.shapes is None else [parsed(each) for each in flags.shapes.split(",")]
+    if flags.rounds < 1:
+        parser.error(f"--rounds must be at least 1, got {flags.rounds}")
+    if flags.table and not Path(flags.table).is_file():  # before minutes are spent
+        parser.error(f"--table must be a page, got {flags.table!r}")
     if flags.compiled_only:
-        print(exchange_table(shapes))
+        print(exchange_table(flags.shapes))
         return
-    timing = timing_table(shapes, flags.rounds)
+    timing = timing_table(flags.shapes, flags.rounds)
     members = member_table(POPULATIONS, flags.rounds)
     # JAX has as many devices as it began with: another process for another number.
-    again = [sys.executable, __file__, "--compiled_only", *(a for a in sys.argv[1:] if "=" in a)]
+    again = [sys.executable, __file__, "--compiled_only", *sys.argv[1:]]
     env = {**os.environ, "JAX_NUM_CPU_DEVICES": "8", "JAX_PLATFORMS": "cpu"}
     exchanged = subprocess.run(again, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
     tables = {"scaling": timing, "members": members, "exchanges": exchanged.strip()}
@@ -64,11 +71,19 @@ def main() -> None:
             print(table, end="\n\n")
 
 
-def parsed(text: str) -> tuple[str, int, int, int]:
-    """Returns cell and sizes of a shape such as lstm:100x64x128."""
-    cell, _, sizes = text.partition(":")
-    steps, batch, hidden = map(int, sizes.split("x"))
-    return cell, steps, batch, hidden
+def parsed(text: str) -> list[tuple[str, int, int, int]]:
+    """Returns cells and sizes of shapes such as lstm:100x64x128,gru:9x8x16."""
+    shapes = []
+    for shape in text.split(","):
+        match = re.fullmatch(r"(\w+):([1-9]\d*)x([1-9]\d*)x([1-9]\d*)", shape)
+        sizes = [int(size) for size in match.groups()[1:]] if match else []
+        if not match or match[1] not in CELLS or sizes[1] % 8 or sizes[2] % 8:
+            raise argparse.ArgumentTypeError(
+                "a shape must be a cell and steps x batch x units, the last two multiples of 8, "
+                f"like lstm:100x64x128; got {shape!r}"
+            )
+        shapes.append((match[1], *sizes))
+    return shapes
 
 
 def step_and_batch(shape: tuple[str, int, int, int], mesh: str) -> tuple[Any, Any, Any]:

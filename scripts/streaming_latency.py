@@ -57,6 +57,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Overhead of a step with carried state.")
     parser.add_argument("--steps", type=int, default=3000, help="steps timed on each side")
     steps = parser.parse_args().steps
+    if steps < 1:
+        parser.error(f"--steps must be at least 1, got {steps}")
     print(f"jax {jax.__version__}, {jax.devices()[0].platform}, {IN} features, {HIDDEN} units")
     for cell in (seqjax.elman(HIDDEN), seqjax.lstm(HIDDEN), seqjax.gru(HIDDEN)):
         for layers in (1, 2):

@@ -52,6 +52,7 @@ def test_rows_and_table(tmp_path):
     ("flag", "message"),
     [
         ("--peers=theano", "--peers must be among .*theano"),
+        ("--table=nowhere.md", "--table must be a page, got 'nowhere.md'"),
         ("--shapes=2x3", "a shape must be four numbers like 200x64x128x128, got '2x3'"),
     ],
 )
