@@ -191,6 +191,7 @@ def _begin(
             return Result(path, folder.result())
     notify("Reading the data and fitting the floors ...")  # a minute or more where it is large
     with train.together():
+        train.data_mesh(config.batch_size)  # devices that cannot share it are refused before that
         study = prepare(config, notify)
     folder = folder or train.open_run(path, settings, resume=resume)
     folder.claim_data(study.sha256)

@@ -1,6 +1,6 @@
 """Compiles the training step of notebooks/tpu for eight TPU cores that need not be there.
 
-    pip install 'seqjax[tpu]'
+    pip install -e '.[tpu]'
     python scripts/compile_notebook.py --targets=v6e
 
 The notebook's cells are run, at the size meant for a TPU, until its step, a state and a batch are
