@@ -145,7 +145,14 @@ def read_csv(config: Config) -> Examples:
     path = config.path or ""
     label, words = data.read_labels(path, config.label_column, header=config.header)
     columns = [name for name in data.column_names(path, header=config.header) if name != label]
-    table = read_rows(config, path, columns)
+    try:
+        table = read_rows(config, path, columns)
+    except data.DataError as error:
+        if config.label_column is not None:
+            raise
+        raise data.DataError(
+            f"{error} The class is taken from {label}, the last; --label_column names another."
+        ) from None
     if len(columns) % config.features or not columns:
         raise data.DataError(
             f"csv: the columns beside {label} must make steps of {config.features} numbers, got "

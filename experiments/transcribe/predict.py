@@ -77,6 +77,7 @@ def predict(path: str | Path, file: str | Path) -> list[tuple[str, float]]:
 
 def answer_lines(workdir: str, file: str) -> Iterator[str]:
     """Yields the answers as lines of a table."""
+    rows = predict(workdir, file)
     yield "digits,probability"
-    for text, probability in predict(workdir, file):
+    for text, probability in rows:
         yield f"{text},{probability:.4f}"

@@ -214,7 +214,7 @@ def _numbers(
         else:
             raise DataError(
                 f"{where}: a number is required, got {cell!r}. Mend the cell, or leave the column "
-                "out with --columns."
+                "out (in regression with --columns)."
             )
     return values
 
@@ -233,7 +233,7 @@ def _filled(path: Path, values: np.ndarray, names: Sequence[str], missing: str) 
     for index in np.flatnonzero(gaps.all(axis=0))[:1]:
         raise DataError(
             f"csv: {path}, column {names[index]}: a number is required to fill the others from, "
-            "got none. Leave the column out with --columns."
+            "got none. Leave the column out (in regression with --columns)."
         )
     if missing == "drop":
         values = values[~gaps.any(axis=1)]

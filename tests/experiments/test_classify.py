@@ -238,6 +238,7 @@ def write(path, text):
         ("a,b\n1,x\n2,x\n", {}, "must hold two classes or more, got x alone"),
         ("a,b\n1,x\n2,y\n", {"features": 2}, "must make steps of 2 numbers, got 1 columns"),
         ("a,b\n1,x\nq,y\n", {}, r"row 3, column 1 \(a\): a number is required, got 'q'"),
+        ("a,b\nx,1\ny,2\n", {}, r"got 'x'.* from b, the last; --label_column names another"),
         ("a,b\n1,x\n2,\n", {}, r"row 3, column 2 \(b\): a class is required"),
         ("a,b\n1,x\n2,y\n", {"label_column": "c"}, "must have the column 'c', got 'a', 'b'"),
         ("a,b\n1,x\n2,y\n", {}, "side would lack a label"),
