@@ -92,7 +92,7 @@ def measure(target: str, exported: Any, mesh: Mesh, state: Any, batch: Any, step
     devices = topologies.get_topology_desc(platform="tpu", topology_name=TOPOLOGIES[target]).devices
     there = Mesh(np.array(devices), mesh.axis_names, axis_types=mesh.axis_types)
 
-    def described(leaf: jax.Array) -> jax.ShapeDtypeStruct:
+    def described(leaf: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(
             leaf.shape, leaf.dtype, sharding=NamedSharding(there, leaf.sharding.spec)
         )
@@ -106,7 +106,7 @@ def measure(target: str, exported: Any, mesh: Mesh, state: Any, batch: Any, step
     low, products = count_products(text)
     if low < 2:  # of the input and of the state
         raise RuntimeError(f"{low} of {products} products are in bfloat16")
-    memory = compiled.memory_analysis()
+    memory: Any = compiled.memory_analysis()
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state.params))
     if memory.alias_size_in_bytes < 3 * size:  # parameters and both moments of Adam
         raise RuntimeError(f"only {memory.alias_size_in_bytes} bytes of the state are given away")

@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 from pathlib import Path
+from typing import Any
 
 from experiments import cells, gradient_flow, regression, sweep
 from fuzzing.reader import Reader
@@ -45,7 +46,7 @@ def flag_readers(base: Path) -> list[Reader]:
 
     def lists(path: Path) -> None:
         text = _text(path)
-        names = dict(part.partition("=")[::2] for part in text.split(";"))
+        names: Any = {p.partition("=")[0]: p.partition("=")[2] for p in text.split(";")}
         known = ("cells", "inits", "lengths", "tasks", "train_inits")
         gradient_flow.Config(**{name: names[name] for name in known if name in names})
 

@@ -17,7 +17,10 @@ from fuzzing.reader import Reader, drawn
 from seqjax import convert
 from seqjax.convert import conventions
 
-ZEROS = {"kernel_init": jax.nn.initializers.zeros, "recurrent_init": jax.nn.initializers.zeros}
+ZEROS: dict[str, Any] = {
+    "kernel_init": jax.nn.initializers.zeros,
+    "recurrent_init": jax.nn.initializers.zeros,
+}
 CELLS = {
     "elman": seqjax.elman(2, **ZEROS),
     "lstm": seqjax.lstm(2, **ZEROS),
