@@ -31,6 +31,9 @@ def test_scaling_refuses(flags, monkeypatch, capsys):
     assert "error: " in capsys.readouterr().err
 
 
+# JAX, started by a neighbour's test, warns of any process that is begun by a fork.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
 def test_a_row_that_fails_is_told_in_its_own_words(monkeypatch, tmp_path):
     fails = "import sys; print('much'); sys.exit('error: no such folder')"
     monkeypatch.setattr(imdb_table, "arguments", lambda *_: [sys.executable, "-c", fails])
