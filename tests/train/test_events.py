@@ -1,14 +1,13 @@
 """TensorBoard's file holds what was reported, at once and whole; a full disk is one clear line."""
 
 import collections
-import os
 import struct
 from pathlib import Path
 
 import pytest
 import toy
 from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.record_writer import masked_crc32c
+from tensorboardX.record_writer import RecordWriter, masked_crc32c
 
 from seqjax import train
 from seqjax.train.events import EventFile
@@ -54,12 +53,9 @@ def test_a_run_leaves_its_metrics_there(tmp_path):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_no_room_for_events_is_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "getpid", lambda: 1)
-    monkeypatch.setattr("tensorboardX.event_file_writer.time.time", lambda: 1e9)
-    monkeypatch.setattr("tensorboardX.event_file_writer.socket.gethostname", lambda: "host")
-    folder = tmp_path / "tensorboard" / "seed_0"
-    folder.mkdir(parents=True)
-    (folder / "events.out.tfevents.1000000000.host.1").symlink_to("/dev/full")
+    monkeypatch.setattr(
+        "tensorboardX.event_file_writer.RecordWriter", lambda path: RecordWriter("/dev/full")
+    )
     with pytest.raises(train.RunError, match=r"Cannot write to the run folder .* No space left"):
         toy.train(tmp_path, epochs=500, log_every=1, checkpoint_every=None)
 
