@@ -17,13 +17,14 @@ from absl import app, flags, logging
 
 from seqjax import train
 from seqjax.data import DataError
+from seqjax.errors import OneLineError
 from seqjax.train import DivergedError, PeerError, RunError, StoppedError
 
 FLAGS = flags.FLAGS
 flags.disclaim_key_flags()  # --help lists them as the program's own
 
 
-class ConfigError(ValueError):
+class ConfigError(OneLineError):
     """A setting that cannot be used."""
 
 

@@ -89,7 +89,7 @@ def read_saved(path: Path, make: Callable[[dict[str, Any]], _Made]) -> _Made:
     except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise train.RunError(
             f"{path} must be as a run writes it, got {type(error).__name__}: "
-            f"{' '.join(str(error).split())[:200]}. Train the run again."
+            f"{str(error)[:200]}. Train the run again."
         ) from error
 
 

@@ -107,8 +107,8 @@ def fuzz(reader: Reader, folder: Path, count: int, seed: int) -> Fed:
         except DOCUMENTED as error:
             said = str(error)
             outcomes[type(error).__name__] += 1
-            if not said or "\n" in said:
-                findings.setdefault(f"{type(error).__name__} of several lines", (said, content))
+            if len(said.splitlines()) != 1:
+                findings.setdefault(f"{type(error).__name__} not of one line", (said, content))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a panic of Rust is no Exception

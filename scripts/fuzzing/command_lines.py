@@ -45,8 +45,8 @@ def flag_readers(base: Path) -> list[Reader]:
         sweep.parse(_text(path), regression.Config)
 
     def lists(path: Path) -> None:
-        text = _text(path)
-        names: Any = {p.partition("=")[0]: p.partition("=")[2] for p in text.split(";")}
+        parts = (part.partition("=") for part in _text(path).split(";"))
+        names: dict[str, Any] = {name: values for name, _, values in parts}
         known = ("cells", "inits", "lengths", "tasks", "train_inits")
         gradient_flow.Config(**{name: names[name] for name in known if name in names})
 

@@ -19,10 +19,24 @@ PIECES = (
 )  # fmt: skip
 VALUES = (
     None, True, False, 0, -1, 3, 2**31, 10**30, 0.5, float("nan"), float("inf"), 1e308, -1e308, "",
-    "x", "0", "\u2028", "\ud800", "../../x", [], {}, [[]], [None], [1e308] * 3, [0, 1], ["a", "a"],
-    {"a": 1}, {"": {}},
+    "x", "0", "\u2028", "\ud800", "../../x", "\n", [], {}, [[]], [None], [1e308] * 3, [0, 1],
+    ["a", "a"], {"a": 1}, {"": {}},
 )  # fmt: skip
-NAMES = ("", "x", "/", ".", "kernel", "bias", "params/", "_l0", "_reverse", "\u2028", "0", "{0}")
+NAMES = (
+    "",
+    "x",
+    "/",
+    ".",
+    "kernel",
+    "bias",
+    "params/",
+    "_l0",
+    "_reverse",
+    "\u2028",
+    "0",
+    "{0}",
+    "\n",
+)
 OTHER_NAMES = (0, -1, None, b"kernel", (), ("a", 0), 1.5, True, ("a", None))
 
 

@@ -1,7 +1,9 @@
 """The one error that means: these weights do not fit, and here is how to mend it."""
 
+from seqjax.errors import OneLineError
 
-class ConvertError(ValueError):
+
+class ConvertError(OneLineError):
     """Weights, a file or a module that cannot be converted; its message is one line.
 
     Example:

@@ -1,7 +1,9 @@
 """The one error that means: the data, not the program, must be mended."""
 
+from seqjax.errors import OneLineError
 
-class DataError(ValueError):
+
+class DataError(OneLineError):
     """A mistake in the data or in how it was asked for; its message is one line.
 
     Example:

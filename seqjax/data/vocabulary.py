@@ -79,8 +79,7 @@ class Vocabulary:
             if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
                 raise
             raise DataError(
-                "Vocabulary.from_json: a text written by Vocabulary.to_json is required: "
-                f"{' '.join(str(error).split())}."
+                f"Vocabulary.from_json: a text written by Vocabulary.to_json is required: {error}."
             ) from error
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -178,6 +178,8 @@ class Checkpoints:
             )["about"]
             config, sha256 = about["config"], about["sha256"]
             position = Position(**about["position"])
+            if not (isinstance(config, dict) and isinstance(sha256, dict)):
+                raise ValueError("its settings are no table")
         refuse_other_config(f"The checkpoint {path}", config, self._config)
         wanted = {n: ocp.args.StandardRestore((_keys_as_data(t),)) for n, t in like.items()}
         with self._orbax(f"The checkpoint {path} is damaged", _DamagedError):

@@ -1,7 +1,9 @@
 """What can go wrong with a run that is not a bug."""
 
+from seqjax.errors import OneLineError
 
-class RunError(ValueError):
+
+class RunError(OneLineError):
     """A mistake about a run or its folder, told in one line that says how to mend it."""
 
 

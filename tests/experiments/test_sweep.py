@@ -1,7 +1,6 @@
 """A grid of settings: what is run, what the table says, and that nothing is run twice."""
 
 import json
-import signal
 
 import numpy as np
 import pytest
@@ -61,7 +60,7 @@ def test_members_are_runs_and_none_is_run_twice(tmp_path, monkeypatch):
     def stopping(members, **kwargs):
         begun.append([(member.run.path.name, member.seed) for member in members])
         if len(begun) == 2:
-            signal.raise_signal(signal.SIGINT)
+            raise KeyboardInterrupt
         return plain(members, **kwargs)
 
     monkeypatch.setattr(train, "fit_together", stopping)

@@ -74,11 +74,12 @@ def test_a_cache_entry_in_an_unknown_compression_is_made_anew(readers, tmp_path)
     assert "is damaged" in said[0]
 
 
-@pytest.mark.parametrize("name", ["own_cell", "vocabulary", "text_vocabulary"])
+@pytest.mark.parametrize("name", ["own_cell", "vocabulary", "text_vocabulary", "config"])
 def test_refused_in_one_line(readers, tmp_path, name):
     """What was named in the message had a line's end."""
     sound, file = readers[name].sound[0], tmp_path / readers[name].file
-    file.write_bytes(b"gru\n:\n" if name == "own_cell" else sound.replace(b"WordLevel", b"W\\nL"))
+    altered = sound.replace(b"WordLevel", b"W\\nL").replace(b"monitor", b"mo\\nitor")
+    file.write_bytes(b"gru\n:\n" if name == "own_cell" else altered)
     with pytest.raises(fuzz.DOCUMENTED) as raised:
         readers[name].read(file)
     assert "\n" not in str(raised.value)
@@ -143,10 +144,14 @@ def test_a_careless_reader_is_found(readers, tmp_path):
     assert fed.findings[0].startswith("result: UnicodeDecodeError in test_fuzz.py:")
 
 
-def test_an_error_of_two_lines_is_found(readers, tmp_path):
+@pytest.mark.parametrize("said", ["", "one\ntwo"])
+def test_an_error_not_of_one_line_is_found(readers, tmp_path, said):
+    class WideError(data.DataError):
+        __str__ = lambda self: said  # noqa: E731
+
     def read(path):
         if path.read_bytes() not in readers["result"].sound:
-            raise data.DataError("one\ntwo")
+            raise WideError("")
 
     fed = fuzz.fuzz(dataclasses.replace(readers["result"], read=read), tmp_path, 20, seed=0)
-    assert fed.findings[0].startswith("result: DataError of several lines: one")
+    assert fed.findings[0].startswith(f"result: WideError not of one line: {said}")

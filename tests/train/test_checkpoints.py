@@ -1,5 +1,6 @@
 """A checkpoint is whole, of this configuration and undamaged, or it is refused in one line."""
 
+import json
 import os
 import re
 import shutil
@@ -87,6 +88,15 @@ def test_other_config(tmp_path):
         RunError, match=r"model.size was 4, is now 8; new was absent, is now True\."
     ):
         restored(tmp_path, other)
+
+
+def test_settings_that_are_no_table(tmp_path):
+    saved(tmp_path)
+    about = tmp_path / "1" / "about" / "metadata"
+    content = json.loads(about.read_text())
+    about.write_text(json.dumps({**content, "config": []}))
+    with pytest.raises(RunError, match=r"is damaged \(its settings are no table\)"):
+        restored(tmp_path)
 
 
 def biggest(path):
