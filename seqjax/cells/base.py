@@ -86,6 +86,8 @@ class Cell:
 class GatedParams(NamedTuple):
     """Parameters of a `GatedCell` with `G` gates of which the last `S` are separate.
 
+    The columns of a kernel are those of its gates side by side, in their order.
+
     Attributes:
       input_kernel: `W`, shape (D, G * H).
       recurrent_kernel: `R`, shape (H, G * H).
@@ -103,72 +105,116 @@ class GatedParams(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class GatedCell(Cell):
-    """A cell whose step is a recurrent product followed by a pointwise function.
+    """A cell whose step is a recurrent product, or two in a row, and pointwise functions.
 
     With `h` the first field of the state and `z = x W + b + h R` split by gate::
 
         state = update(state, **{gate: z[gate] for gate in gates})
 
     A gate listed in `separate` reaches `update` as the pair `(drive, recurrent)`, its part from
-    the input and its part from the hidden state, not yet summed. Make one with `gated_cell`; a
-    record changed with `dataclasses.replace` must keep `step` equal to the methods below.
+    the input and its part from the hidden state, not yet summed. The gates listed in `second` have
+    a product of their own, with a pointwise function of the state and of the other gates in the
+    place of `h`::
+
+        m = middle(state, **{gate: z[gate] for gate in gates if gate not in second})
+        z[gate] = x W[gate] + b[gate] + m R[gate],    gate in second
+
+    Make one with `gated_cell`; a record changed with `dataclasses.replace` must keep `step` equal
+    to the methods below.
 
     Attributes:
       gates: names of the gates, in the order of the kernels' columns.
       separate: the gates, last in `gates`, whose two parts arrive unsummed.
+      second: the gates, last in `gates` but for those, that see `middle` and not `h`.
+      middle: the pointwise function between the two products, or None without a second one.
       update: the pointwise function.
     """
 
     gates: tuple[str, ...]
     separate: tuple[str, ...] = ()
+    second: tuple[str, ...] = ()
+    middle: Callable[..., Array] | None = None
     update: Callable[..., State]
 
-    @property
-    def summed_size(self) -> int:
-        """Columns of the gates whose two parts are summed; they stand first."""
-        return (len(self.gates) - len(self.separate)) * self.hidden_size
+    def recurrent_kernels(self, params: GatedParams) -> tuple[Array, ...]:
+        """Returns the recurrent kernel's columns by product: one kernel, or two."""
+        kernel = params.recurrent_kernel
+        if not self.second:
+            return (kernel,)
+        before, after = self._columns
+        first = jnp.concatenate([kernel[:, :before], kernel[:, after:]], axis=1)
+        return first, kernel[:, before:after]
 
-    def gate_inputs(self, params: GatedParams, hidden: Array, drive: Array) -> "GateInputs":
-        """Returns what the gates see, from the hidden state (..., H) and the drive (..., G * H)."""
-        summed = self.summed_size
-        recurrent = affine(hidden, params.recurrent_kernel)
-        # XLA recomputes a product in each of its fused consumers unless it is held back here; one
-        # barrier after the sum is half the cost of one around each term.
-        total = lax.optimization_barrier(drive[..., :summed] + recurrent[..., :summed])
-        total = whole_features(total)
-        if not self.separate:
-            return GateInputs(total, None, None)
-        biased = add_bias(recurrent[..., summed:], params.recurrent_bias)
-        return GateInputs(total, drive[..., summed:], biased)
+    def joined_kernels(self, kernels: Sequence[Array]) -> Array:
+        """Puts columns that are split by product, (..., N) each, back in the gates' order."""
+        if not self.second:
+            return kernels[0]
+        before, _ = self._columns
+        first, second = kernels
+        return jnp.concatenate([first[..., :before], second, first[..., before:]], axis=-1)
+
+    def gate_inputs(self, params: GatedParams, state: State, drive: Array) -> "GateInputs":
+        """Returns what the gates see, from the state, leaves (..., H), and drive (..., G * H)."""
+        before, after = self._columns
+        kernels = self.recurrent_kernels(params)
+        recurrent = affine(state[0], kernels[0])
+        inputs = GateInputs(_summed(drive[..., :before], recurrent[..., :before]))
+        if self.separate:
+            biased = add_bias(recurrent[..., before:], params.recurrent_bias)
+            inputs = inputs._replace(drive=drive[..., after:], recurrent=biased)
+        if self.second:
+            product = affine(self.middle_state(state, inputs), kernels[1])
+            inputs = inputs._replace(second=_summed(drive[..., before:after], product))
+        return inputs
 
     def by_gate(self, inputs: "GateInputs") -> dict[str, Any]:
-        """Returns what each gate sees, by its name: an array, or of a separate gate the pair."""
-        values: list[Any] = []
-        if self.summed_size:
-            values = jnp.split(inputs.total, len(self.gates) - len(self.separate), axis=-1)
-        if inputs.drive is not None and inputs.recurrent is not None:
-            pair = (inputs.drive, inputs.recurrent)
-            parts = (jnp.split(part, len(self.separate), axis=-1) for part in pair)
-            values += zip(*parts, strict=True)
-        return dict(zip(self.gates, values, strict=True))
+        """Returns what each gate sees, by its name: an array, or of a separate gate the pair.
+
+        Without the inputs of the second product, the gates of the first alone.
+        """
+        values = self._split(inputs.total) + self._split(inputs.second)
+        values += zip(self._split(inputs.drive), self._split(inputs.recurrent), strict=True)
+        missing = () if inputs.second is not None else self.second
+        names = (gate for gate in self.gates if gate not in missing)
+        return dict(zip(names, values, strict=True))
+
+    def middle_state(self, state: State, inputs: "GateInputs") -> Array | None:
+        """Returns `middle(state, **gates)`, or None without a second product."""
+        if self.middle is None:
+            return None
+        return self.middle(state, **self.by_gate(inputs._replace(second=None)))
 
     def next_state(self, state: State, inputs: "GateInputs") -> State:
         """Returns `update(state, **gates)`."""
         return self.update(state, **self.by_gate(inputs))
 
+    @property
+    def _columns(self) -> tuple[int, int]:
+        """Where the columns of the second product begin and end, or would."""
+        end = len(self.gates) - len(self.separate)
+        return (end - len(self.second)) * self.hidden_size, end * self.hidden_size
+
+    def _split(self, columns: Array | None) -> list[Any]:
+        """Returns the gates side by side in an array one by one."""
+        if columns is None or not columns.shape[-1]:
+            return []
+        return jnp.split(columns, columns.shape[-1] // self.hidden_size, axis=-1)
+
 
 class GateInputs(NamedTuple):
-    """What the gates of a `GatedCell` see, with `S` separate gates among `G`.
+    """What the gates of a `GatedCell` see, with `S` separate gates and `M` second among `G`.
 
     Attributes:
-      total: drive plus recurrent part of the summed gates, (..., (G - S) * H).
+      total: drive plus recurrent part of the first product's summed gates, (..., (G - S - M) * H).
+      second: drive plus recurrent part of the second product's gates, (..., M * H), or None.
       drive: drive of the separate gates, (..., S * H), or None without any.
       recurrent: recurrent part of the separate gates with its bias, (..., S * H), or None.
     """
 
     total: Array
-    drive: Array | None
-    recurrent: Array | None
+    second: Array | None = None
+    drive: Array | None = None
+    recurrent: Array | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -191,6 +237,8 @@ def gated_cell(
     gates: Sequence[str],
     update: Callable[..., State],
     separate: Sequence[str] = (),
+    second: Sequence[str] = (),
+    middle: Callable[..., Array] | None = None,
     state: type = HiddenState,
     bias_inits: Mapping[str, Initializer] | None = None,
     kernel_init: Initializer = glorot_uniform,
@@ -205,6 +253,10 @@ def gated_cell(
       gates: names of the gates, in the order of the kernels' columns.
       update: `update(state, **gates) -> state`, pointwise; every array is (*B, H).
       separate: gates whose drive and recurrent part arrive as a pair; they stand last in `gates`.
+      second: gates whose recurrent product is with `middle` in the place of the hidden state; they
+        stand last in `gates`, but for separate ones.
+      middle: `middle(state, **gates) -> array` of shape (*B, H), pointwise, of the gates that are
+        not in `second`.
       state: `NamedTuple` type of the state; its first field is the hidden state, the output.
       bias_inits: initialiser of a gate's bias by gate; zeros for the gates it leaves out.
       kernel_init: initialiser of each gate's block of the input kernel, (D, H).
@@ -216,7 +268,8 @@ def gated_cell(
 
     Raises:
       ValueError: if `hidden_size` is below 1, a gate name is repeated or unknown, or a separate
-        gate does not stand last.
+        gate does not stand last, nor a second one behind the rest, or `second` and `middle` are
+        not given together.
 
     Example:
       The minimal gated unit in its simplest form, written by a user and run as any other cell:
@@ -230,19 +283,42 @@ def gated_cell(
       >>> ys, state = seqjax.unroll(cell, params, jnp.ones((5, 2, 3)))
       >>> ys.shape
       (5, 2, 8)
+
+      As it was published, where the candidate sees of the state what its gate lets through:
+
+      >>> def middle(state, forget):
+      ...     return jax.nn.sigmoid(forget) * state.hidden
+      >>> gates = ("forget", "candidate")
+      >>> options = {"update": update, "second": ("candidate",), "middle": middle}
+      >>> published = seqjax.gated_cell("published", 8, gates=gates, **options)
+      >>> ys, state = seqjax.unroll(published, params, jnp.ones((5, 2, 3)))
+      >>> ys.shape
+      (5, 2, 8)
+
+    Reference: Zhou et al. (2016), Minimal gated unit for recurrent neural networks.
     """
-    gates, separate = tuple(gates), tuple(separate)
+    gates, separate, second = tuple(gates), tuple(separate), tuple(second)
     bias_inits = dict(bias_inits or {})
     where = f"seqjax.gated_cell({name!r})"
     check_hidden_size(name, hidden_size)
     if len(set(gates)) != len(gates) or not gates:
         raise ValueError(f"{where}: `gates` must be one or more distinct names, got {gates}.")
-    if unknown := sorted({*separate, *bias_inits} - {*gates}):
+    if unknown := sorted({*separate, *second, *bias_inits} - {*gates}):
         raise ValueError(f"{where}: gates must be among {gates}, got {unknown}.")
     if separate and separate != gates[-len(separate) :]:
         raise ValueError(
             f"{where}: `separate` must name the last gates of {gates} in their order, "
             f"got {separate}. Reorder `gates`."
+        )
+    summed = gates[: len(gates) - len(separate)]
+    if second and second != summed[-len(second) :]:
+        raise ValueError(
+            f"{where}: `second` must name the last gates of {summed} in their order, got {second}. "
+            "Reorder `gates`; a separate gate cannot be one of them."
+        )
+    if bool(second) != (middle is not None):
+        raise ValueError(
+            f"{where}: `second` and `middle` must be given together, got {second} and {middle}."
         )
 
     def init(key: Array, in_size: int, dtype: DTypeLike = jnp.float32) -> GatedParams:
@@ -270,7 +346,7 @@ def gated_cell(
         return affine(x, params.input_kernel, params.bias)
 
     def step(params: GatedParams, previous: State, drive: Array) -> State:
-        return cell.next_state(previous, cell.gate_inputs(params, previous[0], drive))
+        return cell.next_state(previous, cell.gate_inputs(params, previous, drive))
 
     cell = GatedCell(
         name=name,
@@ -282,6 +358,8 @@ def gated_cell(
         output=lambda state: state[0],
         gates=gates,
         separate=separate,
+        second=second,
+        middle=middle,
         update=update,
     )
     return cell
@@ -360,6 +438,13 @@ def affine(x: Array, kernel: Array, bias: Array | None = None) -> Array:
     # would gather the whole batch on each of them.
     product = jnp.matmul(x.astype(kernel.dtype), kernel, preferred_element_type=dtype)
     return add_bias(whole_features(product), bias)
+
+
+def _summed(drive: Array, recurrent: Array) -> Array:
+    """Returns the sum of what gates see of the input and of what they see of the state."""
+    # XLA recomputes a product in each of its fused consumers unless it is held back here; one
+    # barrier after the sum is half the cost of one around each term.
+    return whole_features(lax.optimization_barrier(drive + recurrent))
 
 
 def whole_features(x: Array) -> Array:

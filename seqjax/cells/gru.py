@@ -1,17 +1,16 @@
 """The gated recurrent unit, in both places of its reset gate."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from seqjax.cells.base import (
-    Cell,
-    GatedParams,
+    GatedCell,
     HiddenState,
     Initializer,
-    affine,
     gated_cell,
     glorot_uniform,
     orthogonal,
@@ -30,7 +29,7 @@ def gru(
     kernel_init: Initializer = glorot_uniform,
     recurrent_init: Initializer = orthogonal,
     learned_initial_state: bool = False,
-) -> Cell:
+) -> GatedCell:
     """Makes the gated recurrent unit.
 
         z_t = sigmoid(W_z x_t + R_z h_{t-1} + b_z)                      update gate
@@ -44,8 +43,8 @@ def gru(
 
     Args:
       hidden_size: hidden units, `H`.
-      reset_after: where the reset gate acts. After the product the cell is a `GatedCell`, as in
-        cuDNN; before it, as in the paper, the step is two products in a row and a plain `Cell`.
+      reset_after: where the reset gate acts: after the product, as in cuDNN, or before it, as in
+        the paper, where a step is two products in a row and slower.
       max_timescale: where given, chrono initialisation, `b_z = -log u` with
         `u ~ Uniform(1, max_timescale - 1)`; zeros otherwise.
       activation: pointwise function of the candidate.
@@ -84,37 +83,25 @@ def gru(
         n = activation(drive + r * recurrent)
         return HiddenState(hidden=(1 - z) * state.hidden + z * n)
 
-    reset_after_cell = gated_cell(
-        "gru",
+    def update_before(
+        state: HiddenState, update: Array, reset: Array, candidate: Array
+    ) -> HiddenState:
+        z, n = gate_activation(update), activation(candidate)
+        return HiddenState(hidden=(1 - z) * state.hidden + z * n)
+
+    def middle(state: HiddenState, update: Array, reset: Array) -> Array:
+        return gate_activation(reset) * state.hidden
+
+    candidate: Any = {"separate": ("candidate",), "update": update}
+    if not reset_after:
+        candidate = {"second": ("candidate",), "middle": middle, "update": update_before}
+    return gated_cell(
+        "gru" if reset_after else "gru_reset_before",
         hidden_size,
         gates=("update", "reset", "candidate"),
-        separate=("candidate",),
-        update=update,
         bias_inits=bias_inits,
         kernel_init=kernel_init,
         recurrent_init=recurrent_init,
         learned_initial_state=learned_initial_state,
-    )
-    if reset_after:
-        return reset_after_cell
-
-    def init(key: Array, in_size: int, dtype=jnp.float32) -> GatedParams:
-        return reset_after_cell.init(key, in_size, dtype)._replace(recurrent_bias=None)
-
-    def step(params: GatedParams, previous: HiddenState, drive: Array) -> HiddenState:
-        h = previous.hidden
-        gates, candidate = 2 * hidden_size, params.recurrent_kernel[:, 2 * hidden_size :]
-        recurrent = affine(h, params.recurrent_kernel[:, :gates])
-        z, r = jnp.split(gate_activation(drive[..., :gates] + recurrent), 2, axis=-1)
-        n = activation(drive[..., gates:] + affine(r * h, candidate))
-        return HiddenState(hidden=(1 - z) * h + z * n)
-
-    return Cell(
-        name="gru_reset_before",
-        hidden_size=hidden_size,
-        init=init,
-        initial_state=reset_after_cell.initial_state,
-        project=reset_after_cell.project,
-        step=step,
-        output=reset_after_cell.output,
+        **candidate,
     )

@@ -44,7 +44,7 @@ def gate_preactivations(
             f"its gates are, got a {type(cell).__name__}. Write it with seqjax.gated_cell."
         )
     run = trajectory(cell, params, xs, initial_state)
-    inputs = cell.by_gate(cell.gate_inputs(run.params, run.previous[0], run.drives))
+    inputs = cell.by_gate(cell.gate_inputs(run.params, run.previous, run.drives))
     # Not one `tree.map` over the dict, which would sort the gates.
     return {gate: jax.tree.map(run.restore, value) for gate, value in inputs.items()}
 
@@ -206,7 +206,7 @@ def retention(cell: Cell, params: Any, xs: ArrayLike, *, initial_state: Any = No
 
     def of_step(state: Any, drive: Array) -> Any:
         of_fields, _ = update_diagonals(cell, run.params, state, drive)
-        own = [of_fields[number, number] for number in range(len(of_fields))]
+        own = [of_fields[number, number] for number in range(of_fields.shape[1])]
         return jax.tree.unflatten(jax.tree.structure(state), own)
 
     return jax.tree.map(run.restore, jax.vmap(jax.vmap(of_step))(run.previous, run.drives))

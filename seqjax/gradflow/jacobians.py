@@ -32,7 +32,9 @@ def step_jacobians(
         J_t[f, f'] = diag(du_f / ds^f') + [f' = 1] sum_g diag(du_f / dz_g) R_g^T
 
     where `u` is the cell's pointwise `update`; all its diagonals are read off with one tangent a
-    field and one a gate. A gate declared separate is differentiated in its recurrent part.
+    field and one a gate. A gate declared separate is differentiated in its recurrent part. For a
+    gate of a second product, `z_g = drive_g + m R_g`, the sum has `R_g^T dm / ds_{t-1}`, and the
+    Jacobian of `m`, the cell's pointwise `middle`, is made of diagonals in the same way.
 
     Args:
       cell: any cell.
@@ -103,13 +105,14 @@ def jacobian_function(cell: Cell, method: Method = "auto") -> Callable[[Any, Any
 def update_diagonals(
     cell: GatedCell, params: GatedParams, state: Any, drive: Array
 ) -> tuple[Array, Array]:
-    """Returns the diagonals of the pointwise `update` for one example.
+    """Returns the diagonals of the pointwise functions for one example.
 
     Returns:
-      With respect to the fields of the state, (F, F, H), and to the part of the gates'
-      pre-activations that comes from the hidden state, (F, G, H); the new field first.
+      With respect to the fields of the state, (F, F, H), and to the recurrent part of the gates'
+      pre-activations, (F, G, H); the new field first. Behind the fields stands `middle`, where the
+      cell has a second product: then it is F + 1 in front.
     """
-    inputs = cell.by_gate(cell.gate_inputs(params, state[0], drive))
+    inputs = cell.by_gate(cell.gate_inputs(params, state, drive))
     drives = {gate: value[0] for gate, value in inputs.items() if gate in cell.separate}
     recurrent = [v[1] if gate in drives else v for gate, v in inputs.items()]
     structure = jax.tree.structure(state)
@@ -119,9 +122,12 @@ def update_diagonals(
             gate: (drives[gate], part) if gate in drives else part
             for gate, part in zip(cell.gates, recurrent, strict=True)
         }
-        return jnp.stack(
-            jax.tree.leaves(cell.update(jax.tree.unflatten(structure, [*fields]), **gates))
-        )
+        state = jax.tree.unflatten(structure, [*fields])
+        values = jax.tree.leaves(cell.update(state, **gates))
+        if cell.middle is not None:
+            first = {gate: value for gate, value in gates.items() if gate not in cell.second}
+            values.append(cell.middle(state, **first))
+        return jnp.stack(values)
 
     fields = jnp.stack(jax.tree.leaves(state))
     parts = jnp.stack(recurrent).astype(fields.dtype)
@@ -139,11 +145,20 @@ def update_diagonals(
 
 def _gated_jacobian(cell: GatedCell, params: GatedParams, state: Any, drive: Array) -> Array:
     of_fields, of_gates = update_diagonals(cell, params, state, drive)
-    num_fields, num_gates, size = of_gates.shape
-    kernels = params.recurrent_kernel.reshape(size, num_gates, size)
-    through_hidden = jnp.einsum(
-        "fgi,jgi->fij", of_gates, kernels.astype(of_gates.dtype), precision="highest"
-    )
+    _, num_gates, size = of_gates.shape
+    num_fields = of_fields.shape[1]
+    kernels = params.recurrent_kernel.reshape(size, num_gates, size).astype(of_gates.dtype)
+
+    def through(second: bool) -> Array:
+        chosen = jnp.array([(gate in cell.second) is second for gate in cell.gates])
+        return jnp.einsum(
+            "fgi,jgi->fij", of_gates * chosen[None, :, None], kernels, precision="highest"
+        )
+
     blocks = of_fields[..., None] * jnp.eye(size, dtype=of_fields.dtype)[None, None]
-    blocks = blocks.at[:, 0].add(through_hidden)
+    blocks = blocks.at[:, 0].add(through(second=False))
+    if cell.second:
+        of_middle = through(second=True)[:num_fields]
+        passed = jnp.einsum("fij,kjl->fkil", of_middle, blocks[-1], precision="highest")
+        blocks = blocks[:num_fields] + passed
     return jnp.swapaxes(blocks, 1, 2).reshape(num_fields * size, num_fields * size)

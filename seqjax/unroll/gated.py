@@ -93,7 +93,7 @@ def _forward_keeping(
     inputs = Inputs(operands.xs, valid, resets)
 
     def step(params, state, drive):
-        inputs = plan.cell.gate_inputs(params, state[0], drive)
+        inputs = plan.cell.gate_inputs(params, state, drive)
         return plan.cell.next_state(state, inputs), inputs
 
     def segment(state, _, inputs: Inputs):

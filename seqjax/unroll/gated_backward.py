@@ -1,4 +1,4 @@
-"""The backward pass of a gated cell, derived from its pointwise `update` alone.
+"""The backward pass of a gated cell, derived from its pointwise functions alone.
 
 Differentiating a scan step by step keeps every intermediate of every step, and adds to the weight
 gradients at every step. This pass goes through the chunks of the forward pass once more, from the
@@ -8,6 +8,8 @@ last to the first:
 2. the derivatives of `update`, for all steps of a chunk at once;
 3. the chain of state cotangents, step after step: nothing but one product and pointwise sums;
 4. the gradients of weights and input, one product each per chunk.
+
+A cell with a second product has one more in 1, 3 and 4, and `middle` beside `update` in 2.
 """
 
 from collections.abc import Callable
@@ -94,7 +96,8 @@ def _backward_chunks(
     cell, params = plan.cell, operands.params
     num_steps = inputs.xs.shape[0]
     # Transposed once: inside the loop it would be done at every step.
-    input_kernel, recurrent_kernel = params.input_kernel.T, params.recurrent_kernel.T
+    input_kernel = params.input_kernel.T
+    first_kernel, *second_kernel = (kernel.T for kernel in cell.recurrent_kernels(params))
 
     def before(start, chunk_states: State) -> State:
         """The state before each step of a chunk."""
@@ -121,8 +124,8 @@ def _backward_chunks(
                 previous,
             )
         if chunk_gates is None:
-            chunk_gates = cell.gate_inputs(params, previous[0], cell.project(params, xs))
-        pulls = _pulls(cell, previous, chunk_gates)
+            chunk_gates = cell.gate_inputs(params, previous, cell.project(params, xs))
+        middle, pulls = _pulls(cell, previous, chunk_gates)
 
         def step(carry, at_step):
             of_state, of_reset_state = carry
@@ -131,9 +134,16 @@ def _backward_chunks(
             of_new = of_state
             if valid is not None:
                 of_new = jax.tree.map(lambda leaf: _where(valid, leaf), of_new)
-            of_previous, of_gates = pull(of_new)
+            of_middle = None
+            if middle is not None:
+                # What `middle` hands back is known only behind the second product: until then the
+                # derivatives are read without it, and only where it has no part in them.
+                _, of_gates = pull((of_new, jnp.zeros(middle.shape[1:], middle.dtype)))
+                of_second = whole(lax.optimization_barrier(of_gates.second), 0)
+                of_middle = affine(of_second, *second_kernel).astype(middle.dtype)
+            of_previous, of_gates = pull((of_new, of_middle))
             of_gates = lax.optimization_barrier(of_gates)
-            of_hidden = affine(whole(_recurrent(of_gates), 0), recurrent_kernel)
+            of_hidden = affine(whole(_first(of_gates), 0), first_kernel)
             of_previous = of_previous._replace(
                 **{of_previous._fields[0]: of_previous[0] + of_hidden.astype(of_previous[0].dtype)}
             )
@@ -155,14 +165,17 @@ def _backward_chunks(
             (lax.optimization_barrier(pulls), of_states, inputs.valid, inputs.resets),
             reverse=not plan.reverse,
         )
-        of_drive = whole(_joined(of_gates.total, of_gates.drive), 1)
-        of_recurrent = whole(_recurrent(of_gates), 1)
+        of_drive = whole(_joined(of_gates.total, of_gates.second, of_gates.drive), 1)
+        kernels = [_weight_gradient(previous[0].astype(xs.dtype), whole(_first(of_gates), 1))]
+        if middle is not None:
+            of_second = whole(of_gates.second, 1)
+            kernels.append(_weight_gradient(middle.astype(xs.dtype), of_second))
         of_xs = affine(of_drive, input_kernel)
         if inputs.valid is not None:
             of_xs = _where(inputs.valid, of_xs)
         here = GatedParams(
             input_kernel=_weight_gradient(xs, of_drive),
-            recurrent_kernel=_weight_gradient(previous[0].astype(xs.dtype), of_recurrent),
+            recurrent_kernel=cell.joined_kernels(kernels),
             bias=_sum_steps(of_drive),
             recurrent_bias=(
                 None if params.recurrent_bias is None else _sum_steps(of_gates.recurrent)
@@ -182,25 +195,35 @@ def _backward_chunks(
     )
 
 
-def _pulls(cell: GatedCell, previous: State, gates: GateInputs) -> Callable[..., Any]:
-    """Returns the transposed derivatives of `update` at every step of a chunk, steps first."""
+def _pulls(
+    cell: GatedCell, previous: State, gates: GateInputs
+) -> tuple[Array | None, Callable[..., Any]]:
+    """Returns at every step of a chunk, steps first, what `middle` gives and the derivatives.
+
+    They are the transposed ones of `update` and `middle` together, `middle` None without a second
+    product.
+    """
 
     def pull(state, inputs):
-        def update(state, inputs):
+        def pointwise(state, inputs):
             new = cell.next_state(state, inputs)
-            return jax.tree.map(lambda leaf, old: leaf.astype(old.dtype), new, state)
+            new = jax.tree.map(lambda leaf, old: leaf.astype(old.dtype), new, state)
+            return new, cell.middle_state(state, inputs)
 
-        return jax.vjp(update, state, inputs)[1]
+        (_, middle), pulls = jax.vjp(pointwise, state, inputs)
+        return middle, pulls
 
     return jax.vmap(pull)(previous, lax.optimization_barrier(gates))
 
 
-def _recurrent(of_gates: GateInputs) -> Array:
+def _first(of_gates: GateInputs) -> Array:
+    """Returns what the first product hands back: all columns but those of the second."""
     return _joined(of_gates.total, of_gates.recurrent)
 
 
-def _joined(total: Array, separate: Array | None) -> Array:
-    return total if separate is None else jnp.concatenate([total, separate], axis=-1)
+def _joined(*columns: Array | None) -> Array:
+    given = [each for each in columns if each is not None]
+    return given[0] if len(given) == 1 else jnp.concatenate(given, axis=-1)
 
 
 def _weight_gradient(inputs: Array, of_outputs: Array) -> Array:
