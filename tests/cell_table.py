@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import seqjax
-from seqjax.cells import Cell
+from seqjax.cells import Cell, HiddenState
 
 IN, HIDDEN, STEPS, BATCH = 3, 4, 7, 5
 
@@ -81,27 +81,65 @@ class MemoryState(NamedTuple):
 
 
 def user_cell(hidden_size: int) -> Cell:
-    """Makes a cell as a user would: two fields of state, one summed gate, two separate ones."""
+    """Makes a cell as a user would, with all that a gated cell may have.
 
-    def update(state, keep, write, read):
+    Two fields of state, a summed gate, one of a second product, two separate ones.
+    """
+
+    def middle(state, keep, write, read):
+        return jnp.tanh(write[1] - read[0]) * state.memory + jax.nn.sigmoid(keep) * state.output
+
+    def update(state, keep, mix, write, read):
         k, (a, b), (c, d) = jax.nn.sigmoid(keep), write, read
-        memory = k * state.memory + (1 - k) * jnp.sin(a - 2 * b)
-        return MemoryState(output=jnp.tanh(memory * c + d), memory=memory)
+        memory = k * state.memory + (1 - k) * jnp.sin(a - 2 * b + mix)
+        return MemoryState(output=jnp.tanh(memory * c + d - mix), memory=memory)
 
-    gates, separate = ("keep", "write", "read"), ("write", "read")
     return seqjax.gated_cell(
-        "user", hidden_size, gates=gates, separate=separate, update=update, state=MemoryState
+        "user",
+        hidden_size,
+        gates=("keep", "mix", "write", "read"),
+        separate=("write", "read"),
+        second=("mix",),
+        middle=middle,
+        update=update,
+        state=MemoryState,
     )
 
 
 def user_step(p, state, x):
     h, m = state
     size = h.shape[-1]
-    k = sigmoid(affine(p, x, 0, 3) + recurrent(p, h, 0))
-    a, b = affine(p, x, 1, 3), recurrent(p, h, 1) + p.recurrent_bias[:size]
-    c, d = affine(p, x, 2, 3), recurrent(p, h, 2) + p.recurrent_bias[size:]
-    m = k * m + (1 - k) * np.sin(a - 2 * b)
-    return np.tanh(m * c + d), m
+    k = sigmoid(affine(p, x, 0, 4) + recurrent(p, h, 0))
+    a, b = affine(p, x, 2, 4), recurrent(p, h, 2) + p.recurrent_bias[:size]
+    c, d = affine(p, x, 3, 4), recurrent(p, h, 3) + p.recurrent_bias[size:]
+    mix = affine(p, x, 1, 4) + recurrent(p, np.tanh(b - c) * m + k * h, 1)
+    m = k * m + (1 - k) * np.sin(a - 2 * b + mix)
+    return np.tanh(m * c + d - mix), m
+
+
+def plain_cell(hidden_size: int) -> Cell:
+    """Makes a cell that is not pointwise behind its product: what its units see is centred."""
+    like = seqjax.elman(hidden_size)
+
+    def step(params, state, drive):
+        z = drive + seqjax.cells.affine(state.hidden, params.recurrent_kernel)
+        return HiddenState(jnp.tanh(z - z.mean(axis=-1, keepdims=True)))
+
+    return Cell(
+        name="plain",
+        hidden_size=hidden_size,
+        init=like.init,
+        initial_state=like.initial_state,
+        project=like.project,
+        step=step,
+        output=like.output,
+    )
+
+
+def plain_step(p, state, x):
+    (h,) = state
+    z = affine(p, x, 0, 1) + recurrent(p, h, 0)
+    return (np.tanh(z - z.mean(axis=-1, keepdims=True)),)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,11 +190,12 @@ ROWS = [
     Row("gru_reset_before", functools.partial(seqjax.gru, reset_after=False), gru_before_step),
     Row("min_gru", seqjax.min_gru, min_gru_step),
     Row("user", user_cell, user_step, fields=2),
+    Row("plain", plain_cell, plain_step),
 ]
 BY_NAME = {row.name: row for row in ROWS}
 
 # One of each kind - `GatedCell`, plain `Cell`, `LinearCell` - for what no single cell can change.
-KINDS = [BY_NAME[name] for name in ("lstm_learned", "gru_reset_before", "min_gru")]
+KINDS = [BY_NAME[name] for name in ("lstm_learned", "plain", "min_gru")]
 
 every_cell = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 every_step = pytest.mark.parametrize(

@@ -42,6 +42,18 @@ def test_separate_gates_not_last(separate):
         gated(separate=separate)
 
 
+@pytest.mark.parametrize("options", [{"second": ("a",)}, {"second": ("b",), "separate": ("b",)}])
+def test_gates_of_the_second_product_not_last(options):
+    with raises("`second` must name the last gates of ('a'"):
+        gated(middle=lambda state, **gates: state, **options)
+
+
+@pytest.mark.parametrize("options", [{"second": ("b",)}, {"middle": lambda state, a: a}])
+def test_a_second_product_without_its_function_or_the_reverse(options):
+    with raises("`second` and `middle` must be given together, got ("):
+        gated(**options)
+
+
 @every_cell
 @pytest.mark.parametrize("in_size", [0, -1])
 def test_in_size_below_one(row, in_size):

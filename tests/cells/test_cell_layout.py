@@ -19,7 +19,8 @@ LAYOUT = {
     "gru": {**_GRU_BEFORE, "recurrent_bias": (4,)},
     "gru_reset_before": _GRU_BEFORE,
     "min_gru": {"input_kernel": (3, 8), "bias": (8,)},
-    "user": {**_GRU_BEFORE, "recurrent_bias": (8,)},
+    "user": {**_LSTM, "recurrent_bias": (8,)},
+    "plain": _ELMAN,
 }
 
 

@@ -74,7 +74,7 @@ def test_cell_is_a_frozen_hashable_value(row):
 
 def test_kinds():
     kinds = {row.name: row.cell for row in ROWS}
-    assert not isinstance(kinds.pop("gru_reset_before"), GatedCell | LinearCell)
+    assert not isinstance(kinds.pop("plain"), GatedCell | LinearCell)
     assert isinstance(kinds.pop("min_gru"), LinearCell)
     assert all(isinstance(cell, GatedCell) for cell in kinds.values())
 
@@ -83,6 +83,8 @@ def test_gate_names_and_their_order():
     assert seqjax.lstm(2).gates == ("input", "forget", "candidate", "output")
     assert seqjax.gru(2).gates == ("update", "reset", "candidate")
     assert seqjax.gru(2).separate == ("candidate",)
+    assert seqjax.gru(2, reset_after=False).gates == ("update", "reset", "candidate")
+    assert seqjax.gru(2, reset_after=False).second == ("candidate",)
     assert seqjax.elman(2).gates == ("hidden",)
 
 
@@ -110,6 +112,28 @@ def test_gated_cell_with_every_gate_separate(x64):
     drive, product = x @ np.asarray(w) + b, h @ np.asarray(r) + rb
     expected = np.tanh(drive[:2] * product[:2]) + drive[2:] - 0.5 * product[2:]
     assert_trees_close(got, (expected,))
+
+
+def test_gated_cell_with_every_gate_behind_the_second_product(x64):
+    """What is left of the first product has no columns; gradients are those of the plain scan."""
+
+    def middle(state):
+        return jnp.sin(state.hidden)
+
+    def update(state, a):
+        return HiddenState(jnp.tanh(a) + 0.5 * state.hidden)
+
+    cell = seqjax.gated_cell("all", 2, gates="a", second="a", middle=middle, update=update)
+    params = random_params(cell)
+    x, h = np.array([0.3, -0.2, 0.9]), np.array([0.4, -0.7])
+    got = cell.step(params, HiddenState(jnp.asarray(h)), cell.project(params, jnp.asarray(x)))
+    w, r, b, *_ = (np.asarray(leaf) for leaf in params[:3])
+    assert_trees_close(got, (np.tanh(x @ w + b + np.sin(h) @ r) + 0.5 * h,))
+
+    def loss(params, executor):
+        return seqjax.unroll(cell, params, jnp.ones((5, 3)), executor=executor)[0].sum()
+
+    assert_trees_close(*(jax.grad(loss)(params, executor) for executor in ("auto", "scan")))
 
 
 def test_activations_can_be_replaced(x64):

@@ -58,6 +58,20 @@ def test_gru():
     np.testing.assert_allclose(kept, 1 - gates["update"], rtol=1e-12)
 
 
+def test_gru_with_its_reset_before():
+    """The candidate sees the state that the reset gate lets through."""
+    cell, params, xs, p, states = run("gru_reset_before")
+    z = gradflow.gate_preactivations(cell, params, xs[:, 0])
+    for t, (x, (h,)) in enumerate(zip(xs[:, 0], states, strict=True)):
+        r = sigmoid(affine(p, x, 1, 3) + recurrent(p, h, 1))
+        expected = affine(p, x, 2, 3) + recurrent(p, r * h, 2)
+        np.testing.assert_allclose(z["candidate"][t], expected, rtol=1e-12)
+    gates = gradflow.gate_activations(cell, params, xs[:, 0], functions={"candidate": jnp.tanh})
+    assert list(gates) == ["update", "reset", "candidate"]
+    kept = gradflow.retention(cell, params, xs[:, 0]).hidden
+    np.testing.assert_allclose(kept, 1 - gates["update"], rtol=1e-12)
+
+
 def test_retention_of_other_cells():
     cell, params, xs, p, _ = run("min_gru")
     kept = gradflow.retention(cell, params, xs).hidden
@@ -83,7 +97,7 @@ def test_time_scale():
 
 
 def test_refuses():
-    plain = BY_NAME["gru_reset_before"].cell
+    plain = BY_NAME["plain"].cell
     params, xs = random_params(plain), jnp.asarray(problem().xs)
     with pytest.raises(ValueError, match=r"must be a GatedCell.*got a Cell.*seqjax\.gated_cell"):
         gradflow.gate_preactivations(plain, params, xs)

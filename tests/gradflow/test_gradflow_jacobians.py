@@ -71,7 +71,7 @@ def test_batch_axes():
 
 
 def test_refuses():
-    cell = BY_NAME["gru_reset_before"].cell
+    cell = BY_NAME["plain"].cell
     params, xs = random_params(cell), problem().xs
     with pytest.raises(ValueError, match=r"needs a GatedCell or a LinearCell, got the plain Cell"):
         gradflow.step_jacobians(cell, params, xs, method="structured")

@@ -34,7 +34,7 @@ def test_probe(row):
     expected = np.abs(np.linalg.eigvals(jacobian)).max()
     assert metrics["jacobian/spectral_radius"] == pytest.approx(expected, rel=1e-3)
     assert ("recurrent/forget/sigma" in metrics) == (row.name == "lstm_learned")
-    assert ("time_scale/hidden" in metrics) == (row.name != "gru_reset_before")
+    assert ("time_scale/hidden" in metrics) == (row.name != "plain")
 
 
 def test_probe_of_padded_batches():

@@ -142,7 +142,7 @@ def test_spectra():
         np.testing.assert_allclose(spectrum, 1, rtol=1e-12)
     before = BY_NAME["gru_reset_before"].cell
     params = random_params(before)
-    spectra = gradflow.recurrent_spectra(before, params, gates=("update", "reset", "candidate"))
+    spectra = gradflow.recurrent_spectra(before, params)
     expected = np.abs(np.linalg.eigvals(params.recurrent_kernel[:, 8:])).max()
     assert spectra["candidate"].radius == pytest.approx(expected)
 
@@ -161,9 +161,10 @@ def test_refuses():
     cell, params, xs = linear_network(), {"R": jnp.eye(SIZE)}, jnp.ones((5, SIZE))
     with pytest.raises(ValueError, match="have no `recurrent_kernel`"):
         gradflow.recurrent_spectra(cell, params)
-    before = BY_NAME["gru_reset_before"].cell
+    plain = BY_NAME["plain"].cell
     with pytest.raises(ValueError, match="names no gates"):
-        gradflow.recurrent_spectra(before, random_params(before))
+        gradflow.recurrent_spectra(plain, random_params(plain))
+    before = BY_NAME["gru_reset_before"].cell
     with pytest.raises(ValueError, match=r"\(4, 12\) must have H columns .*\('a', 'b'\)"):
         gradflow.recurrent_spectra(before, random_params(before), gates=("a", "b"))
     with pytest.raises(ValueError, match="got every=3 and transient=3"):

@@ -152,17 +152,17 @@ def test_boundaries_have_the_same_bits(name, reverse):
 
 
 def test_boundaries_of_a_plain_cell_have_the_same_bits():
-    row, data = BY_NAME["gru_reset_before"], problem(steps=23)
+    row, data = BY_NAME["plain"], problem(steps=23)
     params = random_params(row.cell)
     start = random_state(row.cell, params)
     kept = gradients(row, params, data, start, chunk_size=5)
     assert_trees_equal(gradients(row, params, data, start, residuals="boundaries"), kept)
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru_reset_before"])
+@pytest.mark.parametrize("name", ["lstm", "gru_reset_before", "plain"])
 def test_boundaries_need_least_memory(name):
     """Bytes of the compiled program's temporaries, of a loss of the final state alone."""
-    cell = seqjax.lstm(32) if name == "lstm" else seqjax.gru(32, reset_after=False)
+    cell = BY_NAME[name].make(32)
     params = jax.eval_shape(lambda key: cell.init(key, 2), jax.random.key(0))
 
     @functools.partial(jax.jit, static_argnums=2)

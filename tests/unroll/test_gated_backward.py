@@ -136,9 +136,10 @@ def test_second_derivatives(order):
     assert_trees_close(second((("residuals", "gates"),)), second((("executor", "scan"),)), 1e-9)
 
 
-def test_vmap_of_examples_shares_the_weights_gradient():
+@pytest.mark.parametrize("name", ["lstm", "gru_reset_before"])
+def test_vmap_of_examples_shares_the_weights_gradient(name):
     """A program written for one sequence: the map over examples, then the gradient."""
-    row = BY_NAME["lstm"]
+    row = BY_NAME[name]
     params, xs = random_params(row.cell), problem().xs
 
     def one(params, x):
@@ -200,9 +201,10 @@ def test_inside_another_scan():
     assert_trees_close(of(params, "auto"), of(params, "scan"))
 
 
-def test_low_precision():
+@pytest.mark.parametrize("name", ["lstm", "gru_reset_before"])
+def test_low_precision(name):
     """Products in bfloat16, sums in float32: as close to float64 as the plain scan, or closer."""
-    row = BY_NAME["lstm"]
+    row = BY_NAME[name]
     params, data = random_params(row.cell, dtype=jnp.float32), problem(plain=True)
 
     def gradient(executor, dtype):
@@ -226,7 +228,12 @@ def test_what_is_kept_for_the_backward_pass():
     """Per step, example and unit: the state's fields, and with "gates" what the gates see."""
     steps, batch, hidden = 64, 8, 128
     xs = jax.ShapeDtypeStruct((steps, batch, 4), jnp.float32)
-    for cell, fields, gates in ((seqjax.lstm(hidden), 2, 4), (seqjax.gru(hidden), 1, 4)):
+    before = seqjax.gru(hidden, reset_after=False)
+    for cell, fields, gates in (
+        (seqjax.lstm(hidden), 2, 4),
+        (seqjax.gru(hidden), 1, 4),
+        (before, 1, 3),
+    ):
         params = jax.eval_shape(lambda key, cell=cell: cell.init(key, 4), jax.random.key(0))
         for residuals, expected in (("states", fields), ("gates", fields + gates)):
 

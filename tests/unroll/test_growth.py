@@ -8,6 +8,7 @@ import time
 import jax
 import jax.numpy as jnp
 import pytest
+from cell_table import BY_NAME
 
 import seqjax
 
@@ -26,6 +27,7 @@ REST = {"chunk_size": 9, "lengths": (397, 10_000)}
 
 every_executor = pytest.mark.parametrize("executor", EXECUTORS)
 lstm_and_gru = pytest.mark.parametrize("name", ["lstm", "gru"])
+every_gated = pytest.mark.parametrize("name", ["lstm", "gru", "gru_reset_before"])
 with_and_without_rest = pytest.mark.parametrize("case", [WHOLE, REST], ids=["whole", "rest"])
 
 
@@ -34,7 +36,7 @@ def gradient_of(name, steps, batch=BATCH, **options):
 
     The cotangent of the outputs is an argument, so that no loss adds arithmetic or memory.
     """
-    cell = seqjax.make_cell(name, HIDDEN)
+    cell = BY_NAME[name].make(HIDDEN)
 
     def forward(params, xs):
         return seqjax.unroll(cell, params, xs, **options)[0]
@@ -68,7 +70,14 @@ def num_instructions(program) -> int:
 @with_and_without_rest
 @pytest.mark.parametrize(
     ("name", "executor"),
-    [*(("lstm", executor) for executor in EXECUTORS), ("gru", "states"), ("gru", "boundaries")],
+    [
+        *(("lstm", executor) for executor in EXECUTORS),
+        *(
+            (name, kept)
+            for name in ("gru", "gru_reset_before")
+            for kept in ("states", "boundaries")
+        ),
+    ],
 )
 def test_a_long_sequence_needs_no_longer_program(name, executor, case):
     short, long = map(num_instructions, short_and_long(name, executor, case))
@@ -119,10 +128,10 @@ def multiplications(jaxpr) -> int:
 
 @with_and_without_rest
 @every_executor
-@lstm_and_gru
+@every_gated
 def test_arithmetic_is_what_the_equations_need(name, executor, case):
     """Hence linear in T and in B, to the last multiplication."""
-    columns = {"lstm": 4, "gru": 3}[name] * HIDDEN
+    columns = {"lstm": 4, "gru": 3, "gru_reset_before": 3}[name] * HIDDEN
     options = EXECUTORS[executor] | {"chunk_size": case["chunk_size"]}
     for steps, batch in ((100, 2), (1000, 2), (1000, 6)):
         gradient, args = gradient_of(name, steps, batch, **options)
@@ -169,7 +178,13 @@ one_copy = pytest.mark.xfail(
 @pytest.mark.parametrize("case", [WHOLE, pytest.param(REST, marks=one_copy)], ids=["whole", "rest"])
 @pytest.mark.parametrize(
     ("name", "executor", "fields"),
-    [("lstm", "states", 2), ("gru", "states", 1), ("lstm", "gates", 2 + 4)],
+    [
+        ("lstm", "states", 2),
+        ("gru", "states", 1),
+        ("gru_reset_before", "states", 1),
+        ("lstm", "gates", 2 + 4),
+        ("gru_reset_before", "gates", 1 + 3),
+    ],
 )
 def test_elements_kept_for_each_step_sequence_and_unit(name, executor, fields, case):
     short, long = map(temporary_bytes, short_and_long(name, executor, case))
@@ -179,7 +194,7 @@ def test_elements_kept_for_each_step_sequence_and_unit(name, executor, fields, c
 
 
 @pytest.mark.parametrize("case", [WHOLE, REST], ids=["whole", "rest"])
-@lstm_and_gru
+@every_gated
 def test_memory_between_boundaries_grows_like_the_root(name, case):
     short, long = map(temporary_bytes, short_and_long(name, "boundaries", case))
     few, many = case["lengths"]

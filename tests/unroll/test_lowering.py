@@ -28,14 +28,14 @@ EXECUTORS = {
     "truncation": {"truncation": (3, 5)},
     "clipped": {"state_gradient_clip": 1.0},
 }
-CELLS = ("elman_tanh", "lstm_learned", "gru", "gru_reset_before", "min_gru", "user")
+CELLS = ("elman_tanh", "lstm_learned", "gru", "gru_reset_before", "min_gru", "user", "plain")
 CASES = [
     (name, executor)
     for name in CELLS
     for executor in EXECUTORS
     # Only a gated cell has a choice of what is kept; the last two act on any cell alike.
     if (executor not in ("gates", "states") or isinstance(BY_NAME[name].cell, GatedCell))
-    and (executor not in ("clipped", "truncation") or name in ("lstm_learned", "gru_reset_before"))
+    and (executor not in ("clipped", "truncation") or name in ("lstm_learned", "plain"))
 ]
 
 
@@ -127,7 +127,7 @@ def test_a_callback_would_be_seen():
         lowered(forward, *arguments(cell))
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru_reset_before"])
+@pytest.mark.parametrize("name", ["lstm", "gru_reset_before", "plain"])
 def test_training_step_over_devices(name):
     """The batch comes in split over the devices, and the parameters whole."""
     mesh = train.data_mesh(4)

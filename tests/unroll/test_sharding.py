@@ -1,28 +1,27 @@
 """A batch split over devices stays split: no device ever gathers the others' part."""
 
-import functools
 import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from cell_table import BY_NAME
 
 import seqjax
 from seqjax import train
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru", "gru_reset_before", "min_gru", "lstm scan"])
+@pytest.mark.parametrize(
+    "name", ["lstm", "gru", "gru_reset_before", "min_gru", "plain", "lstm scan"]
+)
 @pytest.mark.parametrize("batch", [(4,), (4, 3)])
 def test_no_device_gathers_the_batch(name, batch):
     mesh = train.data_mesh(batch[0])
     if mesh.size < 2:
         pytest.skip("needs two devices; tests/conftest.py asks for them on a CPU")
     name, _, executor = name.partition(" ")
-    make = functools.partial(seqjax.make_cell, name)
-    if name == "gru_reset_before":
-        make = functools.partial(seqjax.gru, reset_after=False)
-    cell = make(5)
+    cell = BY_NAME[name].make(5)
     params = train.replicate(mesh, cell.init(jax.random.key(0), 3))
     xs = jax.random.normal(jax.random.key(1), (*batch, 9, 3))  # batch first, as a user has it
 
