@@ -162,9 +162,10 @@ class GatedCell(Cell):
         if self.separate:
             biased = add_bias(recurrent[..., before:], params.recurrent_bias)
             inputs = inputs._replace(drive=drive[..., after:], recurrent=biased)
-        if self.second:
-            product = affine(self.middle_state(state, inputs), kernels[1])
-            inputs = inputs._replace(second=_summed(drive[..., before:after], product))
+        middle = self.middle_state(state, inputs)
+        if middle is not None:
+            second = _summed(drive[..., before:after], affine(middle, kernels[1]))
+            inputs = inputs._replace(second=second)
         return inputs
 
     def by_gate(self, inputs: "GateInputs") -> dict[str, Any]:
