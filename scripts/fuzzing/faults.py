@@ -17,10 +17,11 @@ PIECES = (
     b"\x93NUMPY\x01\x00", b"RIFF", b"RIFX", b"data\xff\xff\xff\x7f", b"fmt ", b"#", b"_", b" ",
     b"1-2", b"1.1", b"../../etc/passwd", b"cos\nsystem\n(S'true'\ntR.", b"\x80\x04\x95",
 )  # fmt: skip
+DEEP = "deep"  # stands for a nest of many levels
 VALUES = (
-    None, True, False, 0, -1, 3, 2**31, 10**30, 0.5, float("nan"), float("inf"), 1e308, -1e308, "",
-    "x", "0", "\u2028", "\ud800", "../../x", "\n", [], {}, [[]], [None], [1e308] * 3, [0, 1],
-    ["a", "a"], {"a": 1}, {"": {}},
+    DEEP, None, True, False, 0, -1, 3, 2**31, 10**30, 0.5, float("nan"), float("inf"), 1e308,
+    -1e308, "", "x", "0", "\u2028", "\ud800", "../../x", "\n", [], {}, [[]], [None], [1e308] * 3,
+    [0, 1], ["a", "a"], {"a": 1}, {"": {}},
 )  # fmt: skip
 NAMES = (
     "",
@@ -88,7 +89,11 @@ def _spoilt_json(content: bytes, rng: random.Random) -> bytes:
     if values:
         place = rng.randrange(len(values))
         values[place] = spoilt_nest(values[place], rng, JSON)
-    return "".join(json.dumps(value) + "\n" for value in values).encode()
+    text = "".join(json.dumps(value) + "\n" for value in values)
+    levels = rng.choice((60, 300, 480, 700, 980))
+    left, right = rng.choice((("[", "]"), ('{"a":', "}")))
+    deep = left * levels + "0" * (right == "}") + right * levels
+    return text.replace(f'"{DEEP}"', deep).encode()
 
 
 @functools.lru_cache(maxsize=64)

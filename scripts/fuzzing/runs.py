@@ -166,16 +166,19 @@ def _checkpoints(base: Path) -> Reader:
     for _ in range(2):
         checkpoints.save({"state": like, "best": like}, position)
     checkpoints.close()
-    sound = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    files.sort(key=lambda path: (path.parent, path.stat().st_size, path))  # some names are random
+    sound = {path: path.read_bytes() for path in files}
+    told = [path for path in files if path.parent.name == "about"]
 
     def act(rng: random.Random | None) -> None:
         if rng:
-            path = rng.choice(list(sound))
+            path = rng.choice(files if rng.random() < 0.7 else told)
             match rng.randrange(8):
                 case 0:
                     path.unlink()
                 case 1:
-                    path.write_bytes(sound[rng.choice(list(sound))])
+                    path.write_bytes(sound[rng.choice(files)])
                 case 2:
                     shutil.rmtree(path.parent)
                 case _:

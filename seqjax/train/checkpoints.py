@@ -15,7 +15,7 @@ import orbax.checkpoint as ocp
 from absl import logging as absl_logging
 
 from seqjax.train.errors import RunError
-from seqjax.train.files import plain
+from seqjax.train.files import plain, refuse_deep
 from seqjax.train.processes import is_first_process, several_processes, together
 from seqjax.train.record import params_sha256
 from seqjax.train.run_folder import refuse_other_config
@@ -55,6 +55,16 @@ class Position:
     best_epoch: int = 0
     wall_s: float = 0.0
     finished: bool = False
+
+
+def _position(found: Mapping[str, Any]) -> Position:
+    """Returns a position of what stands in a checkpoint, which may be a stranger's."""
+    position, usual = Position(**found), dataclasses.asdict(Position())
+    for name, value in usual.items():
+        kinds = (int, float) if isinstance(value, float) else type(value)
+        if not isinstance(getattr(position, name), kinds):
+            raise TypeError(f"its {name} is of another type")
+    return position
 
 
 class _DamagedError(RunError):
@@ -176,10 +186,11 @@ class Checkpoints:
             about = self._manager.restore(
                 number, args=ocp.args.Composite(about=ocp.args.JsonRestore())
             )["about"]
+            refuse_deep(about)
             config, sha256 = about["config"], about["sha256"]
-            position = Position(**about["position"])
             if not (isinstance(config, dict) and isinstance(sha256, dict)):
-                raise ValueError("its settings are no table")
+                raise TypeError("its settings are no table")
+            position = _position(about["position"])
         refuse_other_config(f"The checkpoint {path}", config, self._config)
         wanted = {n: ocp.args.StandardRestore((_keys_as_data(t),)) for n, t in like.items()}
         with self._orbax(f"The checkpoint {path} is damaged", _DamagedError):

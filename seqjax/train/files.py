@@ -85,3 +85,24 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
     except UnicodeEncodeError:  # half a character, as in a path whose bytes are no UTF-8
         text = json.dumps(value, indent=indent, allow_nan=False)
     return text
+
+
+def refuse_deep(value: Any) -> None:
+    """Refuses a nest of more levels than anything here writes, on which every recursion would end.
+
+    Args:
+      value: what was read of JSON.
+
+    Raises:
+      ValueError: if it has more than 50 levels.
+
+    Example:
+      >>> refuse_deep({"sizes": [3, 4]})
+    """
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(50):
+        nests = [node.values() if isinstance(node, dict) else node for node in level]
+        level = [child for nest in nests for child in nest if isinstance(child, dict | list)]
+        if not level:
+            return
+    raise ValueError("it is nested more than 50 levels deep")

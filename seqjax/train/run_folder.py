@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from seqjax.train.errors import RunError
-from seqjax.train.files import plain, replace_file, to_json
+from seqjax.train.files import plain, refuse_deep, replace_file, to_json
 from seqjax.train.processes import is_first_process, together
 from seqjax.train.run_lock import RunLock, lock_run
 
@@ -331,6 +331,7 @@ def read_object(path: Path) -> dict[str, Any]:
 def _parse(text: str, where: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
+        refuse_deep(value)
     except (ValueError, RecursionError):  # the latter of brackets in thousands
         value = None
     if not isinstance(value, dict):

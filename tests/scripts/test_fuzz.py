@@ -32,6 +32,7 @@ FOUND = [  # what each raised, before it was mended
     ("asked_regression", b'{"cell": '),  # JSONDecodeError
     ("asked_regression", b'{"seed": ' + b"9" * 5000 + b"}"),  # ValueError
     ("metrics", DEEP + b"\n"),  # RecursionError
+    ("metrics", b'{"a":' + b"[" * 700 + b"]" * 700 + b"}\n"),  # RecursionError, in writing it again
     ("result", b"\xff"),  # UnicodeDecodeError
     ("data_hash", b"\xff"),  # UnicodeDecodeError
     ("csv_series", b"a\n" + b"1e38\n" * 20),  # a warning of the cast to float32

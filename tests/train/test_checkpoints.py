@@ -90,15 +90,6 @@ def test_other_config(tmp_path):
         restored(tmp_path, other)
 
 
-def test_settings_that_are_no_table(tmp_path):
-    saved(tmp_path)
-    about = tmp_path / "1" / "about" / "metadata"
-    content = json.loads(about.read_text())
-    about.write_text(json.dumps({**content, "config": []}))
-    with pytest.raises(RunError, match=r"is damaged \(its settings are no table\)"):
-        restored(tmp_path)
-
-
 def biggest(path):
     return max((p for p in path.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
 
@@ -123,7 +114,22 @@ def spoil_position(path, number=1):
     (path / str(number) / "about" / "metadata").write_text('{"config": {')
 
 
-@pytest.mark.parametrize("damage", [flip, truncate, remove, spoil_position])
+def spoil_config(path, number=1):
+    spoil_about(path, number, config=[])
+
+
+def spoil_step(path, number=1):
+    spoil_about(path, number, position={"step": "3"})
+
+
+def spoil_about(path, number, **changes):
+    file = path / str(number) / "about" / "metadata"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    "damage", [flip, truncate, remove, spoil_position, spoil_config, spoil_step]
+)
 def test_damage_is_one_line(tmp_path, damage, capfd):
     saved(tmp_path)
     damage(tmp_path)
