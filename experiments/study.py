@@ -156,10 +156,10 @@ def run_studies(
             together[name] = run
         else:
             results[name] = _finish_seeds(experiment, run, _fit_in_turn(run), notify)
-    seeds = [(run, seed) for run in together.values() for seed in _seeds(run.config)]
-    if len(seeds) > 1:
-        notify(f"{len(seeds)} members train together.")
-        fits = iter(_fit_together(seeds))
+    number = sum(run.config.seeds for run in together.values())
+    if number > 1:
+        notify(f"{number} members train together.")
+        fits = _fit_together([*together.values()])
     else:
         fits = itertools.chain.from_iterable(map(_fit_in_turn, together.values()))
     for name, run in together.items():
@@ -212,38 +212,29 @@ def _fit_options(run: _Begun) -> dict[str, Any]:
     }
 
 
-def _fit_together(seeds: Sequence[tuple[_Begun, int]]) -> list[train.FitResult]:
-    members = []
-    for run, seed in seeds:
-        init_key, train_key = jax.random.split(jax.random.key(seed))
-        members.append(
-            train.Member(
-                train=run.study.step,
-                params=run.study.functions.init(init_key),
-                train_batches=lambda epoch, run=run, seed=seed: run.study.batches(seed, epoch),
-                validate=run.study.validate,
-                key=train_key,
-                run=run.folder,
-                seed=seed,
-                name=f"{run.name} seed {seed}".strip(),
-            )
-        )
-    return train.fit_together(members, **_fit_options(seeds[0][0]))
+def _member(run: _Begun, seed: int) -> train.Member:
+    init_key, train_key = jax.random.split(jax.random.key(seed))
+    return train.Member(
+        train=run.study.step,
+        params=run.study.functions.init(init_key),
+        train_batches=lambda epoch: run.study.batches(seed, epoch),
+        validate=run.study.validate,
+        key=train_key,
+        run=run.folder,
+        seed=seed,
+        name=f"{run.name} seed {seed}".strip(),
+    )
+
+
+def _fit_together(runs: Sequence[_Begun]) -> Iterator[train.FitResult]:
+    members = [_member(run, seed) for run in runs for seed in _seeds(run.config)]
+    return iter(train.fit_together(members, **_fit_options(runs[0])))
 
 
 def _fit_in_turn(run: _Begun) -> Iterator[train.FitResult]:
     for seed in _seeds(run.config):
-        init_key, train_key = jax.random.split(jax.random.key(seed))
-        yield train.fit(
-            run.study.step,
-            run.study.functions.init(init_key),
-            lambda epoch, seed=seed: run.study.batches(seed, epoch),
-            run.study.validate,
-            key=train_key,
-            run=run.folder,
-            seed=seed,
-            **_fit_options(run),
-        )
+        member = _member(run, seed)
+        yield train.fit(*member[:4], key=member.key, run=member.run, seed=seed, **_fit_options(run))
 
 
 def _finish_seeds(

@@ -8,14 +8,12 @@ from seqjax.train.errors import StoppedError as StoppedError
 from seqjax.train.figures import plot_training as plot_training
 from seqjax.train.files import replace_file as replace_file
 from seqjax.train.loop import FitResult as FitResult
-from seqjax.train.loop import best_params as best_params
-from seqjax.train.loop import fit as fit
+from seqjax.train.loop import Member as Member
 from seqjax.train.mesh import data_mesh as data_mesh
 from seqjax.train.mesh import replicate as replicate
 from seqjax.train.mesh import shard as shard
 from seqjax.train.mesh import split_batch as split_batch
 from seqjax.train.mesh import use_mesh as use_mesh
-from seqjax.train.population import Member as Member
 from seqjax.train.population import can_train_together as can_train_together
 from seqjax.train.population import fit_together as fit_together
 from seqjax.train.processes import fetch as fetch
@@ -33,6 +31,8 @@ from seqjax.train.run_folder import config_hash as config_hash
 from seqjax.train.run_folder import default_workdir as default_workdir
 from seqjax.train.run_folder import open_run as open_run
 from seqjax.train.run_folder import read_object as read_object
+from seqjax.train.single import best_params as best_params
+from seqjax.train.single import fit as fit
 from seqjax.train.state import TrainState as TrainState
 from seqjax.train.step import CarryingLoss as CarryingLoss
 from seqjax.train.step import Loss as Loss

@@ -5,6 +5,7 @@ and one among others (`population.py`) are the same loop.
 """
 
 import contextlib
+import dataclasses
 import itertools
 import math
 import operator
@@ -17,9 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqjax.train.checkpoints import Checkpoints, Position
-from seqjax.train.errors import DivergedError, RunError, StoppedError
-from seqjax.train.mesh import shard
-from seqjax.train.preemption import asked_to_stop
+from seqjax.train.divergence import blamed, refuse_not_finite
+from seqjax.train.errors import DivergedError, StoppedError
 from seqjax.train.processes import fetch, several_processes
 from seqjax.train.reporter import Reporter
 from seqjax.train.run_folder import RunFolder
@@ -54,143 +54,73 @@ class FitResult(NamedTuple):
     history: list[dict[str, Any]]
 
 
-def fit(
-    train: TrainStep,
-    params: PyTree,
-    train_batches: Callable[[int], Iterable[PyTree]],
-    validate: Callable[[PyTree], Mapping[str, float]],
-    *,
-    key: jax.Array,
-    run: RunFolder,
-    seed: int,
-    epochs: int,
-    monitor: str,
-    mode: Literal["max", "min", "last"] = "max",
-    patience: int | None = None,
-    log_every: int = 50,
-    checkpoint_every: int | None = None,
-    probe: Callable[[PyTree], Mapping[str, float]] | None = None,
-    probe_every: int | None = None,
-) -> FitResult:
-    """Trains one seed, from its newest checkpoint if it has one.
+class Member(NamedTuple):
+    """What `fit` takes for one seed, and members of a population need not share.
 
-    A run that was killed at any moment and resumed ends with the same bits as one that was not,
-    provided `train_batches` gives the same batches for the same epoch. A seed that had finished
-    is read back, not trained again. SIGTERM, with which a machine that is taken away says so, ends
-    training after the step in progress, and saves that.
-
-    Args:
-      train: from `make_train_step`.
-      params: initial parameters; not touched.
-      train_batches: epoch (1, 2, ...) to its batches, host arrays with the examples first. Their
-        number is shown if they have a length.
-      validate: parameters to named metrics, at the end of every epoch.
-      key: PRNG key of everything random in the steps.
-      run: folder to report to and resume from.
-      seed: names the checkpoints and the rows of metrics.
-      epochs: how many to train at most.
-      monitor: name of the validation metric that chooses the best parameters.
-      mode: whether the monitored metric should be large or small; "last" takes the parameters of
-        the last epoch whatever the metric says, for a schedule that is fixed beforehand.
-      patience: stop after this many epochs without a better value; never by default.
-      log_every: steps between two rows of metrics.
-      checkpoint_every: steps between checkpoints inside an epoch; only at its end by default.
-      probe: parameters (those of training, not their average) to named numbers, such as
-        `seqjax.gradflow.make_probe` makes; written as rows of the kind "probe". It must not
-        change anything.
-      probe_every: steps between two probes; `log_every` by default.
-
-    Returns:
-      The best parameters and their record.
-
-    Raises:
-      DivergedError: if the loss, the gradient, the monitored metric, or a parameter that is to be
-        saved is not finite.
-      RunError: if the seed's checkpoints are all damaged, or of another configuration.
-      StoppedError: after SIGTERM.
-      ValueError: if an epoch has no batches, or `validate` does not return `monitor`.
+    Attributes:
+      train: from `make_train_step`. Of a population that of the first member trains all, so they
+        may differ only in the state that `init` makes.
+      params: initial parameters.
+      train_batches: epoch to its batches; of a population all have one shape.
+      validate: parameters to named metrics.
+      key: PRNG key.
+      run: folder to report to; members of one folder need different seeds.
+      seed: names checkpoints and rows.
+      name: what the report calls it.
     """
-    with asked_to_stop() as stopping:
-        asking = training(
-            train,
-            params,
-            train_batches,
-            validate,
-            key=key,
-            run=run,
-            seed=seed,
-            epochs=epochs,
-            monitor=monitor,
-            mode=mode,
-            patience=patience,
-            log_every=log_every,
-            checkpoint_every=checkpoint_every,
-            probe=probe,
-            probe_every=probe_every,
-            stopping=stopping,
-        )
-        with contextlib.closing(asking):
-            try:
-                state = next(asking)
-                group = asking.send(lambda: state)
-                while True:
-                    state, record = _update(train, state, group)
-                    group = asking.send(record)
-            except StopIteration as end:
-                return end.value
+
+    train: TrainStep
+    params: PyTree
+    train_batches: Callable[[int], Iterable[PyTree]]
+    validate: Callable[[PyTree], Mapping[str, float]]
+    key: jax.Array
+    run: RunFolder
+    seed: int
+    name: str
 
 
-def _update(
-    train: TrainStep, state: TrainState, group: Sequence[PyTree]
-) -> tuple[TrainState, dict[str, jax.Array]]:
-    if len(group) == 1:
-        return train.update(state, shard(train.mesh, group[0]))
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *group)
-    return train.updates(state, shard(train.mesh, stacked, axis=1))
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """The keyword arguments of `fit`, from `epochs` on, which members of a population share."""
+
+    epochs: int
+    monitor: str
+    mode: Literal["max", "min", "last"] = "max"
+    patience: int | None = None
+    log_every: int = 50
+    checkpoint_every: int | None = None
+    probe: Callable[[PyTree], Mapping[str, float]] | None = None
+    probe_every: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot be used."""
+        _comparison(self.mode)
+        if self.epochs < 1 or self.log_every < 1:
+            raise ValueError(
+                "seqjax.train.fit: `epochs` and `log_every` must be at least 1, got "
+                f"{self.epochs} and {self.log_every}."
+            )
+        if self.probe_every is not None and (self.probe is None or self.probe_every < 1):
+            raise ValueError(
+                "seqjax.train.fit: `probe_every` must be at least 1 and needs a `probe`, got "
+                f"{self.probe_every} and {self.probe}."
+            )
 
 
 def training(
-    train: TrainStep,
-    params: PyTree,
-    train_batches: Callable[[int], Iterable[PyTree]],
-    validate: Callable[[PyTree], Mapping[str, float]],
+    member: Member,
+    options: Options,
     *,
-    key: jax.Array,
-    run: RunFolder,
-    seed: int,
-    epochs: int,
-    monitor: str,
     stopping: Callable[[], bool],
-    mode: Literal["max", "min", "last"] = "max",
-    patience: int | None = None,
-    log_every: int = 50,
-    checkpoint_every: int | None = None,
-    probe: Callable[[PyTree], Mapping[str, float]] | None = None,
-    probe_every: int | None = None,
-    name: str | None = None,
     clock: Callable[[], float] = time.monotonic,
     show_bar: bool = True,
 ) -> Generator[Any, Any, FitResult]:
-    """Trains one seed by asking for updates; see `fit` for what is not named here.
+    """Trains one seed by asking for updates.
 
     Args:
-      train: here for its state, not for its updates.
-      params: as in `fit`, like all that follow up to `monitor`.
-      train_batches: see `fit`.
-      validate: see `fit`.
-      key: see `fit`.
-      run: see `fit`.
-      seed: see `fit`.
-      epochs: see `fit`.
-      monitor: see `fit`.
+      member: what is trained; of its step the state is used here, not the updates.
+      options: how, see `fit`.
       stopping: whether training is to end after the step in progress.
-      mode: see `fit`.
-      patience: see `fit`.
-      log_every: see `fit`.
-      checkpoint_every: see `fit`.
-      probe: see `fit`.
-      probe_every: see `fit`.
-      name: what the report calls it; "seed N" by default.
       clock: seconds that count as its own.
       show_bar: whether it may show a progress bar.
 
@@ -202,17 +132,8 @@ def training(
     Returns:
       What `fit` returns.
     """
-    better = _comparison(mode)
-    if epochs < 1 or log_every < 1:
-        raise ValueError(
-            "seqjax.train.fit: `epochs` and `log_every` must be at least 1, got "
-            f"{epochs} and {log_every}."
-        )
-    if probe_every is not None and (probe is None or probe_every < 1):
-        raise ValueError(
-            "seqjax.train.fit: `probe_every` must be at least 1 and needs a `probe`, got "
-            f"{probe_every} and {probe}."
-        )
+    train, params, train_batches, validate, key, run, seed, name = member
+    better = _comparison(options.mode)
     state = train.init(params, key)
     best = _copy(evaluation_params(train.settle(state)))
     position = Position()
@@ -227,12 +148,12 @@ def training(
         see = yield state
         del state  # its buffers are not its own any more
 
-        name = name or f"seed {seed}"
+        epochs, score = options.epochs, f"val_{options.monitor}"
         with Reporter(run, seed, epochs, position, name, clock, show_bar=show_bar) as report:
 
             def save() -> None:
                 state = see()
-                _refuse_not_finite(state.params, position, name)
+                refuse_not_finite(state.params, position, name)
                 report.stop_clock()
                 checkpoints.save({"state": state, "best": best}, position)
 
@@ -244,48 +165,26 @@ def training(
                     train_batches(epoch),
                     position,
                     report,
-                    log_every=log_every,
-                    checkpoint_every=checkpoint_every,
+                    options,
                     save=save,
                     stopping=stopping,
-                    probe=probe,
-                    probe_every=probe_every or log_every,
                 )
                 candidate = evaluation_params(train.settle(see()))
-                validation = _validated(validate(candidate), monitor, f"{name}, epoch {epoch}")
+                found = validate(candidate)
+                validation = _validated(found, options.monitor, f"{name}, epoch {epoch}")
                 row = report.epoch({**_train_metrics(position.epoch_totals), **validation})
                 position.history.append(row)
-                score = f"val_{monitor}"
                 chosen = position.best_epoch and position.history[position.best_epoch - 1]
                 if not chosen or better(row[score], chosen[score]):
                     best, position.best_epoch = _copy(candidate), epoch
                 waited = epoch - position.best_epoch
-                position.finished = epoch >= epochs or (patience is not None and waited >= patience)
+                impatient = options.patience is not None and waited >= options.patience
+                position.finished = epoch >= epochs or impatient
                 position.epoch, position.step_in_epoch, position.epoch_totals = epoch + 1, 0, {}
                 save()
                 if stopping():
                     raise _stopped(name, position)
     return _result(best, position)
-
-
-def best_params(run: RunFolder, seed: int, like: PyTree) -> PyTree:
-    """Reads the best parameters of a seed that has been trained.
-
-    Args:
-      run: the run's folder.
-      seed: which seed.
-      like: parameters of the same structure, shapes and dtypes.
-
-    Returns:
-      The parameters.
-
-    Raises:
-      RunError: if the seed has no checkpoint, or a damaged one.
-    """
-    with contextlib.closing(Checkpoints(run.checkpoints(seed), run.config)) as checkpoints:
-        if checkpoints.empty:
-            raise RunError(f"{run.path} holds no checkpoint of seed {seed}; train it first.")
-        return checkpoints.restore({"best": like})[0]["best"]
 
 
 def _train_epoch(
@@ -294,14 +193,13 @@ def _train_epoch(
     batches: Iterable[PyTree],
     position: Position,
     report: Reporter,
+    options: Options,
     *,
-    log_every: int,
-    checkpoint_every: int | None,
     save: Callable[[], None],
     stopping: Callable[[], bool],
-    probe: Callable[[PyTree], Mapping[str, float]] | None,
-    probe_every: int,
 ) -> Generator[list[PyTree], dict[str, jax.Array], None]:
+    log_every, checkpoint_every, probe = options.log_every, options.checkpoint_every, options.probe
+    probe_every = options.probe_every or log_every
     owed = []  # records of steps the devices may still be at, with how many steps each is of
 
     def settle() -> None:
@@ -314,7 +212,7 @@ def _train_epoch(
                     raise DivergedError(
                         f"Training diverged at step {step} ({report.name}, epoch "
                         f"{position.epoch}): loss {record['loss']}, gradient norm "
-                        f"{record['grad_norm']}, {_blamed(see().params, broken)}. Lower the "
+                        f"{record['grad_norm']}, {blamed(see().params, broken)}. Lower the "
                         "learning rate or clip the gradient; the last checkpoint is sound."
                     )
                 position.epoch_totals = add(position.epoch_totals, record)
@@ -388,34 +286,11 @@ def _one_by_one(records: dict[str, Any], count: int) -> Iterator[dict[str, Any]]
         yield from ({name: values[i] for name, values in records.items()} for i in range(count))
 
 
-def _blamed(params: PyTree, broken: Sequence[float]) -> str:
-    """Says whose gradient is not finite."""
-    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-    names = [path for path, bad in zip(paths, broken, strict=True) if bad]
-    if not names:
-        sizes = [float(jnp.abs(leaf).max(initial=0)) for leaf in jax.tree.leaves(params)]
-        largest = paths[max(range(len(sizes)), key=sizes.__getitem__)]
-        return f"every gradient finite, the largest number in {largest}"
-    others = f" and {len(names) - 1} more of {len(paths)} parameters" if len(names) > 1 else ""
-    return f"not finite in the gradient of {names[0]}{others}"
-
-
 def _stopped(name: str, position: Position) -> StoppedError:
     return StoppedError(
         f"Stopped by SIGTERM after step {position.step} of {name}, which is saved; run the "
         "same command with --resume to continue."
     )
-
-
-def _refuse_not_finite(params: PyTree, position: Position, name: str) -> None:
-    """Keeps numbers out of a checkpoint from which no training can go on."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        if not bool(jnp.isfinite(leaf).all()):
-            raise DivergedError(
-                f"Training diverged at step {position.step} ({name}): "
-                f"{jax.tree_util.keystr(path)} is not finite, though loss and gradient were. Lower "
-                "the learning rate; the last checkpoint is sound."
-            )
 
 
 def _train_metrics(totals: Totals) -> dict[str, float]:

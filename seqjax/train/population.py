@@ -12,8 +12,8 @@ population that was stopped and resumed ends with the same bits.
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -21,38 +21,12 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from seqjax.train.errors import StoppedError
-from seqjax.train.loop import FitResult, training
+from seqjax.train.loop import FitResult, Member, Options, training
 from seqjax.train.mesh import layout, shared_by_members
 from seqjax.train.preemption import asked_to_stop
 from seqjax.train.processes import several_processes
-from seqjax.train.run_folder import RunFolder
 from seqjax.train.state import PyTree, TrainState
 from seqjax.train.step import TrainStep
-
-
-class Member(NamedTuple):
-    """What `fit` takes for one seed and members need not share.
-
-    Attributes:
-      train: from `make_train_step`. That of the first member trains all, so they may differ only in
-        the state that `init` makes.
-      params: initial parameters.
-      train_batches: epoch to its batches, all of one shape.
-      validate: parameters to named metrics.
-      key: PRNG key.
-      run: folder to report to; members of one folder need different seeds.
-      seed: names checkpoints and rows.
-      name: what the report calls it.
-    """
-
-    train: TrainStep
-    params: PyTree
-    train_batches: Callable[[int], Iterable[PyTree]]
-    validate: Callable[[PyTree], Mapping[str, float]]
-    key: jax.Array
-    run: RunFolder
-    seed: int
-    name: str
 
 
 def can_train_together(train: TrainStep) -> bool:
@@ -95,6 +69,7 @@ def fit_together(members: Sequence[Member], **options: Any) -> list[FitResult]:
             "seqjax.train.fit_together: steps must have no lazy tables and no axis hidden in their "
             "mesh, and there must be one process. Train members in turn with fit."
         )
+    shared = Options(**options)
     results: dict[int, FitResult] = {}
     groups: dict[int, list[PyTree]] = {}
     stopped: list[StoppedError] = []
@@ -102,21 +77,9 @@ def fit_together(members: Sequence[Member], **options: Any) -> list[FitResult]:
     with asked_to_stop() as stopping, contextlib.ExitStack() as stack:
         asking = []
         for member in members:
-            loop = training(
-                # One update at a time: members that were resumed may stand at different steps.
-                member.train._replace(per_dispatch=1),
-                member.params,
-                member.train_batches,
-                member.validate,
-                key=member.key,
-                run=member.run,
-                seed=member.seed,
-                name=member.name,
-                clock=clock,
-                show_bar=not asking,
-                stopping=stopping,
-                **options,
-            )
+            # One update at a time: members that were resumed may stand at different steps.
+            alone = member._replace(train=member.train._replace(per_dispatch=1))
+            loop = training(alone, shared, stopping=stopping, clock=clock, show_bar=not asking)
             asking.append(stack.enter_context(contextlib.closing(loop)))
         states = {}
         for number, loop in enumerate(asking):
@@ -136,13 +99,13 @@ def fit_together(members: Sequence[Member], **options: Any) -> list[FitResult]:
             except StoppedError as error:  # the others have still to save
                 stopped.append(error)
             groups.pop(number, None)
-            clock.share(len(groups))
 
         clock.share(len(states))
         program = Program([member.train for member in members], states)
         for number in states:
             answer(number, program.see(number))
         while groups:
+            clock.share(len(groups))
             records = program.update({number: batches[0] for number, batches in groups.items()})
             for number in list(groups):
                 answer(number, records[number])
