@@ -255,11 +255,11 @@ def _define_device_flags() -> None:
     """Defines the flags that say on what a run computes; they neither name it nor change it."""
     flags.DEFINE_string(
         "mesh",
-        "members",
+        "auto",
         "how devices share the work: members trains seeds, and what a sweep has of the same "
         "shapes, together where their batches are alike; batch trains them in turn and splits the "
-        "batch over all devices; 4x2 splits the batch in 4, and in 2 the kernels of recurrent "
-        "layers",
+        "batch over all devices; auto is batch on CPUs and members elsewhere; 4x2 splits the batch "
+        "in 4, and in 2 the kernels of recurrent layers",
     )
     flags.DEFINE_string(
         "coordinator",

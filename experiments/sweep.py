@@ -1,8 +1,8 @@
 """A grid of settings: each member is a run of its own, and one table compares them.
 
 Members that differ in nothing but what the optimiser has in its state are trained together where
-their experiment allows it, others one after the other. What is done is not done again: a sweep that
-was stopped goes on with the members it was in, at their last checkpoints.
+experiment and `--mesh` allow it, others one after the other. What is done is not done again: a
+sweep that was stopped goes on with the members it was in, at their last checkpoints.
 """
 
 import functools

@@ -31,7 +31,7 @@ flags.DEFINE_integer("terminations", 10, "runs stopped by SIGTERM", lower_bound=
 flags.DEFINE_integer("truncations", 10, "runs whose newest checkpoint is cut short", lower_bound=0)
 flags.DEFINE_integer("seed", 0, "draws the moments")
 flags.DEFINE_integer("epochs", 6, "epochs of the run", lower_bound=2)
-flags.DEFINE_integer("seeds", 1, "seeds of the run, which train together", lower_bound=1)
+flags.DEFINE_integer("seeds", 1, "seeds of the run; several train together", lower_bound=1)
 flags.DEFINE_string("json", None, "file for the trials")
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -49,7 +49,7 @@ class Runs:
         """
         self.base = base
         self._command = [sys.executable, "-m", "experiments.regression", "--task=sine"]
-        self._command += [f"--seeds={seeds}", f"--epochs={epochs}", "--resume"]
+        self._command += [f"--seeds={seeds}", "--mesh=members", f"--epochs={epochs}", "--resume"]
         cache = {
             "JAX_COMPILATION_CACHE_DIR": str(base / "cache"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",

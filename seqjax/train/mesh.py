@@ -25,34 +25,35 @@ Tree = TypeVar("Tree")
 
 SPLIT_KERNELS = ("input_kernel", "recurrent_kernel")
 
-# As `use_mesh` was told: batch and hidden, or whether members of a population share the devices.
+# As `use_mesh` was told: batch and hidden; whether members of a population share the devices.
 _chosen: tuple[int, int] | None = None
-_by_members = True
+_by_members: bool | None = None
 
 
-def use_mesh(shape: str = "members") -> None:
+def use_mesh(shape: str = "auto") -> None:
     """Chooses how devices share the work, for everything that is made from now on.
 
     Args:
       shape: "members" for seeds and members of a sweep that train together where they can, each on
         its part of the devices, and else as "batch"; "batch" for one after the other, all devices
-        along the batch; or "4x2" for 4 parts of the batch times 2 parts of the hidden units, which
-        must be all devices of all processes.
+        along the batch; "auto" for "batch" on CPUs, whose cores one network fills, and "members"
+        elsewhere; or "4x2" for 4 parts of the batch times 2 parts of the hidden units, which must
+        be all devices of all processes.
 
     Raises:
       RunError: if it is none of them.
 
     Example:
-      >>> use_mesh("members")
+      >>> use_mesh("auto")
     """
     global _chosen, _by_members
-    _by_members = shape == "members"
-    if shape in ("members", "batch"):
+    _by_members = None if shape == "auto" else shape == "members"
+    if shape in ("auto", "members", "batch"):
         _chosen = None
         return
     if not re.fullmatch(r"[1-9][0-9]{0,8}x[1-9][0-9]{0,8}", shape):
         raise RunError(
-            f"--mesh must be members, batch, or BATCHxHIDDEN such as 4x2; got {shape!r}."
+            f"--mesh must be auto, members, batch, or BATCHxHIDDEN such as 4x2; got {shape!r}."
         )
     batch, hidden = map(int, shape.split("x"))
     _chosen = (batch, hidden)
@@ -60,7 +61,7 @@ def use_mesh(shape: str = "members") -> None:
 
 def shared_by_members() -> bool:
     """Returns whether members of a population are to share the devices, see `use_mesh`."""
-    return _by_members
+    return jax.default_backend() != "cpu" if _by_members is None else _by_members
 
 
 def data_mesh(batch_size: int | None = None) -> Mesh:

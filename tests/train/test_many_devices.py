@@ -184,7 +184,7 @@ def test_a_refused_program_ends_with_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("shape", "batch_size", "message"),
     [
-        ("2by4", 8, "must be members, batch, or BATCHxHIDDEN such as 4x2; got '2by4'"),
+        ("2by4", 8, "must be auto, members, batch, or BATCHxHIDDEN such as 4x2; got '2by4'"),
         ("3x1", 8, "needs 3 devices and a batch that is a multiple of 3"),
         ("2x1", 7, "the batch is 7"),
     ],

@@ -160,11 +160,18 @@ def test_members_that_do_not_agree_are_refused(tmp_path, changes, message):
         together(tmp_path, changes={1: changes})
 
 
-def test_who_trains_together_is_a_matter_of_the_mesh():
-    assert train.can_train_together(make())
-    assert not train.can_train_together(make()._replace(pure=None))
-    train.use_mesh("batch")
+@pytest.mark.parametrize(
+    ("shape", "wanted"), [("members", True), ("batch", False), ("auto", False)]
+)
+def test_who_trains_together_is_a_matter_of_the_mesh(shape, wanted):
+    train.use_mesh(shape)
     try:
-        assert not train.can_train_together(make())
+        assert train.can_train_together(make()) is wanted
+        assert not train.can_train_together(make()._replace(pure=None))
     finally:
         train.use_mesh()
+
+
+def test_accelerators_are_shared_by_members(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert train.can_train_together(make())
