@@ -13,6 +13,8 @@ from experiments.cells import keep_code
 from experiments.functions import Functions
 from seqjax import train
 
+CHECKPOINT_SECONDS = 10.0  # what a kill can cost, and how often short epochs are saved
+
 
 class Result(NamedTuple):
     """What a run came to.
@@ -209,6 +211,7 @@ def _fit_options(run: _Begun) -> dict[str, Any]:
         "mode": run.study.mode,
         "patience": run.config.patience,
         "checkpoint_every": run.study.checkpoint_every,
+        "checkpoint_seconds": CHECKPOINT_SECONDS,
     }
 
 

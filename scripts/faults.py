@@ -34,6 +34,13 @@ flags.DEFINE_integer("epochs", 6, "epochs of the run", lower_bound=2)
 flags.DEFINE_integer("seeds", 1, "seeds of the run; several train together", lower_bound=1)
 flags.DEFINE_string("json", None, "file for the trials")
 ROOT = Path(__file__).resolve().parents[1]
+# `python -m experiments.regression`, except that no checkpoint is left out for being too soon.
+PROGRAM = """
+import runpy
+from experiments import study
+study.CHECKPOINT_SECONDS = 0
+runpy.run_module("experiments.regression", run_name="__main__", alter_sys=True)
+"""
 
 
 class Runs:
@@ -48,7 +55,7 @@ class Runs:
           seeds: likewise.
         """
         self.base = base
-        self._command = [sys.executable, "-m", "experiments.regression", "--task=sine"]
+        self._command = [sys.executable, "-c", PROGRAM, "--task=sine"]
         self._command += [f"--seeds={seeds}", "--mesh=members", f"--epochs={epochs}", "--resume"]
         cache = {
             "JAX_COMPILATION_CACHE_DIR": str(base / "cache"),

@@ -30,10 +30,14 @@ flags.DEFINE_string("json", None, "file for the samples")
 COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
-def resident_mib() -> float:
-    """Returns the resident memory of this process."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+def anonymous_mib() -> float:
+    """Returns the memory that this process filled itself, swapped out or not.
+
+    Pages of files, such as the code of libraries, are left out: the kernel takes and gives those
+    as it likes.
+    """
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return sum(int(status[name].split()[0]) for name in ("RssAnon", "VmSwap")) / 1024
 
 
 def main(_: list[str]) -> None:
@@ -47,7 +51,7 @@ def main(_: list[str]) -> None:
 
     def watch() -> None:
         while not done.wait(1.0):
-            samples.append((time.monotonic() - began, resident_mib()))
+            samples.append((time.monotonic() - began, anonymous_mib()))
             if samples[-1][0] >= 60 * FLAGS.minutes:
                 os.kill(os.getpid(), signal.SIGTERM)
                 return

@@ -16,7 +16,12 @@ from absl import logging as absl_logging
 
 from seqjax.train.errors import RunError
 from seqjax.train.files import plain, refuse_deep
-from seqjax.train.processes import is_first_process, several_processes, together
+from seqjax.train.processes import (
+    is_first_process,
+    of_first_process,
+    several_processes,
+    together,
+)
 from seqjax.train.record import params_sha256
 from seqjax.train.run_folder import refuse_other_config
 from seqjax.train.state import PyTree
@@ -96,11 +101,20 @@ class Checkpoints:
                 ),
             )
             self._latest = self._manager.latest_step()
+        self._since = time.monotonic()
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to restore."""
         return self._latest is None
+
+    def due(self, seconds: float) -> bool:
+        """Returns whether there is no checkpoint, or the last is older; the same in every process.
+
+        Args:
+          seconds: how old.
+        """
+        return bool(of_first_process(self.empty or time.monotonic() - self._since >= seconds))
 
     def save(self, trees: Mapping[str, PyTree], position: Position) -> None:
         """Writes a checkpoint; a kill at any moment leaves the one before it usable.
@@ -130,7 +144,7 @@ class Checkpoints:
                     **{name: ocp.args.StandardSave((tree,)) for name, tree in trees.items()},
                 ),
             )
-        self._latest = position.saves
+        self._latest, self._since = position.saves, time.monotonic()
 
     def restore(
         self, like: Mapping[str, PyTree], *, fall_back: bool = False

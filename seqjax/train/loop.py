@@ -89,6 +89,7 @@ class Options:
     patience: int | None = None
     log_every: int = 50
     checkpoint_every: int | None = None
+    checkpoint_seconds: float = 10.0
     probe: Callable[[PyTree], Mapping[str, float]] | None = None
     probe_every: int | None = None
 
@@ -151,10 +152,13 @@ def training(
         epochs, score = options.epochs, f"val_{options.monitor}"
         with Reporter(run, seed, epochs, position, name, clock, show_bar=show_bar) as report:
 
-            def save() -> None:
+            def save(*, soon: bool = False) -> None:
+                """Saves; if `soon`, only where the last checkpoint is not too new."""
                 state = see()
                 refuse_not_finite(state.params, position, name)
                 report.stop_clock()
+                if soon and not checkpoints.due(options.checkpoint_seconds):
+                    return
                 checkpoints.save({"state": state, "best": best}, position)
 
             while not position.finished:
@@ -181,8 +185,9 @@ def training(
                 impatient = options.patience is not None and waited >= options.patience
                 position.finished = epoch >= epochs or impatient
                 position.epoch, position.step_in_epoch, position.epoch_totals = epoch + 1, 0, {}
-                save()
-                if stopping():
+                stop = stopping()
+                save(soon=not (position.finished or stop))
+                if stop:
                     raise _stopped(name, position)
     return _result(best, position)
 
@@ -195,7 +200,7 @@ def _train_epoch(
     report: Reporter,
     options: Options,
     *,
-    save: Callable[[], None],
+    save: Callable[..., None],
     stopping: Callable[[], bool],
 ) -> Generator[list[PyTree], dict[str, jax.Array], None]:
     log_every, checkpoint_every, probe = options.log_every, options.checkpoint_every, options.probe
@@ -239,7 +244,7 @@ def _train_epoch(
             report.probe(probe(train.settle(see()).params))
         if checkpoint_every is not None and position.step % checkpoint_every == 0:
             settle()
-            save()
+            save(soon=True)
         if stopping():
             settle()
             save()

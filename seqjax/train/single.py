@@ -32,6 +32,7 @@ def fit(
     patience: int | None = None,
     log_every: int = 50,
     checkpoint_every: int | None = None,
+    checkpoint_seconds: float = 10.0,
     probe: Callable[[PyTree], Mapping[str, float]] | None = None,
     probe_every: int | None = None,
 ) -> FitResult:
@@ -58,6 +59,8 @@ def fit(
       patience: stop after this many epochs without a better value; never by default.
       log_every: steps between two rows of metrics.
       checkpoint_every: steps between checkpoints inside an epoch; only at its end by default.
+      checkpoint_seconds: a checkpoint that is not the first, the last, or of a run that is stopped,
+        is left out where the one before is not yet that old.
       probe: parameters (those of training, not their average) to named numbers, such as
         `seqjax.gradflow.make_probe` makes; written as rows of the kind "probe". It must not
         change anything.
@@ -80,6 +83,7 @@ def fit(
         patience=patience,
         log_every=log_every,
         checkpoint_every=checkpoint_every,
+        checkpoint_seconds=checkpoint_seconds,
         probe=probe,
         probe_every=probe_every,
     )

@@ -69,7 +69,7 @@ def test_the_carry_is_saved_with_the_rest(tmp_path):
         return fit(
             step, PARAMS, batches, lambda params: {"sum": params.bias.sum()},
             key=jax.random.key(0), run=open_run(tmp_path / name, toy.CONFIG, resume=resume),
-            seed=0, epochs=3, monitor="sum", mode="last", checkpoint_every=2,
+            seed=0, epochs=3, monitor="sum", mode="last", checkpoint_every=2, checkpoint_seconds=0,
         )  # fmt: skip
 
     def interrupted(epoch):

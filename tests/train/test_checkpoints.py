@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import time
 
 import jax
 import jax.numpy as jnp
@@ -130,6 +129,7 @@ def spoil_about(path, number, **changes):
 @pytest.mark.parametrize(
     "damage", [flip, truncate, remove, spoil_position, spoil_config, spoil_step]
 )
+@pytest.mark.usefixtures("abandoned_reads")
 def test_damage_is_one_line(tmp_path, damage, capfd):
     saved(tmp_path)
     damage(tmp_path)
@@ -139,7 +139,6 @@ def test_damage_is_one_line(tmp_path, damage, capfd):
         assert "\n" not in str(error.value)
     assert (tmp_path / "1").exists()
     assert capfd.readouterr().err == ""
-    time.sleep(0.2)
 
 
 def test_bytes_are_compared(tmp_path, monkeypatch):
@@ -156,6 +155,7 @@ def test_not_writable(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [flip, truncate, remove, spoil_position])
+@pytest.mark.usefixtures("abandoned_reads")
 def test_the_one_before_is_used(tmp_path, damage, capfd):
     saved(tmp_path, num=2)
     damage(tmp_path, 2)
@@ -170,16 +170,15 @@ def test_the_one_before_is_used(tmp_path, damage, capfd):
     checkpoints.save({"tree": tree(5.0), "other": jnp.ones(2)}, position)  # its number is free
     checkpoints.close()
     np.testing.assert_array_equal(restored(tmp_path)[0]["w"], tree(5.0)["w"])
-    time.sleep(0.2)
 
 
+@pytest.mark.usefixtures("abandoned_reads")
 def test_a_finished_run_is_not_asked_with_other_parameters(tmp_path):
     saved(tmp_path, num=2)
     flip(tmp_path, 2)
     with pytest.raises(RunError, match="/2 is damaged"):
         restored(tmp_path)
     assert (tmp_path / "2").exists()
-    time.sleep(0.2)
 
 
 def test_going_back_by_hand(tmp_path):

@@ -42,6 +42,7 @@ def member(path, seed, rate, *, resume=False, **changes):
 
 IGNORED = (*toy.TIMES, "kind")
 OPTIONS = {"epochs": 2, "monitor": "mse", "mode": "min", "log_every": 3, "checkpoint_every": 5}
+OPTIONS["checkpoint_seconds"] = 0
 
 
 def together(path, rates=RATES, *, resume=False, changes=None, **options):

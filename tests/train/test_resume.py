@@ -153,6 +153,7 @@ def test_sigterm_between_groups(tmp_path):
         same(toy.train(tmp_path / str(at), resume=True, **options), whole)
 
 
+@pytest.mark.usefixtures("abandoned_reads")
 def test_same_bits_after_a_damaged_checkpoint(tmp_path, whole, capsys):
     with pytest.raises(Stopped):
         toy.train(tmp_path, train_batches=stopping_at(13))
@@ -162,7 +163,6 @@ def test_same_bits_after_a_damaged_checkpoint(tmp_path, whole, capsys):
     same(toy.train(tmp_path, resume=True), whole[1])
     assert f"{numbers[-1]} is damaged" in capsys.readouterr().err
     assert toy.rows(tmp_path) == toy.rows(whole[0])
-    time.sleep(0.2)  # for what Orbax abandoned
 
 
 def test_a_parameter_that_is_not_finite_is_not_saved(tmp_path):
@@ -177,6 +177,18 @@ def test_a_parameter_that_is_not_finite_is_not_saved(tmp_path):
         toy.train(tmp_path, step=step, checkpoint_every=5, log_every=100)
     kept = sorted(d.name for d in (tmp_path / "checkpoints" / "seed_0").iterdir())
     assert kept == ["1", "2"]  # of step 5 and of the end of the epoch
+
+
+@pytest.mark.parametrize(("seconds", "numbers"), [(3600, ["1", "2"]), (0, ["10", "11"])])
+def test_checkpoints_that_come_too_soon_are_left_out(tmp_path, whole, seconds, numbers):
+    """Of 11 moments the first and the last remain, and a resumed run does the rest again."""
+    toy.train(tmp_path / "whole", checkpoint_seconds=seconds)
+    kept = (tmp_path / "whole" / "checkpoints" / "seed_0").iterdir()
+    assert sorted((path.name for path in kept), key=int) == numbers
+    with pytest.raises(Stopped):
+        toy.train(tmp_path / "cut", train_batches=stopping_at(20), checkpoint_seconds=seconds)
+    same(toy.train(tmp_path / "cut", resume=True, checkpoint_seconds=seconds), whole[1])
+    assert toy.rows(tmp_path / "cut") == toy.rows(whole[0])
 
 
 def test_same_bits_after_kill_9(tmp_path, whole):

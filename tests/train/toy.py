@@ -64,6 +64,7 @@ def train(workdir, *, resume=False, seed=0, step=None, config=CONFIG, params=Non
         "mode": "min",
         "log_every": 3,
         "checkpoint_every": 4,
+        "checkpoint_seconds": 0,
         **changes,
     }
     run = open_run(workdir, config, resume=resume)
