@@ -59,7 +59,9 @@ def main(_: list[str]) -> None:
     jax.monitoring.register_event_duration_secs_listener(note)
     logging.set_verbosity(logging.WARNING)
     train.use_all_cores()
-    config = regression.configure(task="sine", seeds=1, epochs=10**6, patience=10**6)
+    config = regression.configure(
+        task="sine", train_size=2**15, seeds=1, epochs=10**6, patience=10**6
+    )
     with tempfile.TemporaryDirectory() as folder:
         watcher = threading.Thread(target=watch)
         watcher.start()
