@@ -1,7 +1,7 @@
 """The model of the generation experiment, its loss, and how it is judged."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -145,13 +145,18 @@ def make_judge(functions: Functions, mesh: Mesh) -> Callable[[Any, Iterable[data
         return (segment.weights * log_losses(logits, segment.targets)).sum(), state
 
     def judge(params: Any, segments: Iterable[data.Segment]) -> float:
-        totals, weight, state = [], 0.0, None
-        for segment in segments:
-            if state is None:
-                state = train.shard(mesh, zero_state(functions, segment))
-            total, state = sums(params, train.shard(mesh, segment), state)
-            totals.append(total)
-            weight += float(segment.weights.sum())
-        return float(np.sum(train.fetch(totals), dtype=np.float64)) / weight
+        weight = 0.0
+
+        def totals() -> Iterator[jax.Array]:
+            nonlocal weight
+            state = None
+            for segment in segments:
+                if state is None:
+                    state = train.shard(mesh, zero_state(functions, segment))
+                total, state = sums(params, train.shard(mesh, segment), state)
+                weight += float(segment.weights.sum())
+                yield total
+
+        return float(np.sum(train.fetch_each(totals()), dtype=np.float64)) / weight
 
     return judge

@@ -120,7 +120,7 @@ def make_predict(functions: Functions, mesh: Mesh):
         return functions.apply(params, batch)
 
     def predict(params: Any, batches: Sequence[data.Batch]) -> Judged:
-        found = train.fetch([logits(params, train.shard(mesh, batch)) for batch in batches])
+        found = train.fetch_each(logits(params, train.shard(mesh, batch)) for batch in batches)
         real = np.concatenate([batch.weights for batch in batches]) > 0
         return Judged(
             network=np.concatenate(found)[real].astype(np.float64),

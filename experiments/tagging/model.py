@@ -187,7 +187,7 @@ def make_predict(functions: Functions, mesh: Mesh):
         return scored.decode(batch.lengths), scored.nll(batch)
 
     def predict(params: Any, batches: Sequence[Batch]) -> Judged:
-        found = train.fetch([decode(params, train.shard(mesh, batch)) for batch in batches])
+        found = train.fetch_each(decode(params, train.shard(mesh, batch)) for batch in batches)
         real = [batch.weights > 0 for batch in batches]
 
         def flat(values: Sequence[np.ndarray]) -> np.ndarray:

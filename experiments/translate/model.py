@@ -127,8 +127,8 @@ def make_nll(functions: Functions, mesh: Mesh):
         return token_losses(functions, params, batch, None)[1:]
 
     def nll(params: Any, batches: Sequence[data.PairBatch]) -> float:
-        found = [sums(params, train.shard(mesh, batch)) for batch in batches]
-        total, weight = np.sum(np.array(train.fetch(found), np.float64), axis=0)
+        found = train.fetch_each(sums(params, train.shard(mesh, batch)) for batch in batches)
+        total, weight = np.sum(np.array(found, np.float64), axis=0)
         return float(total / weight)
 
     return nll

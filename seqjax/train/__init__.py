@@ -17,6 +17,7 @@ from seqjax.train.mesh import use_mesh as use_mesh
 from seqjax.train.population import can_train_together as can_train_together
 from seqjax.train.population import fit_together as fit_together
 from seqjax.train.processes import fetch as fetch
+from seqjax.train.processes import fetch_each as fetch_each
 from seqjax.train.processes import is_first_process as is_first_process
 from seqjax.train.processes import join_processes as join_processes
 from seqjax.train.processes import of_first_process as of_first_process

@@ -15,6 +15,10 @@ def use_all_cores(num: int | None = None) -> None:
     A matrix product inside a recurrent loop runs on one core, so a CPU is filled by splitting the
     batch. Where there is an accelerator JAX computes there and this changes nothing.
 
+    In a loop of your own look at a result now and then, or call `jax.block_until_ready`: with more
+    than 32 calls under way XLA's CPU devices can lock each other, and end the process after 40 s.
+    What `make_train_step` makes, `fit` and `fetch_each` see to that themselves.
+
     Args:
       num: number of CPU devices; by default the cores this process may run on, unless the user
         has already chosen with `JAX_NUM_CPU_DEVICES` or `XLA_FLAGS`.

@@ -20,16 +20,12 @@ import numpy as np
 from seqjax.train.checkpoints import Checkpoints, Position
 from seqjax.train.divergence import blamed, refuse_not_finite
 from seqjax.train.errors import DivergedError, StoppedError
-from seqjax.train.processes import fetch, several_processes
+from seqjax.train.processes import AHEAD, fetch, several_processes
 from seqjax.train.reporter import Reporter
 from seqjax.train.run_folder import RunFolder
 from seqjax.train.state import PyTree, TrainState, evaluation_params
 from seqjax.train.step import TrainStep
 from seqjax.train.totals import Totals, add, averages
-
-# Steps the host runs ahead of the devices: the next batch is made and sent while they compute, yet
-# waiting batches do not fill their memory.
-AHEAD = 2
 
 
 class FitResult(NamedTuple):

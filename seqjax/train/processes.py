@@ -1,7 +1,8 @@
 """Several processes that compute together: how they start, agree, and read what is spread."""
 
 import contextlib
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import jax
@@ -11,6 +12,12 @@ from jax.experimental import multihost_utils
 from seqjax.train.errors import PeerError, RunError
 
 Tree = TypeVar("Tree")
+
+# Programs the host starts ahead of the devices: the next batch is made and sent while they compute,
+# yet waiting batches do not fill their memory. Nor may there be many on CPUs: XLA lets 32 of a
+# device wait and then has the host wait, who may have given one device what it has not given
+# another; if that is to be added up over both, neither ever goes on.
+AHEAD = 2
 
 # Seconds after which a process that has gone, or does not come to the end, ends the others too.
 _LOST_AFTER_S = 60
@@ -154,6 +161,30 @@ def fetch(tree: Tree) -> Tree:
     if all(_at_hand(leaf) for leaf in jax.tree.leaves(tree)):
         return jax.device_get(tree)
     return jax.tree.map(_gathered, tree)
+
+
+def fetch_each(results: Iterable[Tree]) -> list[Tree]:
+    """Brings results to the host whose programs are started as they are asked for.
+
+    No more than a few are under way at a time, see `AHEAD`.
+
+    Args:
+      results: pytrees of arrays, better a generator than a list.
+
+    Returns:
+      What `fetch` makes of each.
+
+    Example:
+      >>> double = jax.jit(lambda x: 2 * x)
+      >>> [int(y) for y in fetch_each(double(x) for x in range(3))]
+      [0, 2, 4]
+    """
+    found, owed = [], deque()
+    for result in results:
+        owed.append(result)
+        if len(owed) > AHEAD:
+            found.append(fetch(owed.popleft()))
+    return found + [fetch(result) for result in owed]
 
 
 def _at_hand(leaf: Any) -> bool:
