@@ -17,7 +17,7 @@ def use_all_cores(num: int | None = None) -> None:
 
     In a loop of your own look at a result now and then, or call `jax.block_until_ready`: with more
     than 32 calls under way XLA's CPU devices can lock each other, and end the process after 40 s.
-    What `make_train_step` makes, `fit` and `fetch_each` see to that themselves.
+    `fit` and `fetch_each` see to that themselves.
 
     Args:
       num: number of CPU devices; by default the cores this process may run on, unless the user

@@ -1,6 +1,5 @@
 """One update of the parameters, compiled once."""
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -163,9 +162,7 @@ def make_train_step(
         return state, jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), record)
 
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-        jitted = jax.jit(function, donate_argnums=0, out_shardings=(layouts, everywhere))
-        several_cores = mesh.size > 1 and mesh.devices.flat[0].platform == "cpu"
-        return _Waiting(jitted) if several_cores else jitted
+        return jax.jit(function, donate_argnums=0, out_shardings=(layouts, everywhere))
 
     def update(state: TrainState, batch: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
         # `unroll` sees here what the batch, and the kernels, are split over.
@@ -194,27 +191,6 @@ def make_train_step(
         return made._replace(pure=dense)
     settle = jax.jit(lambda state: in_place(lazy.settle(tables, state)), out_shardings=layouts)
     return made._replace(settle=settle)
-
-
-class _Waiting:
-    """A compiled update for several CPU devices, of which few are under way at a time.
-
-    Whoever calls it in a loop and looks at nothing in between would otherwise have the devices lock
-    each other, see `seqjax.train.processes.AHEAD`.
-    """
-
-    MOST = 8  # more than `fit` has, which waits by itself
-
-    def __init__(self, jitted: Any):
-        self._jitted, self._records = jitted, deque()
-        self.lower = jitted.lower
-
-    def __call__(self, state: TrainState, batch: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
-        state, record = self._jitted(state, batch)
-        self._records.append(record)
-        if len(self._records) > self.MOST:
-            jax.block_until_ready(self._records.popleft())
-        return state, record
 
 
 def ema(average: PyTree, params: PyTree, *, decay: float, step: jax.Array | int) -> PyTree:
