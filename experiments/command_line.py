@@ -292,6 +292,8 @@ def _parse(args: Sequence[str]) -> list[str]:
         rest = FLAGS(args)
     except flags.Error as error:
         fail(str(error))
+    except SystemExit:  # Abseil's, with status 1, after the help that was asked for
+        raise SystemExit(0) from None
     if len(rest) > 1:
         fail(f"unexpected argument {rest[1]!r}; settings are written --name=value.")
     return rest

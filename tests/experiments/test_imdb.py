@@ -247,7 +247,9 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path, reviews_folder, cache):
 
 
 def test_help_lists_the_settings():
-    out, err = start("--help").communicate(timeout=400)
+    process = start("--help")
+    out, err = process.communicate(timeout=400)
+    assert process.returncode == 0
     assert "--hidden_size: hidden units of a layer and direction (default: 64)" in out
     assert "--cell: <rnn|lstm|gru|birnn|bilstm|bigru>" in out
     assert not err
