@@ -41,8 +41,8 @@ def member(path, seed, rate, *, resume=False, **changes):
 
 
 IGNORED = (*toy.TIMES, "kind")
-OPTIONS = {"epochs": 2, "monitor": "mse", "mode": "min", "log_every": 3, "checkpoint_every": 5}
-OPTIONS["checkpoint_seconds"] = 0
+OPTIONS = {"epochs": 2, "monitor": "mse", "mode": "min", "log_every": 3}
+OPTIONS |= {"checkpoint_every": 5, "checkpoint_seconds": 0}
 
 
 def together(path, rates=RATES, *, resume=False, changes=None, **options):
