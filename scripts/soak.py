@@ -3,8 +3,8 @@
     python scripts/soak.py --minutes=60 --json=soak.json
 
 The run is an ordinary one (`experiments.regression`, generated sequences, a checkpoint every
-epoch), in this process, stopped by SIGTERM as one on a preempted machine is. Resident memory is
-read once a second; its growth is the slope of a line through the second half. Exit status 1 if that
+epoch), in this process, stopped by SIGTERM as one on a preempted machine is. Its own memory is
+read once a second; the growth is the slope of a line through the second half. Exit status 1 if that
 is more than `--mib_per_hour`, or if anything was compiled after the first tenth.
 """
 
@@ -30,14 +30,14 @@ flags.DEFINE_string("json", None, "file for the samples")
 COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
-def anonymous_mib() -> float:
-    """Returns the memory that this process filled itself, swapped out or not.
+def private_mib() -> float:
+    """Returns how much memory of its own this process has asked the system for.
 
-    Pages of files, such as the code of libraries, are left out: the kernel takes and gives those
-    as it likes.
+    Not what is resident: the kernel takes pages that rest for a while and gives them back one by
+    one, which looks like growth.
     """
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return sum(int(status[name].split()[0]) for name in ("RssAnon", "VmSwap")) / 1024
+    return int(status["VmData"].split()[0]) / 1024
 
 
 def main(_: list[str]) -> None:
@@ -51,7 +51,7 @@ def main(_: list[str]) -> None:
 
     def watch() -> None:
         while not done.wait(1.0):
-            samples.append((time.monotonic() - began, anonymous_mib()))
+            samples.append((time.monotonic() - began, private_mib()))
             if samples[-1][0] >= 60 * FLAGS.minutes:
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
@@ -85,7 +85,7 @@ def main(_: list[str]) -> None:
     late = sum(at > times[-1] / 10 for at in compiled)
     tenths = [round(float(part.mean()), 1) for part in np.array_split(memory, 10)]
     print(f"{times[-1] / 60:.1f} minutes, {rows[-1]['step']:,} steps, {rows[-1]['epoch']:,} epochs")
-    print(f"resident memory in each tenth, MiB: {tenths}; {slope:+.1f} MiB an hour at the end")
+    print(f"memory in each tenth, MiB: {tenths}; {slope:+.1f} MiB an hour at the end")
     print(f"programs compiled: {len(compiled)}, of them {late} after the first tenth")
     print(f"bytes written: {sizes}")
     if FLAGS.json:
