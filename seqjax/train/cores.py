@@ -68,8 +68,8 @@ def _keep_freed_memory() -> None:
     mallopt(_M_MMAP_MAX, 0)
     mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     mallopt(_M_TOP_PAD, _ARENA)  # keeps an arena that has become empty
-    # A thread's blocks above the size of an arena would still come from the system. XLA's flags hold
-    # for every platform, so they stay as they are where there may be an accelerator.
+    # A thread's blocks above the size of an arena would still come from the system. XLA's flags
+    # hold for every platform, so they stay as they are where there may be an accelerator.
     flags = os.environ.get("XLA_FLAGS", "")
     if _BLOCK_FLAG not in flags and not _may_have_accelerator():
         os.environ["XLA_FLAGS"] = f"{flags} {_BLOCK_FLAG}={_ARENA // 2 - 2**20}".lstrip()

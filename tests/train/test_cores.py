@@ -1,0 +1,55 @@
+"""What `use_all_cores` does to the memory of steps, in a process of its own as a user has it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FAULTS = """
+import resource, jax, jax.numpy as jnp, seqjax
+from seqjax import train
+
+train.use_all_cores(2)
+# 50 steps of 400 sequences keep some 100 MiB a device for the way back.
+cell = seqjax.lstm(64)
+params = cell.init(jax.random.key(0), 16)
+by_batch = jax.sharding.PartitionSpec(None, "batch")
+xs = jax.device_put(
+    jnp.ones((50, 800, 16)), jax.sharding.NamedSharding(train.data_mesh(800), by_batch)
+)
+
+@jax.jit
+@jax.grad
+def step(params):
+    ahead, _ = seqjax.unroll(cell, params, xs, residuals="gates")
+    back, _ = seqjax.unroll(cell, params, xs, reverse=True, residuals="gates")
+    return (ahead * back).sum()
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    jax.block_until_ready(step(params))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+print(step.lower(params).compile().memory_analysis().temp_size_in_bytes, end=" ")
+print(*[faults() for _ in range(8)])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts the page faults of Linux and glibc")
+def test_the_memory_of_a_step_is_there_for_the_next():
+    ours = ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES", "NPROC")
+    env = {name: value for name, value in os.environ.items() if name not in ours}
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS],
+        env={**env, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-1000:]
+    temporary, *faults = map(int, done.stdout.split())
+    assert temporary > 2**26  # a device's memory for a step is more than an arena
+    # Of 4 KiB pages, were they touched anew. The first calls fill the arenas.
+    assert min(faults[2:]) < temporary / 4096 / 10, faults
