@@ -2,14 +2,17 @@
 
 import ctypes
 import importlib.util
+import mmap
 import os
 import sys
+from pathlib import Path
 
 import jax
+import jaxlib
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of malloc.h
 _ARENA = 2**26  # bytes that glibc gives a thread's memory at once, and the most a block of it takes
-_BLOCK_FLAG = "--xla_multiheap_size_constraint_per_heap"
+_BLOCK_FLAG = "xla_multiheap_size_constraint_per_heap"
 
 
 def use_all_cores(num: int | None = None) -> None:
@@ -71,14 +74,23 @@ def _keep_freed_memory() -> None:
     # A thread's blocks above the size of an arena would still come from the system. XLA's flags
     # hold for every platform, so they stay as they are where there may be an accelerator.
     flags = os.environ.get("XLA_FLAGS", "")
-    if _BLOCK_FLAG not in flags and not _may_have_accelerator():
-        os.environ["XLA_FLAGS"] = f"{flags} {_BLOCK_FLAG}={_ARENA // 2 - 2**20}".lstrip()
+    if _BLOCK_FLAG not in flags and not _may_have_accelerator() and _xla_knows(_BLOCK_FLAG):
+        os.environ["XLA_FLAGS"] = f"{flags} --{_BLOCK_FLAG}={_ARENA // 2 - 2**20}".lstrip()
 
 
 def _may_have_accelerator() -> bool:
     if jax.config.jax_platforms == "cpu":  # pyright: ignore[reportAttributeAccessIssue]
         return False
     return any(importlib.util.find_spec(name) for name in ("jax_plugins", "libtpu"))
+
+
+def _xla_knows(flag: str) -> bool:
+    # XLA ends the process where it meets a flag that it does not know, and lists none.
+    library = Path(jaxlib.__file__).with_name("libjax_common.so")
+    if not library.is_file():
+        return False
+    with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as code:
+        return code.find(flag.encode()) >= 0
 
 
 def _usable_cores() -> int:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from seqjax.train import cores
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what is set is glibc's")
 ROOT = Path(__file__).parents[2]
 FAULTS = """
 import resource, jax, jax.numpy as jnp, seqjax
@@ -38,7 +41,6 @@ print(*[faults() for _ in range(8)])
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="counts the page faults of Linux and glibc")
 def test_the_memory_of_a_step_is_there_for_the_next():
     ours = ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES", "NPROC")
     env = {name: value for name, value in os.environ.items() if name not in ours}
@@ -53,3 +55,19 @@ def test_the_memory_of_a_step_is_there_for_the_next():
     assert temporary > 2**26  # a device's memory for a step is more than an arena
     # Of 4 KiB pages, were they touched anew. The first calls fill the arenas.
     assert min(faults[2:]) < temporary / 4096 / 10, faults
+
+
+def test_a_flag_that_xla_does_not_know_is_not_set(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
+    monkeypatch.setattr(cores, "_BLOCK_FLAG", "xla_no_such_flag")
+    cores._keep_freed_memory()
+    assert os.environ["XLA_FLAGS"] == "--xla_cpu_enable_fast_math=false"
+
+
+def test_flags_of_the_user_stay(monkeypatch):
+    monkeypatch.setattr(cores, "_may_have_accelerator", lambda: False)
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
+    cores._keep_freed_memory()
+    assert os.environ["XLA_FLAGS"].startswith("--xla_cpu_enable_fast_math=false --xla_multiheap")
+    cores._keep_freed_memory()
+    assert os.environ["XLA_FLAGS"].count("--") == 2
