@@ -78,11 +78,13 @@ def run_scan(
             new = jax.tree.map(lambda leaf, old: select(valid, leaf, old), new, state)
         return new, (new, kept)
 
-    def run_chunk(state, start, chunk: Inputs):
+    def run_chunk(state, _, chunk: Inputs):
         # JAX takes out of the loop what depends on parameters alone, such as the bias spread over
         # a chunk. Read back from memory at every step it keeps XLA on CPU from vectorising the
         # gates: a fifth of an LSTM's training step.
-        here = params if differentiated else lax.optimization_barrier((params, start))[0]
+        here = params
+        if not differentiated:
+            here, state = lax.optimization_barrier((params, state))
         drives = cell.project(here, without_garbage(chunk))
         steps = drives, chunk.valid, chunk.resets
         # XLA on CPU does not vectorise a pointwise function of slices that move with the step.
