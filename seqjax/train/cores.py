@@ -21,6 +21,9 @@ def use_all_cores(num: int | None = None) -> None:
     A matrix product inside a recurrent loop runs on one core, so a CPU is filled by splitting the
     batch. Where there is an accelerator JAX computes there and this changes nothing.
 
+    The memory of a step stays with the process for the next, on Linux with glibc: one of XLA's
+    flags is added to `XLA_FLAGS` for it, and those that you set stay.
+
     In a loop of your own look at a result now and then, or call `jax.block_until_ready`: with more
     than 32 calls under way XLA's CPU devices can lock each other, and end the process after 40 s.
     `fit` and `fetch_each` see to that themselves.
