@@ -1,11 +1,7 @@
 """Thousands of programs whose results nobody looks at in between, see `processes.AHEAD`."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from fresh import output_of
 
-ROOT = Path(__file__).parents[2]
 CODE = """
 import jax, jax.numpy as jnp
 from seqjax import train
@@ -18,12 +14,4 @@ print(len(train.fetch_each(added_up(xs, xs) for _ in range(20_000))))
 
 
 def test_devices_do_not_lock_each_other():
-    ours = ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES", "NPROC")  # as a user has them, not as tests do
-    env = {name: value for name, value in os.environ.items() if name not in ours}
-    done = subprocess.run(
-        [sys.executable, "-c", CODE],
-        env={**env, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout.strip() == "20000", done.stderr[-1000:]
+    assert output_of(CODE).strip() == "20000"

@@ -1,16 +1,14 @@
 """What `use_all_cores` does to the memory of steps, in a process of its own as a user has it."""
 
 import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from fresh import output_of
 
 from seqjax.train import cores
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what is set is glibc's")
-ROOT = Path(__file__).parents[2]
 FAULTS = """
 import resource, jax, jax.numpy as jnp, seqjax
 from seqjax import train
@@ -42,16 +40,7 @@ print(*[faults() for _ in range(8)])
 
 
 def test_the_memory_of_a_step_is_there_for_the_next():
-    ours = ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES", "NPROC")
-    env = {name: value for name, value in os.environ.items() if name not in ours}
-    done = subprocess.run(
-        [sys.executable, "-c", FAULTS],
-        env={**env, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-1000:]
-    temporary, *faults = map(int, done.stdout.split())
+    temporary, *faults = map(int, output_of(FAULTS).split())
     assert temporary > 2**26  # a device's memory for a step is more than an arena
     # Of 4 KiB pages, were they touched anew. The first calls fill the arenas.
     assert min(faults[2:]) < temporary / 4096 / 10, faults

@@ -1,0 +1,22 @@
+"""Code in a process of its own, as a user has it: nothing of JAX chosen yet."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+CHOSEN_BY_TESTS = ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES", "NPROC")
+
+
+def output_of(code: str) -> str:
+    """Returns what the code prints; fails with its last lines where it does not end well."""
+    env = {name: value for name, value in os.environ.items() if name not in CHOSEN_BY_TESTS}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**env, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-1000:]
+    return done.stdout
