@@ -4,8 +4,9 @@
 
 The run is an ordinary one (`experiments.regression`, generated sequences, a checkpoint every
 epoch), in this process, stopped by SIGTERM as one on a preempted machine is. Its own memory is
-read once a second. Saving starts threads, whose memory comes and goes, so the growth is the slope of
-a line through the highest of each tenth, in the second half. Exit status 1 if that is more than `--mib_per_hour`, or if anything was compiled after the first tenth.
+read once a second. Saving starts threads, whose memory comes and goes, so the growth is the slope
+of a line through the highest of each tenth, in the second half. Exit status 1 if that is more than
+`--mib_per_hour`, or if anything was compiled after the first tenth.
 """
 
 import json
