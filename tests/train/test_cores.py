@@ -1,4 +1,4 @@
-"""What `use_all_cores` does to the memory of steps, in a process of its own as a user has it."""
+"""What `use_all_cores` does to memory and threads, in a process of its own as a user has it."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from fresh import output_of
 
 from seqjax.train import cores
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what is set is glibc's")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what is set is Linux's")
 FAULTS = """
 import resource, jax, jax.numpy as jnp, seqjax
 from seqjax import train
@@ -60,3 +60,26 @@ def test_flags_of_the_user_stay(monkeypatch):
     assert os.environ["XLA_FLAGS"].startswith("--xla_cpu_enable_fast_math=false --xla_multiheap")
     cores._keep_freed_memory()
     assert os.environ["XLA_FLAGS"].count("--") == 2
+
+
+POLICIES = """
+import os
+{choice}
+import jax, jax.numpy as jnp
+from seqjax import train
+
+train.use_all_cores(2)
+jax.block_until_ready(jax.jit(lambda x: x @ x)(jnp.ones((300, 300))))
+for thread in os.listdir("/proc/self/task"):
+    if open(f"/proc/self/task/{{thread}}/comm").read() == "tf_XLAEigen\\n":
+        print(os.sched_getscheduler(int(thread)))
+"""
+
+
+@pytest.mark.parametrize(
+    "choice", ["", "os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))"]
+)
+def test_threads_of_products_take_no_core_by_waking_up(choice):
+    policies = output_of(POLICIES.format(choice=choice)).split()
+    wanted = os.SCHED_IDLE if choice else os.SCHED_BATCH
+    assert policies == [str(wanted)] * 2
