@@ -229,7 +229,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 # From this horizon on; a longer one has more answers in a window and learns by heart sooner.
 ETT_FROM = {
     336: {"hidden_size": 128, "learning_rate": 8e-3, "epochs": 12},
-    720: {"hidden_size": 256, "learning_rate": 3e-3, "epochs": 6},
+    720: {"hidden_size": 256, "learning_rate": 3e-3, "epochs": 6, "input_noise": 0.3},
 }
 ROWS = {"residual": False}
 KERAS = {
