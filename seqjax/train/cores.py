@@ -92,8 +92,10 @@ def _keep_cores() -> None:
     took up to a third of the time of an LSTM's inference. Batch threads take no core by waking up,
     and have the same share of it otherwise. Threads that exist already stay as they are.
     """
-    if sys.platform == "linux" and os.sched_getscheduler(0) == os.SCHED_OTHER:
-        with contextlib.suppress(OSError):  # a sandbox may forbid it
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError):  # a sandbox may forbid it
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
