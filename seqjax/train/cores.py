@@ -24,7 +24,8 @@ def use_all_cores(num: int | None = None) -> None:
 
     The memory of a step stays with the process for the next, on Linux with glibc: one of XLA's
     flags is added to `XLA_FLAGS` for it, and those that you set stay. On Linux this thread and
-    those that it starts are scheduled as `SCHED_BATCH`, unless you have chosen otherwise.
+    those that it starts are scheduled as `SCHED_BATCH`, unless you have chosen otherwise. Neither
+    flag nor policy is set where a plugin of an accelerator is installed.
 
     In a loop of your own look at a result now and then, or call `jax.block_until_ready`: with more
     than 32 calls under way XLA's CPU devices can lock each other, and end the process after 40 s.
@@ -92,7 +93,7 @@ def _keep_cores() -> None:
     took up to a third of the time of an LSTM's inference. Batch threads take no core by waking up,
     and have the same share of it otherwise. Threads that exist already stay as they are.
     """
-    if sys.platform != "linux":
+    if sys.platform != "linux" or _may_have_accelerator():
         return
     with contextlib.suppress(OSError):  # a sandbox may forbid it
         if os.sched_getscheduler(0) == os.SCHED_OTHER:

@@ -83,3 +83,10 @@ def test_threads_of_products_take_no_core_by_waking_up(choice):
     policies = output_of(POLICIES.format(choice=choice)).split()
     wanted = os.SCHED_IDLE if choice else os.SCHED_BATCH
     assert policies == [str(wanted)] * 2
+
+
+def test_no_policy_is_set_where_there_may_be_an_accelerator(monkeypatch):
+    monkeypatch.setattr(cores, "_may_have_accelerator", lambda: True)
+    monkeypatch.setattr(os, "sched_getscheduler", lambda _: os.SCHED_OTHER)
+    monkeypatch.setattr(os, "sched_setscheduler", lambda *_: pytest.fail("a policy was set"))
+    cores._keep_cores()

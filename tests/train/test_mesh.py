@@ -1,14 +1,12 @@
 """Devices: all the cores, the batch split, the parameters everywhere."""
 
-import os
 import platform
-import subprocess
-import sys
 import textwrap
 
 import jax
 import numpy as np
 import pytest
+from fresh import output_of
 
 from seqjax.train import cores, data_mesh, replicate, shard, split_batch, use_all_cores
 from seqjax.train.cores import _usable_cores
@@ -19,17 +17,11 @@ def run(code, **env):
     load = (
         f"import jax, runpy; use_all_cores = runpy.run_path({cores.__file__!r})['use_all_cores'];"
     )
-    ours = ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES", "NPROC")
-    clean = {k: v for k, v in os.environ.items() if k not in ours}
-    command = [sys.executable, "-W", "error", "-c", load + code]
-    return subprocess.run(
-        command, env={**clean, "JAX_PLATFORMS": "cpu", **env}, capture_output=True, text=True
-    )
+    return output_of(load + code, PYTHONWARNINGS="error", **env)
 
 
 def test_use_all_cores_before_jax_starts():
-    done = run("use_all_cores(); print(jax.device_count())")
-    assert int(done.stdout) == _usable_cores(), done.stderr
+    assert int(run("use_all_cores(); print(jax.device_count())")) == _usable_cores()
 
 
 @pytest.mark.parametrize(
@@ -38,8 +30,7 @@ def test_use_all_cores_before_jax_starts():
     ids=lambda choice: next(iter(choice)),
 )
 def test_use_all_cores_leaves_the_users_choice(choice):
-    done = run("use_all_cores(); print(jax.device_count())", **choice)
-    assert done.stdout.strip() == "3", done.stderr
+    assert run("use_all_cores(); print(jax.device_count())", **choice).strip() == "3"
 
 
 def test_use_all_cores_too_late():
@@ -99,13 +90,12 @@ for _ in range(2):
     libc.free(block)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
-    done = run(textwrap.dedent(code))
-    first, second = map(int, done.stdout.split())
-    assert first > 1000 > 100 > second, done.stderr
+    first, second = map(int, run(textwrap.dedent(code)).split())
+    assert first > 1000 > 100 > second
 
 
 def test_as_many_threads_as_devices_at_least():
     """A device that waits for the others keeps its thread."""
     many = _usable_cores() + 2
     code = f"use_all_cores({many}); import os; print(os.environ['NPROC'])"
-    assert run(code).stdout.strip() == str(many)
+    assert run(code).strip() == str(many)
