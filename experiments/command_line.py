@@ -16,8 +16,8 @@ from typing import Any, NoReturn
 from absl import app, flags, logging
 
 from seqjax import train
+from seqjax._errors import OneLineError
 from seqjax.data import DataError
-from seqjax.errors import OneLineError
 from seqjax.train import DivergedError, PeerError, RunError, StoppedError
 
 FLAGS = flags.FLAGS

@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from seqjax import train
-from seqjax.train.files import to_json
+from seqjax.train._files import to_json
 
 _COLUMNS = ("precision", "recall", "f1", "support")
 

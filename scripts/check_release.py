@@ -31,7 +31,7 @@ IN_SDIST = (
     "docs/conf.py", "docs/figures/imdb_bigru.png", "scripts/benchmark.py", "tests/conftest.py",
     "experiments/imdb/__main__.py",
 )  # fmt: skip
-IN_WHEEL = ("seqjax/py.typed", "seqjax/cells/lstm.py", "experiments/imdb/__main__.py")
+IN_WHEEL = ("seqjax/py.typed", "seqjax/cells/_lstm.py", "experiments/imdb/__main__.py")
 PACKAGES = {"seqjax", "experiments"}
 IMPORT_ALL = """
 import importlib, pkgutil, sys

@@ -34,7 +34,7 @@ from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import seqjax
-from seqjax.cells.registry import CELLS
+from seqjax.cells._registry import CELLS
 
 # The device as XLA wants it described: an H200 with 132 multiprocessors.
 H200 = """

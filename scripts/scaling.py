@@ -29,8 +29,8 @@ from jax.sharding import AxisType, Mesh
 
 import seqjax
 from seqjax import train
-from seqjax.cells.registry import CELLS
-from seqjax.train.population import Program
+from seqjax.cells._registry import CELLS
+from seqjax.train._population import Program
 
 # Cell, steps, batch, hidden units (and features of the input).
 SHAPES = [("lstm", 100, 64, 128), ("gru", 100, 64, 128), ("lstm", 50, 128, 512)]

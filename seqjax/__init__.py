@@ -3,6 +3,8 @@
 from seqjax import cells as cells
 from seqjax import gradflow as gradflow
 from seqjax import nn as nn
+from seqjax._unroll import step as step
+from seqjax._unroll import unroll as unroll
 from seqjax.cells import chrono as chrono
 from seqjax.cells import elman as elman
 from seqjax.cells import gated_cell as gated_cell
@@ -12,7 +14,5 @@ from seqjax.cells import lstm as lstm
 from seqjax.cells import make_cell as make_cell
 from seqjax.cells import min_gru as min_gru
 from seqjax.cells import register_cell as register_cell
-from seqjax.unroll import step as step
-from seqjax.unroll import unroll as unroll
 
 __version__ = "0.1.0"

@@ -7,7 +7,7 @@ from experiments import command_line, report
 from experiments.cells import FEEDFORWARD, cell_setting, directions, in_both_directions
 from experiments.command_line import ConfigError, setting
 from seqjax.cells import CELLS as ONE_WAY
-from seqjax.nn.pooling import POOLINGS
+from seqjax.nn._pooling import POOLINGS
 
 CELLS = (*ONE_WAY, *(f"bi{name}" for name in ONE_WAY), FEEDFORWARD)
 TASKS = ("splice", "digits", "generated", "csv", "folder")

@@ -14,7 +14,7 @@ from experiments.classify.task import read_csv
 from experiments.regression.task import load_task
 from fuzzing.reader import Reader
 from seqjax import data
-from seqjax.data import imdb_reviews
+from seqjax.data import _imdb_reviews as imdb_reviews
 
 
 def wav(samples: np.ndarray, rate: int = 8000) -> bytes:

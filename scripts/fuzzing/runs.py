@@ -35,7 +35,7 @@ from fuzzing.command_lines import MODULE
 from fuzzing.faults import WEIGHTS, spoilt, spoilt_nest
 from fuzzing.reader import Reader, drawn
 from seqjax import data, train
-from seqjax.train.checkpoints import Checkpoints, Position
+from seqjax.train._checkpoints import Checkpoints, Position
 
 EXPERIMENTS = (classify, generate, imdb, regression, tagging, transcribe, translate)
 

@@ -15,7 +15,7 @@ import seqjax
 from fuzzing.faults import NAMES, RUBBISH, WEIGHTS, spoilt_nest
 from fuzzing.reader import Reader, drawn
 from seqjax import convert
-from seqjax.convert import conventions
+from seqjax.convert import _conventions as conventions
 
 ZEROS: dict[str, Any] = {
     "kernel_init": jax.nn.initializers.zeros,

@@ -4,11 +4,11 @@ What other frameworks call a layer's arrays, in which order their gates stand an
 one table, `conventions.py`. None of them is imported: weights are names and arrays.
 """
 
-from seqjax.convert.errors import ConvertError as ConvertError
-from seqjax.convert.export import export as export
-from seqjax.convert.files import read_safetensors as read_safetensors
-from seqjax.convert.files import write_safetensors as write_safetensors
-from seqjax.convert.weights import dump as dump
-from seqjax.convert.weights import dump_params as dump_params
-from seqjax.convert.weights import load as load
-from seqjax.convert.weights import load_params as load_params
+from seqjax.convert._errors import ConvertError as ConvertError
+from seqjax.convert._export import export as export
+from seqjax.convert._files import read_safetensors as read_safetensors
+from seqjax.convert._files import write_safetensors as write_safetensors
+from seqjax.convert._weights import dump as dump
+from seqjax.convert._weights import dump_params as dump_params
+from seqjax.convert._weights import load as load
+from seqjax.convert._weights import load_params as load_params

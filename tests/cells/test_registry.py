@@ -9,7 +9,7 @@ from seqjax.cells import OWN_CELLS, Cell, HiddenState
 
 @pytest.fixture(autouse=True)
 def registry(monkeypatch):
-    monkeypatch.setattr("seqjax.cells.registry.OWN_CELLS", known := dict(OWN_CELLS))
+    monkeypatch.setattr("seqjax.cells._registry.OWN_CELLS", known := dict(OWN_CELLS))
     return known
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seqjax.data import DataError, encode_dna, generate_motifs, load_splice
-from seqjax.data.motifs import _FIRST, _SECOND
+from seqjax.data._motifs import _FIRST, _SECOND
 
 ROW = "EI, name, " + "ACGTN" * 12
 

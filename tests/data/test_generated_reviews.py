@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from seqjax.data import DataError, build_vocabulary, generate_reviews
-from seqjax.data.generated_reviews import WORDS
+from seqjax.data._generated_reviews import WORDS
 from seqjax.floors import naive_bayes_logistic
 
 DENIALS = ("never", "not", "nobody", "hardly")

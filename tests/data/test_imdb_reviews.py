@@ -12,7 +12,8 @@ import threading
 
 import pytest
 
-from seqjax.data import DataError, imdb_reviews, load_reviews
+from seqjax.data import DataError, load_reviews
+from seqjax.data import _imdb_reviews as imdb_reviews
 
 REVIEWS = {
     "train": [("it’s dreadful", 0), ("superb", 1), ("superb", 1), ("dull", 0)],

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqjax import data
-from seqjax.data.transduction import ADJECTIVES, ARTICLES, NOUNS, VERBS
+from seqjax.data._transduction import ADJECTIVES, ARTICLES, NOUNS, VERBS
 
 TEXTS = ["der hund sieht den kater", "ein hund schläft", "der kater sieht 2 hunde !"]
 

@@ -35,10 +35,10 @@ def test_ridge_chooses_on_validation():
     fitted = floors.fit_ridge(x, y, validation, validation @ truth)
     assert fitted.regularisation > 0.01
     errors = []
-    for regularisation in floors.ridge.REGULARISATIONS:
+    for regularisation in floors._ridge.REGULARISATIONS:
         one = floors.fit_ridge(x, y, x, y, regularisations=(regularisation,))
         errors.append(np.mean((one(validation) - validation @ truth) ** 2))
-    assert fitted.regularisation == floors.ridge.REGULARISATIONS[int(np.argmin(errors))]
+    assert fitted.regularisation == floors._ridge.REGULARISATIONS[int(np.argmin(errors))]
 
 
 def test_ridge_bears_constant_and_repeated_features():

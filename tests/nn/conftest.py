@@ -4,7 +4,7 @@ import jax
 import pytest
 
 import seqjax
-from seqjax.nn import recurrent
+from seqjax.nn import _recurrent as recurrent
 
 _unroll = jax.jit(seqjax.unroll, static_argnums=0, static_argnames="reverse")
 

@@ -8,7 +8,7 @@ from flax import nnx
 
 import seqjax
 from seqjax.nn import RNN, Bidirectional, Embedding, SequenceClassifier, Stack
-from seqjax.nn.classifier import to_segments
+from seqjax.nn._classifier import to_segments
 
 pytestmark = pytest.mark.usefixtures("shared_programs")
 

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from seqjax.nn import Embedding
-from seqjax.nn.embedding import pair_buckets
+from seqjax.nn._embedding import pair_buckets
 
 TOKENS = jnp.asarray(np.random.default_rng(0).integers(1, 50, (6, 40)))
 

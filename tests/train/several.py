@@ -27,7 +27,7 @@ def init():
 
 def outputs(params, xs):
     """Maps (B, T, 3) to (B, T, 2)."""
-    cell = seqjax.cells.base.GatedParams(**params["layer"])
+    cell = seqjax.cells.GatedParams(**params["layer"])
     ys, _ = seqjax.unroll(CELL, cell, jnp.swapaxes(xs, 0, 1))
     return jnp.swapaxes(ys, 0, 1) @ params["head"]
 

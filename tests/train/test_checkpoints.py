@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from seqjax.train import RunError, params_sha256
-from seqjax.train.checkpoints import Checkpoints, Position
+from seqjax.train._checkpoints import Checkpoints, Position
 
 # Where one file cannot be read, Orbax abandons its reads of the others, and their callbacks find a
 # closed event loop: noise of the process, which may come while another test runs.
@@ -143,7 +143,7 @@ def test_damage_is_one_line(tmp_path, damage, capfd):
 
 def test_bytes_are_compared(tmp_path, monkeypatch):
     saved(tmp_path)
-    monkeypatch.setattr("seqjax.train.checkpoints.params_sha256", lambda tree: "0" * 64)
+    monkeypatch.setattr("seqjax.train._checkpoints.params_sha256", lambda tree: "0" * 64)
     with pytest.raises(RunError, match="bytes are not those that were saved"):
         restored(tmp_path)
 

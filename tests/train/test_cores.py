@@ -6,7 +6,7 @@ import sys
 import pytest
 from fresh import output_of
 
-from seqjax.train import cores
+from seqjax.train import _cores as cores
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what is set is Linux's")
 FAULTS = """

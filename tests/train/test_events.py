@@ -10,7 +10,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import RecordWriter, masked_crc32c
 
 from seqjax import train
-from seqjax.train.events import EventFile
+from seqjax.train._events import EventFile
 
 
 def events(folder):
@@ -69,7 +69,7 @@ def test_no_room_for_a_checkpoint_is_one_line_and_nothing_is_lost(tmp_path, monk
         return usage(10**9, 0, 10**9 if len(asked) < 3 else 1000)
 
     wanted = toy.train(tmp_path / "whole")
-    monkeypatch.setattr("seqjax.train.checkpoints.shutil.disk_usage", disk_usage)
+    monkeypatch.setattr("seqjax.train._checkpoints.shutil.disk_usage", disk_usage)
     with pytest.raises(
         train.RunError, match=r"seed_0/3 cannot be written \(it takes 0.1 MiB and 0"
     ):

@@ -8,7 +8,7 @@ import pytest
 import toy
 
 from seqjax.train import DivergedError, RunError, make_train_step, params_sha256
-from seqjax.train.loop import _groups
+from seqjax.train._loop import _groups
 
 
 def test_learns_and_reports(tmp_path, capfd):

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from fresh import output_of
 
-from seqjax.train import cores, data_mesh, replicate, shard, split_batch, use_all_cores
-from seqjax.train.cores import _usable_cores
+from seqjax.train import _cores as cores
+from seqjax.train import data_mesh, replicate, shard, split_batch, use_all_cores
+from seqjax.train._cores import _usable_cores
 
 
 def run(code, **env):

@@ -8,7 +8,7 @@ import pytest
 import toy
 
 from seqjax.train import data_mesh, make_train_step, shard
-from seqjax.train.step import ema
+from seqjax.train._step import ema
 
 
 def test_average_closed_form():

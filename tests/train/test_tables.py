@@ -10,8 +10,8 @@ import pytest
 import toy
 
 from seqjax.train import LazyTables, data_mesh, make_train_step, params_sha256, shard
-from seqjax.train.state import evaluation_params
-from seqjax.train.tables import ReadRows, Table, _miss, _nothing_missed, catch_up
+from seqjax.train._state import evaluation_params
+from seqjax.train._tables import ReadRows, Table, _miss, _nothing_missed, catch_up
 
 ROWS, FEATURES, STEPS = 400, 3, 60
 READ = ROWS // 2  # rows from here on are never read

@@ -21,7 +21,7 @@ from cell_table import (
 from jax import lax
 
 import seqjax
-from seqjax.unroll.padding import valid_steps
+from seqjax._unroll.padding import valid_steps
 
 pytestmark = pytest.mark.usefixtures("x64")
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import seqjax
+from seqjax._unroll import reverse_padded
 from seqjax.cells import HiddenState
-from seqjax.unroll import reverse_padded
 
 CELL = seqjax.lstm(4)
 PARAMS = jax.eval_shape(lambda key: CELL.init(key, 3), jax.random.key(0))

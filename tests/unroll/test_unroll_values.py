@@ -26,7 +26,7 @@ from cell_table import (
 )
 
 import seqjax
-from seqjax.unroll import reverse_padded
+from seqjax._unroll import reverse_padded
 
 pytestmark = pytest.mark.usefixtures("x64")
 

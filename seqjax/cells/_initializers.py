@@ -1,0 +1,46 @@
+"""Initialisers of gate biases that recurrent networks need and JAX does not have."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import DTypeLike
+
+from seqjax.cells._base import Initializer
+
+
+def chrono(max_timescale: float, *, sign: float = 1.0) -> Initializer:
+    """Returns the chrono initialiser of a gate's bias.
+
+        b = sign * log(u),   u ~ Uniform(1, max_timescale - 1)
+
+    A forget gate with this bias keeps its memory for about `u` steps, so the units of a layer
+    cover every time-scale up to the longest dependency expected in the data.
+
+    Args:
+      max_timescale: longest dependency in steps, greater than 2.
+      sign: 1 for a gate that keeps (LSTM forget), -1 for one that lets in (LSTM input, GRU update).
+
+    Returns:
+      Initialiser `(key, shape, dtype) -> Array`.
+
+    Raises:
+      ValueError: if `max_timescale` is not greater than 2.
+
+    Example:
+      >>> import jax
+      >>> bias = chrono(100.0)(jax.random.key(0), (1000,))
+      >>> bool((bias >= 0).all() and (bias <= jax.numpy.log(99.0)).all())
+      True
+
+    Reference: Tallec and Ollivier (2018), Can recurrent neural networks warp time?
+    """
+    if not max_timescale > 2:
+        raise ValueError(
+            f"seqjax chrono: `max_timescale` must be greater than 2 steps, got {max_timescale}."
+        )
+
+    def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
+        timescales = jax.random.uniform(key, shape, dtype, minval=1.0, maxval=max_timescale - 1.0)
+        return sign * jnp.log(timescales)
+
+    return init

@@ -1,0 +1,99 @@
+"""Long short-term memory."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from seqjax.cells._base import GatedCell, Initializer, gated_cell, glorot_uniform, orthogonal
+from seqjax.cells._initializers import chrono
+
+
+class LSTMState(NamedTuple):
+    """The state of an LSTM, each field of shape (*B, H).
+
+    Attributes:
+      hidden: `h`, the output.
+      cell: `c`, the memory.
+    """
+
+    hidden: Array
+    cell: Array
+
+
+def lstm(
+    hidden_size: int,
+    *,
+    forget_bias: float = 1.0,
+    max_timescale: float | None = None,
+    activation: Callable[[Array], Array] = jnp.tanh,
+    gate_activation: Callable[[Array], Array] = jax.nn.sigmoid,
+    kernel_init: Initializer = glorot_uniform,
+    recurrent_init: Initializer = orthogonal,
+    learned_initial_state: bool = False,
+) -> GatedCell:
+    """Makes the long short-term memory cell, with a forget gate and without peepholes.
+
+        i_t = sigmoid(W_i x_t + R_i h_{t-1} + b_i)      input gate
+        f_t = sigmoid(W_f x_t + R_f h_{t-1} + b_f)      forget gate
+        g_t = tanh(W_g x_t + R_g h_{t-1} + b_g)         candidate
+        o_t = sigmoid(W_o x_t + R_o h_{t-1} + b_o)      output gate
+        c_t = f_t * c_{t-1} + i_t * g_t
+        h_t = o_t * tanh(c_t)
+
+    Differs from PyTorch's, which adds a second, redundant bias.
+
+    Args:
+      hidden_size: hidden units, `H`.
+      forget_bias: start of `b_f`; 1 lets gradients through from the first step on.
+      max_timescale: where given, chrono initialisation: `b_f = log u` and `b_i = -b_f` with
+        `u ~ Uniform(1, max_timescale - 1)`; `forget_bias` is then not used.
+      activation: pointwise function of the candidate and of the memory on its way out.
+      gate_activation: pointwise function of the three gates.
+      kernel_init: initialiser of each `W`, (D, H).
+      recurrent_init: initialiser of each `R`, (H, H).
+      learned_initial_state: whether `h_0` and `c_0` are parameters; zeros otherwise.
+
+    Returns:
+      The cell; its state is `LSTMState(hidden, cell)`, its parameters `GatedParams`.
+
+    Raises:
+      ValueError: if `hidden_size` is below 1 or `max_timescale` is not above 2.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, seqjax
+      >>> cell = seqjax.lstm(4)
+      >>> params = cell.init(jax.random.key(0), 3)
+      >>> ys, state = seqjax.unroll(cell, params, jnp.ones((7, 2, 3)))
+      >>> ys.shape, state.cell.shape
+      ((7, 2, 4), (2, 4))
+
+    Reference: Hochreiter and Schmidhuber (1997), Long short-term memory; Gers, Schmidhuber and
+    Cummins (2000), Learning to forget; Tallec and Ollivier (2018), Can recurrent neural networks
+    warp time? (chrono initialisation).
+    """
+    if max_timescale is None:
+        bias_inits = {"forget": jax.nn.initializers.constant(forget_bias)}
+    else:
+        bias_inits = {"input": chrono(max_timescale, sign=-1.0), "forget": chrono(max_timescale)}
+
+    def update(
+        state: LSTMState, input: Array, forget: Array, candidate: Array, output: Array
+    ) -> LSTMState:
+        i, f, o = gate_activation(input), gate_activation(forget), gate_activation(output)
+        cell = f * state.cell + i * activation(candidate)
+        return LSTMState(hidden=o * activation(cell), cell=cell)
+
+    return gated_cell(
+        "lstm",
+        hidden_size,
+        gates=("input", "forget", "candidate", "output"),
+        update=update,
+        state=LSTMState,
+        bias_inits=bias_inits,
+        kernel_init=kernel_init,
+        recurrent_init=recurrent_init,
+        learned_initial_state=learned_initial_state,
+    )

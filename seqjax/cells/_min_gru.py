@@ -1,0 +1,98 @@
+"""The minimal gated recurrent unit that is linear in its state."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import DTypeLike
+
+from seqjax.cells._base import (
+    HiddenState,
+    Initializer,
+    LinearCell,
+    affine,
+    check_features,
+    check_in_size_positive,
+    glorot_uniform,
+    learned_zeros,
+    linear_cell,
+    zeros,
+)
+from seqjax.cells._initializers import chrono
+
+
+class MinGRUParams(NamedTuple):
+    """Parameters of a minGRU: columns of the update gate, then of the candidate.
+
+    Attributes:
+      input_kernel: shape (D, 2 * H).
+      bias: shape (2 * H,).
+      initial_state: learned initial state, or None for zeros.
+    """
+
+    input_kernel: Array
+    bias: Array
+    initial_state: HiddenState | None
+
+
+def min_gru(
+    hidden_size: int,
+    *,
+    max_timescale: float | None = None,
+    kernel_init: Initializer = glorot_uniform,
+    learned_initial_state: bool = False,
+) -> LinearCell:
+    """Makes the minimal gated recurrent unit, whose gate sees the input alone.
+
+        z_t = sigmoid(W_z x_t + b_z)
+        h_t = (1 - z_t) * h_{t-1} + z_t * (W_n x_t + b_n)
+
+    Differs from `gru`: no recurrent kernel, hence linear in the state and parallel in time; one
+    layer alone cannot track a state that depends on its own past, a stack can approximate it.
+
+    Args:
+      hidden_size: hidden units, `H`.
+      max_timescale: where given, chrono initialisation of `b_z`; zeros otherwise.
+      kernel_init: initialiser of `W_z` and of `W_n`, (D, H).
+      learned_initial_state: whether `h_0` is a parameter; zeros otherwise.
+
+    Returns:
+      The cell; its state is `HiddenState(hidden)`, its parameters `MinGRUParams`.
+
+    Raises:
+      ValueError: if `max_timescale` is not above 2.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, seqjax
+      >>> cell = seqjax.min_gru(4)
+      >>> params = cell.init(jax.random.key(0), 3)
+      >>> ys, state = seqjax.unroll(cell, params, jnp.ones((7, 2, 3)))
+      >>> ys.shape
+      (7, 2, 4)
+
+    Reference: Feng et al. (2024), Were RNNs all we needed?
+    """
+    gate_bias = zeros if max_timescale is None else chrono(max_timescale, sign=-1.0)
+
+    def init(key: Array, in_size: int, dtype: DTypeLike = jnp.float32) -> MinGRUParams:
+        check_in_size_positive("min_gru", in_size)
+        gate_key, candidate_key, bias_key = jax.random.split(key, 3)
+        shape = (in_size, hidden_size)
+        kernels = [kernel_init(k, shape, dtype) for k in (gate_key, candidate_key)]
+        biases = [gate_bias(bias_key, (hidden_size,), dtype), jnp.zeros(hidden_size, dtype)]
+        return MinGRUParams(
+            input_kernel=jnp.concatenate(kernels, axis=-1),
+            bias=jnp.concatenate(biases),
+            initial_state=(
+                learned_zeros(HiddenState, hidden_size, dtype) if learned_initial_state else None
+            ),
+        )
+
+    def coefficients(params: MinGRUParams, x: Array) -> tuple[Array, Array]:
+        check_features("min_gru", x, params.input_kernel)
+        gate, candidate = jnp.split(affine(x, params.input_kernel, params.bias), 2, axis=-1)
+        z = jax.nn.sigmoid(gate)
+        return 1 - z, z * candidate
+
+    return linear_cell("min_gru", hidden_size, init=init, coefficients=coefficients)

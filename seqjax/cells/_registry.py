@@ -1,0 +1,128 @@
+"""Cells by name, for flags and configuration files."""
+
+import re
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.cells._base import Cell
+from seqjax.cells._elman import elman
+from seqjax.cells._gru import gru
+from seqjax.cells._lstm import lstm
+from seqjax.cells._min_gru import min_gru
+
+Constructor = Callable[..., Cell]
+"""`constructor(hidden_size, **options) -> cell`."""
+
+CELLS: dict[str, Constructor] = {"rnn": elman, "lstm": lstm, "gru": gru, "min_gru": min_gru}
+"""Constructors of the cells by name."""
+OWN_CELLS: dict[str, Constructor] = {}
+"""What a user has added with `register_cell`."""
+
+
+def make_cell(name: str, hidden_size: int, **options) -> Cell:
+    """Makes a cell by its name.
+
+    Args:
+      name: a key of `CELLS`, or a name given to `register_cell`.
+      hidden_size: hidden units.
+      **options: keyword arguments of the cell's constructor.
+
+    Returns:
+      The cell.
+
+    Raises:
+      ValueError: if the name is unknown; the message lists the known ones.
+
+    Example:
+      >>> make_cell("lstm", 8)
+      lstm(8)
+    """
+    known = {**CELLS, **OWN_CELLS}
+    if name not in known:
+        raise ValueError(
+            f"seqjax: unknown cell {name!r}; the known cells are {', '.join(known)}. One of your "
+            "own gets its name by seqjax.register_cell."
+        )
+    return known[name](hidden_size, **options)
+
+
+def register_cell(name: str, constructor: Constructor) -> None:
+    """Gives a cell of one's own a name, which `make_cell` and every experiment then know.
+
+    The constructor is called once, and one step of its cell is traced for its shapes; nothing is
+    computed. A name given before is given anew, as when a notebook's cell is run again.
+
+    Args:
+      name: letters, digits and underscores, or `module:function`; not that of a cell of the
+        library, and none that begins with "bi", which stands for both directions.
+      constructor: `constructor(hidden_size, **options) -> cell`.
+
+    Raises:
+      ValueError: if the name cannot be used.
+      TypeError: if the constructor does not make a cell whose step keeps its state's structure,
+        shapes and dtypes and whose output has `hidden_size` features.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, seqjax
+      >>> def leaky(hidden_size):
+      ...     def update(state, drive):
+      ...         return state._replace(hidden=0.9 * state.hidden + 0.1 * jnp.tanh(drive))
+      ...     return seqjax.gated_cell("leaky", hidden_size, gates=("drive",), update=update)
+      >>> seqjax.register_cell("leaky", leaky)
+      >>> seqjax.make_cell("leaky", 8)
+      leaky(8)
+    """
+    where = f"seqjax.register_cell({name!r})"
+    if not re.fullmatch(r"[^\W\d]\w*|[\w.]+:\w+", name):
+        raise ValueError(
+            f"{where}: `name` must be letters, digits and underscores, or module:function."
+        )
+    if name in CELLS or (name.startswith("bi") and ":" not in name):
+        raise ValueError(
+            f'{where}: `name` must not be that of a cell of the library nor begin with "bi". '
+            "Choose another."
+        )
+    try:
+        cell = constructor(8)
+    except Exception as error:
+        raise TypeError(
+            f"{where}: `constructor` must make a cell when called as constructor(hidden_size), "
+            f"but constructor(8) raised {_told(error)}."
+        ) from error
+    if not isinstance(cell, Cell):
+        raise TypeError(
+            f"{where}: `constructor` must return a seqjax.cells.Cell, got "
+            f"{type(cell).__name__}. seqjax.gated_cell makes one."
+        )
+    try:
+        before, after, output = jax.eval_shape(lambda: _one_step(cell))
+    except Exception as error:
+        raise TypeError(
+            f"{where}: one step of {cell!r} must run on two sequences, but it raised "
+            f"{_told(error)}."
+        ) from error
+    if str(before) != str(after):
+        raise TypeError(
+            f"{where}: a step of {cell!r} must keep the structure, shapes and dtypes of its state, "
+            f"{before}, got {after}."
+        )
+    if output.shape != (2, 8):
+        raise TypeError(
+            f"{where}: the output of {cell!r} must have shape (B, H) = (2, 8), got {output.shape}."
+        )
+    OWN_CELLS[name] = constructor
+
+
+def _one_step(cell: Cell):
+    """Returns the state before and after a step of two sequences, and its output."""
+    params = cell.init(jax.random.key(0), 3)
+    state = cell.initial_state(params, (2,), jnp.float32)
+    after = cell.step(params, state, cell.project(params, jnp.zeros((2, 3))))
+    return state, after, cell.output(after)
+
+
+def _told(error: Exception) -> str:
+    """Returns an error as a line: its kind, and the first line of what it says."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

@@ -1,0 +1,144 @@
+"""Batches of pairs of unequal sequences in few shapes, without losing a pair."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from seqjax.data._tight_buckets import tight_bucket_lengths
+
+
+class PairBatch(NamedTuple):
+    """Padded pairs, batch first; NumPy arrays on the host, JAX arrays on a device.
+
+    Attributes:
+      source: ids, 0 after each end, int32 (B, S).
+      source_lengths: int32 (B,).
+      target: ids, 0 after each end, int32 (B, T).
+      target_lengths: int32 (B,); 0 in rows that only fill the batch.
+    """
+
+    source: Any
+    source_lengths: Any
+    target: Any
+    target_lengths: Any
+
+
+def pair_buckets(
+    source_lengths: Sequence[int] | np.ndarray,
+    target_lengths: Sequence[int] | np.ndarray,
+    num_target: int,
+    num_source: int,
+    multiple: int = 2,
+) -> list[tuple[int, int]]:
+    """Chooses shapes of batches: by the target's length, and of alike targets by the source's.
+
+    Args:
+      source_lengths: of the pairs.
+      target_lengths: of the pairs.
+      num_target: groups of targets, cut where the least is padded.
+      num_source: groups of sources in each group of targets, likewise.
+      multiple: bounds are multiples of it.
+
+    Returns:
+      At most `num_target * num_source` pairs of bounds (source, target), the shapes to compile, in
+      rising order of the target's. The last holds the longest source and target.
+
+    Raises:
+      ValueError: if there are no lengths, or a number is below 1.
+
+    Example:
+      >>> pair_buckets([3, 9, 4, 8], [2, 2, 6, 6], 2, 2)
+      [(4, 2), (10, 2), (4, 6), (10, 6)]
+    """
+    sources, targets = np.asarray(source_lengths), np.asarray(target_lengths)
+    if not sources.size or sources.shape != targets.shape:
+        raise ValueError(
+            "pair_buckets: there must be lengths, as many of sources as of targets, got "
+            f"{sources.size} and {targets.size}."
+        )
+    if min(num_target, num_source, multiple) < 1:
+        raise ValueError(
+            "pair_buckets: `num_target`, `num_source` and `multiple` must be at least 1, got "
+            f"{num_target}, {num_source} and {multiple}."
+        )
+
+    sources, targets = (-(-np.maximum(side, 1) // multiple) for side in (sources, targets))
+    found, lower = [], 0
+    for target in tight_bucket_lengths(targets, num_target):
+        inside = sources[(targets > lower) & (targets <= target)]
+        # The last holds a pair that is unlike any of these.
+        bounds = tight_bucket_lengths(inside, num_source)
+        if target == targets.max():
+            bounds[-1] = int(sources.max())
+        found += [(source, target) for source in bounds]
+        lower = target
+    return [(source * multiple, target * multiple) for source, target in found]
+
+
+def pair_batches(
+    sources: Sequence[np.ndarray],
+    targets: Sequence[np.ndarray],
+    batch_size: int,
+    buckets: Sequence[tuple[int, int]],
+    *,
+    rng: np.random.Generator | None,
+) -> list[PairBatch]:
+    """Puts each pair into a batch of the smallest bucket that holds it.
+
+    The last batch of a bucket is filled with rows of length 0, so no pair is dropped and no other
+    shape is ever compiled.
+
+    Args:
+      sources: int arrays of shape (length,).
+      targets: one for each source.
+      batch_size: rows of every batch.
+      buckets: bounds (source, target); see `pair_buckets`.
+      rng: shuffles the pairs of a bucket, then the batches; None keeps the order given, pairs of
+        small buckets first.
+
+    Returns:
+      The batches of one epoch.
+
+    Raises:
+      ValueError: if the arguments do not fit each other or a pair fits no bucket.
+
+    Example:
+      >>> pairs = [np.array([5, 6])], [np.array([7])]
+      >>> (batch,) = pair_batches(*pairs, 2, [(3, 2)], rng=None)
+      >>> batch.source.tolist(), batch.target.tolist()
+      ([[5, 6, 0], [0, 0, 0]], [[7, 0], [0, 0]])
+    """
+    if len(sources) != len(targets) or batch_size < 1:
+        raise ValueError(
+            "pair_batches: there must be as many targets as sources, and `batch_size` must be at "
+            f"least 1; got {len(targets)}, {len(sources)} and {batch_size}."
+        )
+    lengths = np.array([[len(ids) for ids in side] for side in (sources, targets)]).T
+    order = sorted(buckets, key=lambda bounds: bounds[0] * bounds[1])
+    fits = (lengths[:, None] <= np.array(order)[None]).all(-1)
+    if not fits.any(-1).all():
+        row = int(np.argmin(fits.any(-1)))
+        raise ValueError(
+            f"pair_batches: pair {row} has lengths {lengths[row].tolist()}, and fits none of the "
+            f"buckets {order}. Cut it, or add a bucket."
+        )
+    smallest = fits.argmax(1)
+    batches = []
+    for bucket, bounds in enumerate(order):
+        members = np.flatnonzero(smallest == bucket)
+        members = members if rng is None else rng.permutation(members)
+        for start in range(0, len(members), batch_size):
+            chosen = members[start : start + batch_size]
+            parts = []
+            for side, bound in zip((sources, targets), bounds, strict=True):
+                parts += _padded([side[index] for index in chosen], batch_size, bound)
+            batches.append(PairBatch(*parts))
+    return batches if rng is None else [batches[index] for index in rng.permutation(len(batches))]
+
+
+def _padded(rows: Sequence[np.ndarray], number: int, bound: int) -> tuple[np.ndarray, np.ndarray]:
+    ids, lengths = np.zeros((number, bound), np.int32), np.zeros(number, np.int32)
+    for place, row in enumerate(rows):
+        ids[place, : len(row)], lengths[place] = row, len(row)
+    return ids, lengths

@@ -1,0 +1,207 @@
+"""Long sequences and short ones, cut into the one record that next-step models are trained on."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from seqjax.data._errors import DataError
+
+
+class Segment(NamedTuple):
+    """Some steps of every stream of a batch; NumPy arrays on the host, JAX arrays on a device.
+
+    The segment that follows continues each stream where this one ends, unless it starts anew there.
+
+    Attributes:
+      inputs: what is seen at every step: ids, int32 (B, T), or features, (B, T, D).
+      targets: what follows it, of the same shape.
+      weights: 1 where an answer counts and 0 where it does not, float32 (B, T).
+      starts: whether the stream begins with this segment, bool (B,).
+    """
+
+    inputs: Any
+    targets: Any
+    weights: Any
+    starts: Any
+
+
+def training_segments(
+    ids: np.ndarray,
+    num_streams: int,
+    length: int,
+    *,
+    offset: int = 0,
+    restart: float = 0.0,
+    rng: np.random.Generator | None = None,
+) -> list[Segment]:
+    """Cuts a sequence into parallel streams, and those into segments with which a state is carried.
+
+    Every pair of an id and the one before it counts once; what fills the last segments does not.
+
+    Args:
+      ids: integers of shape (N,), at least two.
+      num_streams: B, rows of every segment.
+      length: T, steps of a segment.
+      offset: the pair with which the first stream begins; behind the last pair comes the first.
+      restart: rate at which a stream starts anew with a segment. Where no stream ever does, a
+        state that has just begun is one that the model has hardly met.
+      rng: draws which do.
+
+    Returns:
+      The segments in the order of the streams.
+
+    Raises:
+      ValueError: if `num_streams` or `length` is below 1, or `restart` lacks its generator.
+      DataError: if there is no pair.
+
+    Example:
+      >>> first, second = training_segments(np.arange(10), 2, 3)
+      >>> first.inputs.tolist(), second.targets.tolist(), second.weights.tolist()
+      ([[0, 1, 2], [5, 6, 7]], [[4, 5, 5], [9, 1, 1]], [[1.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+
+    Reference: Williams and Peng (1990), An efficient gradient-based algorithm for on-line training
+    of recurrent network trajectories (truncated back-propagation through time).
+    """
+    _check(ids, num_streams, length)
+    pairs = len(ids) - 1
+    share = -(-pairs // num_streams)
+    places = np.arange(num_streams)[:, None] * share + np.arange(share)[None]
+    targets = 1 + (offset + places) % pairs
+    # Filler only ends a stream, so that no state which counts has seen it.
+    segments = _cut(ids, targets, (places < pairs).astype(np.float32), length)
+    if not restart:
+        return segments
+    if rng is None:
+        raise ValueError("training_segments: `restart` needs `rng`, which draws the streams.")
+    return [
+        segment._replace(starts=segment.starts | (rng.random(num_streams) < restart))
+        for segment in segments
+    ]
+
+
+def scoring_segments(
+    ids: np.ndarray, first: int, last: int, num_streams: int, length: int, *, warm_up: int
+) -> list[Segment]:
+    """Cuts a part of a sequence so that each of its ids counts once, with a long past.
+
+    Args:
+      ids: integers of shape (N,), the whole sequence.
+      first: the first id that counts, at least 1.
+      last: the one behind the last that counts, at most N.
+      num_streams: B, streams read side by side.
+      length: T, steps of a segment.
+      warm_up: steps that each stream reads before the first that counts; fewer where the sequence
+        has fewer before `first`.
+
+    Returns:
+      The segments in the order of the streams.
+
+    Raises:
+      ValueError: if `num_streams` or `length` is below 1, or the part does not lie in the sequence.
+
+    Example:
+      >>> for segment in scoring_segments(np.arange(20), 10, 16, 2, 4, warm_up=2):
+      ...     segment.targets.tolist(), segment.weights.tolist()
+      ([[8, 9, 10, 11], [11, 12, 13, 14]], [[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]])
+      ([[12, 12, 12, 12], [15, 15, 15, 15]], [[1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
+    """
+    _check(ids, num_streams, length)
+    if not 1 <= first < last <= len(ids):
+        raise ValueError(
+            f"scoring_segments: 1 <= first < last <= {len(ids)} is required, got {first} and "
+            f"{last}."
+        )
+    warm_up = min(warm_up, first - 1)
+    share = -(-(last - first) // num_streams)
+    steps = np.arange(-warm_up, share)[None]
+    targets = first + np.arange(num_streams)[:, None] * share + steps
+    counts = (steps >= 0) & (targets < last)
+    return _cut(ids, np.minimum(targets, len(ids) - 1), counts.astype(np.float32), length)
+
+
+def sequence_segments(
+    sequences: Sequence[np.ndarray],
+    batch_size: int,
+    bucket_lengths: Sequence[int],
+    rng: np.random.Generator | None = None,
+) -> list[Segment]:
+    """Puts whole sequences of features into batches; each step is foretold from those before it.
+
+    The first step is foretold from zeros. Rows that only fill a batch count for nothing.
+
+    Args:
+      sequences: arrays of shape (length, D).
+      batch_size: rows of every batch.
+      bucket_lengths: rising, see `bucket_lengths`; each sequence is padded to the shortest that
+        holds it.
+      rng: shuffles the sequences of a bucket, then the batches; None keeps the order.
+
+    Returns:
+      The batches of one epoch, each a segment with which every stream starts.
+
+    Raises:
+      ValueError: if `batch_size` is below 1, or a sequence fits no bucket.
+      DataError: if there are no sequences.
+
+    Example:
+      >>> segment, = sequence_segments([np.ones((2, 1))], 1, [3])
+      >>> segment.inputs[0, :, 0].tolist(), segment.weights.tolist()
+      ([0.0, 1.0, 0.0], [[1.0, 1.0, 0.0]])
+    """
+    if batch_size < 1:
+        raise ValueError(f"sequence_segments: `batch_size` must be at least 1, got {batch_size}.")
+    if not len(sequences):
+        raise DataError("sequence_segments: there must be at least one sequence, got none.")
+    lengths = np.array([len(sequence) for sequence in sequences])
+    if lengths.max() > bucket_lengths[-1]:
+        raise ValueError(
+            f"sequence_segments: a sequence has {lengths.max()} steps, the largest bucket holds "
+            f"{bucket_lengths[-1]}."
+        )
+    buckets = np.searchsorted(np.asarray(bucket_lengths), lengths)
+    batches = []
+    for bucket in np.unique(buckets).tolist():
+        members = np.flatnonzero(buckets == bucket)
+        if rng is not None:
+            members = rng.permutation(members)
+        for start in range(0, len(members), batch_size):
+            chosen = [sequences[i] for i in members[start : start + batch_size].tolist()]
+            batches.append(_pad(chosen, batch_size, bucket_lengths[bucket]))
+    if rng is not None:
+        batches = [batches[i] for i in rng.permutation(len(batches)).tolist()]
+    return batches
+
+
+def _pad(sequences: Sequence[np.ndarray], rows: int, length: int) -> Segment:
+    features = sequences[0].shape[1]
+    inputs = np.zeros((rows, length, features), np.float32)
+    targets, weights = np.zeros_like(inputs), np.zeros((rows, length), np.float32)
+    for row, sequence in enumerate(sequences):
+        inputs[row, 1 : len(sequence)] = sequence[:-1]
+        targets[row, : len(sequence)] = sequence
+        weights[row, : len(sequence)] = 1
+    return Segment(inputs, targets, weights, np.ones(rows, bool))
+
+
+def _cut(ids: np.ndarray, targets: np.ndarray, weights: np.ndarray, length: int) -> list[Segment]:
+    missing = (0, -targets.shape[1] % length)
+    targets = np.pad(targets, ((0, 0), missing), mode="edge")
+    weights = np.pad(weights, ((0, 0), missing))
+    segments = []
+    for start in range(0, targets.shape[1], length):
+        steps = slice(start, start + length)
+        here = targets[:, steps]
+        starts = np.full(len(targets), start == 0)
+        segments.append(Segment(ids[here - 1], ids[here], weights[:, steps], starts))
+    return segments
+
+
+def _check(ids: np.ndarray, num_streams: int, length: int) -> None:
+    if num_streams < 1 or length < 1:
+        raise ValueError(
+            "seqjax.data: `num_streams` and `length` of segments must be at least 1, got "
+            f"{num_streams} and {length}."
+        )
+    if len(ids) < 2:
+        raise DataError(f"segments: there must be at least two ids, got {len(ids)}.")

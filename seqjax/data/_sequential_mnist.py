@@ -1,0 +1,94 @@
+"""Handwritten digits a pixel at a time, in the order of the page or in a drawn one.
+
+Reference: LeCun et al. (1998), Gradient-based learning applied to document recognition (the data);
+Le et al. (2015), A simple way to initialize recurrent networks of rectified linear units (the
+task).
+"""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seqjax.data._data_dir import prepared_folder
+from seqjax.data._errors import DataError
+from seqjax.data._sequences import Sequences, Splits, make_sequences
+
+VERSION = "3.0.1"
+NUM_CLASSES = 10
+_VALIDATION = 5000  # the last of the training images
+_READ_AT_ONCE = 5000
+_COUNTS = {"train": 60_000, "test": 10_000}
+
+
+def load_sequential_mnist(
+    data_dir: str | os.PathLike[str] | None = None, *, permutation_seed: int | None = None
+) -> Splits:
+    """Loads MNIST as sequences of 784 pixels from data that TFDS has prepared.
+
+    Args:
+      data_dir: folder with `mnist/3.0.1`, or with `tensorflow_datasets/mnist/3.0.1`; by default
+        `TFDS_DATA_DIR`, then `~/tensorflow_datasets`.
+      permutation_seed: where given, every image is read in one order that is drawn from it
+        (permuted MNIST); in the order of the page otherwise.
+
+    Returns:
+      Inputs (N, 784, 1), uint8; classes as targets, int32 (N,). 55,000 images to train, the other
+      5,000 training images to validate, 10,000 to test.
+
+    Raises:
+      DataError: if the data is missing or damaged.
+
+    Example:
+      >>> load_sequential_mnist("tensorflow_datasets").test.inputs.shape  # doctest: +SKIP
+      (10000, 784, 1)
+    """
+    root = prepared_folder(data_dir)
+    prepared = root / "mnist" / VERSION
+    if not (prepared / "dataset_info.json").exists():
+        raise DataError(
+            f"mnist: {prepared} must hold MNIST as TFDS prepares it, in array_record files, and "
+            "does not. Give its folder with --data_dir, or prepare it where TensorFlow is "
+            'installed: tfds.builder("mnist").download_and_prepare(file_format="array_record").'
+        )
+    order = np.arange(784)
+    if permutation_seed is not None:
+        order = np.random.default_rng(permutation_seed).permutation(784)
+    try:
+        train, test = (_read(root, split, order) for split in ("train", "test"))
+    except (DataError, ImportError):
+        raise
+    except Exception as error:  # TFDS and array_record raise whatever their layers raise
+        reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
+        raise DataError(f"mnist: {prepared} is damaged: {reason}. Copy it anew.") from error
+    everything = np.arange(len(train.inputs))
+    return Splits(
+        train.take(everything[:-_VALIDATION]), train.take(everything[-_VALIDATION:]), test
+    )
+
+
+def _read(root: Path, split: str, order: np.ndarray) -> Sequences:
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it recommends another decoder
+    try:
+        import tensorflow_datasets as tfds
+
+        builder: Any = tfds.builder(f"mnist:{VERSION}", data_dir=root, file_format="array_record")
+        source: Any = builder.as_data_source(split=split)
+        if len(source) != _COUNTS[split]:
+            raise DataError(
+                f"mnist: {root / 'mnist' / VERSION} must hold {_COUNTS[split]} {split} images, got "
+                f"{len(source)}. Copy it anew."
+            )
+        images = np.empty((len(source), 784), np.uint8)
+        labels = np.empty(len(source), np.int32)
+        for start in range(0, len(source), _READ_AT_ONCE):
+            records = source.__getitems__(list(range(start, start + _READ_AT_ONCE)))
+            images[start : start + len(records)] = [r["image"].reshape(784) for r in records]
+            labels[start : start + len(records)] = [r["label"] for r in records]
+    finally:
+        logger.setLevel(level)
+    return make_sequences(images[:, order, None], labels)

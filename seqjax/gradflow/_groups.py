@@ -1,0 +1,109 @@
+"""Gradient norms by parameter, by gate and by layer, of any tree of gradients."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from seqjax.cells._base import Cell, GatedCell
+
+_BY_GATE = ("input_kernel", "recurrent_kernel", "bias", "recurrent_bias")
+
+
+def gradient_norms(
+    gradients: Any,
+    *,
+    gates: Cell | Sequence[str] | None = None,
+    depth: int | None = None,
+) -> dict[str, Array]:
+    """Returns the Euclidean norm of each part of a gradient, named by its path.
+
+    Where a `recurrent_kernel` of shape (H, G * H) stands, as in `GatedParams`, wherever in the
+    tree, it and its neighbours `input_kernel`, `bias` and `recurrent_bias` are split by gate:
+    `encoder/recurrent_kernel/forget`. Every other leaf goes by its path alone.
+
+    Args:
+      gradients: a tree of arrays: of `GatedParams`, dicts, lists, or the state of an NNX module.
+      gates: the gates' names in the order of the columns, or the cell that has them; they are used
+        for every kernel with as many blocks, numbers for any other.
+      depth: if given, parts whose paths agree in their first `depth` names are taken together: 1
+        gives a norm for each entry of the top level, such as a layer; 0 the norm of everything,
+        under the name "all".
+
+    Returns:
+      Path to the norm, a scalar in float32 or wider.
+
+    Raises:
+      ValueError: if there is no array, or `depth` is negative.
+
+    Example:
+      >>> import jax, seqjax
+      >>> cell = seqjax.lstm(4)
+      >>> tree = {"layer": cell.init(jax.random.key(0), 3), "head": jnp.ones((4, 2))}
+      >>> norms = gradient_norms(tree, gates=cell)
+      >>> float(norms["layer/bias/forget"]), float(norms["layer/bias/input"])
+      (2.0, 0.0)
+      >>> list(gradient_norms(tree, depth=1))
+      ['head', 'layer']
+    """
+    if depth is not None and depth < 0:
+        raise ValueError(
+            f"seqjax.gradflow.gradient_norms: `depth` must be at least 0, got {depth}."
+        )
+    leaves = {
+        path_names(path): jnp.asarray(leaf)
+        for path, leaf in jax.tree_util.tree_flatten_with_path(gradients)[0]
+    }
+    if not leaves:
+        raise ValueError(
+            "seqjax.gradflow.gradient_norms: `gradients` must hold arrays, got an empty "
+            f"{type(gradients).__name__}."
+        )
+    if isinstance(gates, Cell):
+        gates = gates.gates if isinstance(gates, GatedCell) else None
+    squares: dict[str, list[Array]] = {}
+    for path, leaf in leaves.items():
+        for name, part in _split_by_gate(path, leaf, leaves, gates):
+            part = part.astype(jnp.promote_types(part.dtype, jnp.float32))
+            group = name if depth is None else name[:depth]
+            squares.setdefault("/".join(group) or "all", []).append(jnp.sum(part**2))
+    return {name: jnp.sqrt(sum(parts, jnp.zeros(()))) for name, parts in squares.items()}
+
+
+def path_names(path: tuple[Any, ...]) -> tuple[str, ...]:
+    """Returns the names along a path of `jax.tree_util`, without the `value` of an NNX variable."""
+    names = []
+    for number, key in enumerate(path):
+        wrapped = isinstance(key, jax.tree_util.GetAttrKey) and key.name == "value"
+        if wrapped and number and number == len(path) - 1:
+            continue
+        for attribute in ("key", "name", "idx"):
+            if hasattr(key, attribute):
+                names.append(str(getattr(key, attribute)))
+                break
+        else:
+            names.append(str(key))
+    return tuple(names)
+
+
+def _split_by_gate(
+    path: tuple[str, ...],
+    leaf: Array,
+    leaves: dict[tuple[str, ...], Array],
+    gates: Sequence[str] | None,
+) -> list[tuple[tuple[str, ...], Array]]:
+    kernel = leaves.get((*path[:-1], "recurrent_kernel"))
+    if not path or path[-1] not in _BY_GATE or kernel is None or kernel.ndim != 2:
+        return [(path, leaf)]
+    size, columns = kernel.shape
+    if columns % size or leaf.shape[-1] % size:
+        return [(path, leaf)]
+    names = [str(number) for number in range(columns // size)]
+    if gates is not None and len(gates) == len(names):
+        names = list(gates)
+    # The bias of the separate gates alone: they stand last.
+    names = names[len(names) - leaf.shape[-1] // size :]
+    blocks = jnp.split(leaf, len(names), axis=-1)
+    return [((*path, name), block) for name, block in zip(names, blocks, strict=True)]

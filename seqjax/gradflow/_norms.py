@@ -1,0 +1,232 @@
+"""How large the gradient of a loss is at each step of the past."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from seqjax._unroll import unroll
+from seqjax.cells._base import Cell
+from seqjax.gradflow._flat import flat_state, floating
+
+Loss = Callable[[Array, Any], Array]
+"""`loss(ys, final_state) -> scalar`, of outputs (T, *B, H) and the final state."""
+
+
+def state_gradients(
+    cell: Cell, params: Any, xs: ArrayLike, loss: Loss, **unroll_options: Any
+) -> Any:
+    """Returns the gradient of a loss with respect to the state after every step.
+
+        G_t = dL / ds_t,    s_t = step(s_{t-1}, x_t) + e_t,    at e_t = 0
+
+    The fields of a state are independent coordinates here: for an LSTM `dL/dc_t` is taken with
+    `h_t` held fixed, and what `c_t` did to `h_t` within step t belongs to neither.
+
+    Args:
+      cell: any cell.
+      params: its parameters.
+      xs: inputs, shape (T, *B, D).
+      loss: `loss(ys, final_state) -> scalar`, of the whole batch, as in training; a mean over the
+        batch divides every example's gradient by its size.
+      **unroll_options: options of `seqjax.unroll`: `initial_state`, `lengths`, `mask`, `resets`,
+        `reverse`. At a masked step the gradient is zero.
+
+    Returns:
+      A state with leaves (T, *B, ...).
+
+    Raises:
+      ValueError: as `seqjax.unroll`, or if the loss is no scalar.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, seqjax
+      >>> cell = seqjax.lstm(4)
+      >>> params = cell.init(jax.random.key(0), 3)
+      >>> gradients = state_gradients(
+      ...     cell, params, jnp.ones((7, 2, 3)), lambda ys, state: ys[-1].sum()
+      ... )
+      >>> gradients.cell.shape
+      (7, 2, 4)
+
+    Reference: Pascanu, Mikolov and Bengio (2013), On the difficulty of training recurrent neural
+    networks.
+    """
+    xs = floating(xs)
+    form = flat_state(cell, params)
+    perturbed = with_extra_input(
+        cell, lambda step, state, extra: _add(step(state), form.unflatten(extra))
+    )
+
+    def total(perturbation: Array) -> Array:
+        inputs = jnp.concatenate([xs, perturbation], axis=-1)
+        ys, final = unroll(perturbed(xs.shape[-1]), params, inputs, **unroll_options)
+        return checked_scalar(loss(ys, final), "state_gradients")
+
+    return form.unflatten(jax.grad(total)(jnp.zeros((*xs.shape[:-1], form.size), xs.dtype)))
+
+
+def state_gradient_norms(
+    cell: Cell, params: Any, xs: ArrayLike, loss: Loss, **unroll_options: Any
+) -> Any:
+    """Returns the Euclidean norm of `dL/ds_t` at every step, each field of the state apart.
+
+    Args:
+      cell: any cell.
+      params: its parameters.
+      xs: inputs, shape (T, *B, D).
+      loss: `loss(ys, final_state) -> scalar`.
+      **unroll_options: options of `seqjax.unroll`, as in `state_gradients`.
+
+    Returns:
+      A state with leaves (T, *B): `norms.hidden` and `norms.cell` of an LSTM.
+
+    Raises:
+      ValueError: as `state_gradients`.
+
+    Example:
+      A decay of one half at each step back:
+
+      >>> import jax.numpy as jnp, seqjax
+      >>> half = seqjax.linear_cell(
+      ...     "half",
+      ...     1,
+      ...     init=lambda key, in_size, dtype=jnp.float32: (),
+      ...     coefficients=lambda params, x: (jnp.full_like(x, 0.5), x),
+      ... )
+      >>> norms = state_gradient_norms(
+      ...     half, (), jnp.ones((4, 1)), lambda ys, state: ys[-1].sum()
+      ... )
+      >>> norms.hidden.tolist()
+      [0.125, 0.25, 0.5, 1.0]
+    """
+    lead = jnp.ndim(xs) - 1
+
+    def norm(leaf: Array) -> Array:
+        # Scaled by the largest entry: squares of small gradients would underflow to zero.
+        flat = leaf.reshape(*leaf.shape[:lead], -1)
+        largest = jnp.abs(flat).max(axis=-1, keepdims=True)
+        scale = jnp.where(largest > 0, largest, 1)
+        return jnp.sqrt(((flat / scale) ** 2).sum(axis=-1)) * scale[..., 0]
+
+    return jax.tree.map(norm, state_gradients(cell, params, xs, loss, **unroll_options))
+
+
+class NormSummary(NamedTuple):
+    """Gradient norms against the lag, over the examples of a batch.
+
+    Attributes:
+      lag: steps back from each example's last step, 0 to T - 1, shape (T,).
+      median: median over examples, shape (T,); NaN at a lag that no example reaches.
+      lower_quartile: shape (T,).
+      upper_quartile: shape (T,).
+      log_slope: least-squares slope of the natural logarithm of the norm against the lag, of each
+        example, shape (*B,): below 0 where gradients vanish, above 0 where they explode.
+    """
+
+    lag: Array
+    median: Array
+    lower_quartile: Array
+    upper_quartile: Array
+    log_slope: Array
+
+
+def summarise_norms(norms: ArrayLike, lengths: ArrayLike | None = None) -> NormSummary:
+    """Summarises the gradient norms of one field of the state over a batch.
+
+    Args:
+      norms: one leaf of `state_gradient_norms`, shape (T, *B).
+      lengths: valid steps of each example, shape (*B,), if they differ; lag 0 is then each
+        example's own last step.
+
+    Returns:
+      The summary. A norm of exactly zero counts in the quartiles; the slope leaves it out, and is
+      NaN where fewer than two are left.
+
+    Raises:
+      ValueError: if `norms` has no time axis, or `lengths` has another batch.
+
+    Example:
+      >>> summary = summarise_norms(2.0 ** jnp.arange(6)[:, None])
+      >>> summary.median[:3].tolist(), round(float(summary.log_slope[0]), 4)
+      ([32.0, 16.0, 8.0], -0.6931)
+    """
+    norms = jnp.asarray(norms)
+    if norms.ndim < 1:
+        raise ValueError(
+            f"seqjax.gradflow.summarise_norms: `norms` must have shape (T, *B), got {norms.shape}. "
+            "Pass one leaf of state_gradient_norms, such as norms.hidden."
+        )
+    num_steps, batch_shape = norms.shape[0], norms.shape[1:]
+    norms = norms.reshape(num_steps, -1)
+    lag = jnp.arange(num_steps)
+    if lengths is None:
+        by_lag = norms[::-1]
+    else:
+        lengths = jnp.asarray(lengths)
+        if lengths.shape != batch_shape:
+            raise ValueError(
+                "seqjax.gradflow.summarise_norms: `lengths` must have shape (*B,) = "
+                f"{batch_shape}, got {lengths.shape}."
+            )
+        steps = lengths.reshape(1, -1) - 1 - lag[:, None]
+        by_lag = jnp.take_along_axis(norms, steps.clip(0), axis=0)
+        by_lag = jnp.where(steps >= 0, by_lag, jnp.nan)
+    quartiles = jnp.nanquantile(by_lag, jnp.array([0.25, 0.5, 0.75]), axis=1)
+
+    used = by_lag > 0
+    logs = jnp.log(jnp.where(used, by_lag, 1))
+    weight = used / used.sum(axis=0, keepdims=True).clip(1)
+    lags = lag.astype(norms.dtype)[:, None]
+    centred = lags - (weight * lags).sum(axis=0, keepdims=True)
+    spread = (weight * centred**2).sum(axis=0)
+    slope = (weight * centred * logs).sum(axis=0) / jnp.where(spread > 0, spread, jnp.nan)
+    return NormSummary(lag, quartiles[1], quartiles[0], quartiles[2], slope.reshape(batch_shape))
+
+
+def with_extra_input(
+    cell: Cell, step: Callable[[Callable[[Any], Any], Any, Array], Any]
+) -> Callable[[int], Cell]:
+    """Makes a cell whose input carries extra features past its own, for use at each step.
+
+    So that `unroll` stays the only place that knows time.
+
+    Args:
+      cell: any cell.
+      step: `step(cell_step, state, extra) -> state`, where `cell_step(state)` is the cell's own
+        step with its drive and parameters filled in.
+
+    Returns:
+      A function of the cell's own input size that returns the new cell.
+    """
+
+    def extended(in_size: int) -> Cell:
+        return Cell(
+            name=cell.name,
+            hidden_size=cell.hidden_size,
+            init=cell.init,
+            initial_state=cell.initial_state,
+            project=lambda params, x: (cell.project(params, x[..., :in_size]), x[..., in_size:]),
+            step=lambda params, state, drive: step(
+                lambda state: cell.step(params, state, drive[0]), state, drive[1]
+            ),
+            output=cell.output,
+        )
+
+    return extended
+
+
+def checked_scalar(value: Array, where: str) -> Array:
+    """Refuses a loss that is no scalar."""
+    if jnp.shape(value) != ():
+        raise ValueError(
+            f"seqjax.gradflow.{where}: the loss must be a scalar, got shape {jnp.shape(value)}. "
+            "Take its sum or mean over the batch."
+        )
+    return value
+
+
+def _add(state: Any, perturbation: Any) -> Any:
+    return jax.tree.map(lambda leaf, extra: leaf + extra.astype(leaf.dtype), state, perturbation)

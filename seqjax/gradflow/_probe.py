@@ -1,0 +1,168 @@
+"""A live probe: the state of the gradient flow as a few numbers, while a network trains."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from seqjax._unroll import unroll
+from seqjax._unroll.padding import select, valid_steps
+from seqjax.cells._base import Cell, GatedCell, LinearCell
+from seqjax.gradflow._flat import floating
+from seqjax.gradflow._gates import gate_activations, retention, saturation, time_scale
+from seqjax.gradflow._groups import gradient_norms
+from seqjax.gradflow._jacobians import jacobian_function
+from seqjax.gradflow._norms import Loss, state_gradient_norms, summarise_norms
+from seqjax.gradflow._spectra import largest_singular_value, recurrent_spectra, spectral_radius
+
+Probe = Callable[[Any], dict[str, float]]
+"""`probe(params) -> metrics`, what `seqjax.train.fit` takes as its `probe`."""
+
+
+def make_probe(
+    cell: Cell,
+    batch: Any,
+    *,
+    inputs: Callable[[Any, Any], tuple[Any, ...]] = lambda params, batch: (params, batch),
+    loss: Callable[[Any, Any], Array] | None = None,
+    state_loss: Loss | None = None,
+    functions: Mapping[str, Callable[[Array], Array] | None] | None = None,
+    depth: int | None = None,
+) -> Probe:
+    """Makes a function of the parameters that measures the gradient flow on a fixed batch.
+
+    Compiled once, one transfer to the host a call. Spectral radii are those of powers, see
+    `spectral_radius`. The names of the metrics:
+
+    - `gradient_norm/<path>` for every parameter group, and `gradient_norm/all`, with `loss`;
+    - `log_slope/<field>`: median over examples of the slope of `log |dL/ds_t|` against the lag, for
+      every field of the state;
+    - `log_ratio`: median over examples of log |dL/ds_1| - log |dL/ds_T|, all fields together: what
+      is left of the gradient at the first step;
+    - `jacobian/spectral_radius` and `jacobian/sigma`: of the first example's last valid step;
+    - `recurrent/<gate>/spectral_radius` and `.../sigma`, of a `GatedCell`;
+    - `saturation/<gate>/left` and `.../right`, of a `GatedCell`;
+    - `time_scale/<field>`: median over units of `-1 / log(mean retention)`, of a `GatedCell` or
+      `LinearCell`.
+
+    With lengths, only valid steps count.
+
+    Args:
+      cell: the cell looked into; make a probe for each layer of interest.
+      batch: the fixed batch, a tree of arrays; few, short sequences keep the probe cheap.
+      inputs: `inputs(params, batch) -> (cell_params, xs)` or `(cell_params, xs, lengths)`: the
+        cell's own parameters within those of training, and its input (T, *B, D), which may depend
+        on the parameters of the layers below; by default `params` are the cell's and `batch` its
+        input.
+      loss: `loss(params, batch) -> scalar`, that of training, for the norms by parameter group.
+      state_loss: `loss(ys, final_state) -> scalar` for the slopes; by default the sum over examples
+        of the last output's product with a fixed random direction, so that the slope is that of the
+        recurrence and not of the layers above it.
+      functions: squashing functions of the gates, as in `gate_activations`.
+      depth: depth of the parameter groups, as in `gradient_norms`.
+
+    Returns:
+      `probe(params) -> dict of floats`, not differentiable.
+
+    Raises:
+      ValueError: when called, as the measures themselves; if `functions` is given for a cell
+        without gates.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, seqjax
+      >>> cell = seqjax.elman(4)
+      >>> probe = make_probe(cell, jax.random.normal(jax.random.key(1), (6, 2, 3)))
+      >>> metrics = probe(cell.init(jax.random.key(0), 3))
+      >>> sorted(metrics)[:3], metrics["log_slope/hidden"] < 0
+      (['jacobian/sigma', 'jacobian/spectral_radius', 'log_ratio'], True)
+    """
+    if functions and not isinstance(cell, GatedCell):
+        raise ValueError(
+            "seqjax.gradflow.make_probe: `functions` must be None for a cell without gates, got "
+            f"{sorted(functions)} for {cell!r}. Leave them out."
+        )
+
+    def of_last_output(ys: Array, final: Any) -> Array:
+        output = cell.output(final)
+        direction = jax.random.normal(jax.random.key(0), output.shape[-1:], output.dtype)
+        return (output @ (direction / jnp.linalg.norm(direction))).sum()
+
+    def measure(params: Any, batch: Any) -> dict[str, Array]:
+        found = {}
+        if loss is not None:
+            gradients = jax.grad(loss)(params, batch)
+            groups = gradient_norms(gradients, gates=cell, depth=depth)
+            groups["all"] = gradient_norms(gradients, depth=0)["all"]
+            found |= {f"gradient_norm/{name}": value for name, value in groups.items()}
+        cell_params, xs, *rest = inputs(params, batch)
+        lengths = rest[0] if rest else None
+        norms = state_gradient_norms(
+            cell, cell_params, xs, state_loss or of_last_output, lengths=lengths
+        )
+        for name, field in _fields(norms):
+            summary = summarise_norms(field, lengths)
+            found[f"log_slope/{name}"] = jnp.nanmedian(summary.log_slope)
+        # All fields together: the last memory of an LSTM alone is not read, its gradient is zero.
+        logs = jnp.log(jnp.stack([field.reshape(len(xs), -1) for _, field in _fields(norms)]))
+        logs = jax.nn.logsumexp(2 * logs, axis=0) / 2
+        last = jnp.full(logs.shape[1:], len(xs)) if lengths is None else jnp.ravel(lengths)
+        ends = jnp.take_along_axis(logs, (last[None] - 1).clip(0), axis=0)[0]
+        found["log_ratio"] = jnp.nanmedian(logs[0] - ends)
+        return found | _of_the_cell(cell, cell_params, floating(xs), lengths, functions)
+
+    compiled = jax.jit(measure)
+
+    def probe(params: Any) -> dict[str, float]:
+        return {name: float(x) for name, x in jax.device_get(compiled(params, batch)).items()}
+
+    return probe
+
+
+def _of_the_cell(
+    cell: Cell, params: Any, xs: Array, lengths: Array | None, functions: Any
+) -> dict[str, Array]:
+    """What needs no gradient of a loss: Jacobian, recurrent spectra, gates."""
+    found = {}
+    params = jax.tree.map(lambda leaf: leaf.astype(xs.dtype), params)
+    first = xs.reshape(xs.shape[0], -1, xs.shape[-1])[:, 0]
+    _, _, states = unroll(cell, params, first, return_states=True)
+    last = jnp.asarray(len(xs)) if lengths is None else jnp.ravel(lengths)[0]
+    at = (last - 1).clip(0)
+    start = cell.initial_state(params, (), xs.dtype)
+    before = jax.tree.map(
+        lambda leaf, state: jnp.where(at > 0, leaf[(at - 1).clip(0)], state.astype(leaf.dtype)),
+        states,
+        start,
+    )
+    jacobian = jacobian_function(cell)(params, before, cell.project(params, first[at]))
+    found["jacobian/spectral_radius"] = spectral_radius(jacobian, method="powers")
+    found["jacobian/sigma"] = largest_singular_value(jacobian)
+    valid = valid_steps(len(xs), xs.shape[1:-1], lengths)
+    if valid is not None:
+        xs = select(valid, xs, jnp.zeros_like(xs))
+
+    def mean(values: Array) -> Array:
+        """The mean of (T, *B, H) over valid steps, (H,)."""
+        axes = tuple(range(values.ndim - 1))
+        return values.mean(axes) if valid is None else values.mean(axes, where=valid[..., None])
+
+    if isinstance(cell, GatedCell):
+        for gate, spectrum in recurrent_spectra(cell, params, method="powers").items():
+            found[f"recurrent/{gate}/spectral_radius"] = spectrum.radius
+            found[f"recurrent/{gate}/sigma"] = spectrum.sigma
+        for gate, values in gate_activations(cell, params, xs, functions=functions).items():
+            each = saturation(values, axis=())
+            found[f"saturation/{gate}/left"] = mean(each.left).mean()
+            found[f"saturation/{gate}/right"] = mean(each.right).mean()
+    if isinstance(cell, GatedCell | LinearCell):
+        for name, kept in _fields(retention(cell, params, xs)):
+            found[f"time_scale/{name}"] = jnp.median(time_scale(mean(kept)))
+    return found
+
+
+def _fields(state: Any) -> list[tuple[str, Array]]:
+    """Returns the leaves of a state with the names of its fields."""
+    flat = jax.tree_util.tree_flatten_with_path(state)[0]
+    return [(jax.tree_util.keystr(p, simple=True, separator="/") or "state", x) for p, x in flat]

@@ -1,0 +1,122 @@
+"""What truncated back-propagation through time leaves out of the gradient."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.flatten_util import ravel_pytree
+from jax.typing import ArrayLike
+
+from seqjax._unroll import unroll
+from seqjax.cells._base import Cell
+from seqjax.gradflow._flat import floating
+from seqjax.gradflow._norms import Loss, checked_scalar, with_extra_input
+
+
+class TruncationBias(NamedTuple):
+    """Gradients of truncated back-propagation against the full one, for each length of segment.
+
+    Attributes:
+      steps: steps in a segment, k, shape (K,).
+      cosine: cosine of the angle between the two gradients, shape (K,); 0 where either is zero.
+      norm_ratio: norm of the truncated gradient over that of the full one, shape (K,).
+    """
+
+    steps: Array
+    cosine: Array
+    norm_ratio: Array
+
+
+def truncation_bias(
+    cell: Cell,
+    params: Any,
+    xs: ArrayLike,
+    loss: Loss,
+    steps: Sequence[int],
+    *,
+    initial_state: Any = None,
+) -> TruncationBias:
+    """Compares the gradient truncated to segments of k steps with the full gradient.
+
+    Time is cut into segments of k steps, counted from the end, and no gradient passes from one
+    segment to the one before; the states, and so the loss, are those of the uncut run. A loss of
+    the last output thus sees exactly the last k steps; one of every output sees, from step j of its
+    segment, the j steps of that segment so far. That is what training in chunks with a carried
+    state computes, it is defined for any cell, and costs one backward pass for each k; letting
+    every term look back exactly k steps would cost k passes.
+
+    Args:
+      cell: any cell.
+      params: its parameters; the gradients compared are with respect to them.
+      xs: inputs, shape (T, *B, D).
+      loss: `loss(ys, final_state) -> scalar`, of the whole batch.
+      steps: lengths of segment to try, k, each at least 1; from T on the gradient is full.
+      initial_state: the state before the first step; by default `cell.initial_state`.
+
+    Returns:
+      Cosine and ratio of norms for each k.
+
+    Raises:
+      ValueError: as `seqjax.unroll`; if a length is below 1 or the loss is no scalar.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, seqjax
+      >>> cell = seqjax.lstm(4)
+      >>> params = cell.init(jax.random.key(0), 3)
+      >>> xs = jax.random.normal(jax.random.key(1), (8, 2, 3))
+      >>> bias = truncation_bias(cell, params, xs, lambda ys, state: ys[-1].sum(), [1, 4, 8])
+      >>> bool(bias.cosine[0] < bias.cosine[1] < bias.cosine[2]), float(bias.norm_ratio[2])
+      (True, 1.0)
+
+    Reference: Williams and Peng (1990), An efficient gradient-based algorithm for on-line training
+    of recurrent network trajectories; Tallec and Ollivier (2017), Unbiasing truncated
+    backpropagation through time.
+    """
+    if not len(steps) or min(steps) < 1:
+        raise ValueError(
+            "seqjax.gradflow.truncation_bias: `steps` must be one or more numbers of steps of at "
+            f"least 1, got {list(steps)}."
+        )
+    xs = floating(xs)
+    num_steps = xs.shape[0]
+    params = jax.tree.map(lambda leaf: leaf.astype(xs.dtype), params)
+
+    def cut_state(step, state, cut):
+        def choose(leaf: Array) -> Array:
+            # The flag has the batch's axes and one of its own; a leaf has the batch's and its own.
+            flag = cut.reshape(*cut.shape[:-1], *(1 for _ in range(leaf.ndim - cut.ndim + 1)))
+            return jnp.where(jnp.broadcast_to(flag > 0, leaf.shape), lax.stop_gradient(leaf), leaf)
+
+        return step(jax.tree.map(choose, state))
+
+    extended = with_extra_input(cell, cut_state)(xs.shape[-1])
+
+    def gradient(length: Array) -> Array:
+        # The state is cut before the first step of each segment.
+        cuts = ((num_steps - jnp.arange(num_steps)) % length == 0).astype(xs.dtype)
+        cuts = cuts.at[0].set(0)
+        cuts = jnp.broadcast_to(cuts.reshape(-1, *(1 for _ in xs.shape[1:])), (*xs.shape[:-1], 1))
+        inputs = jnp.concatenate([xs, cuts], axis=-1)
+
+        def total(params: Any) -> Array:
+            ys, final = unroll(extended, params, inputs, initial_state=initial_state)
+            return checked_scalar(loss(ys, final), "truncation_bias")
+
+        return ravel_pytree(jax.grad(total)(params))[0]
+
+    full = gradient(jnp.asarray(num_steps))
+    length = jnp.linalg.norm(full)
+
+    def compare(steps: Array) -> tuple[Array, Array]:
+        truncated = gradient(steps)
+        own = jnp.linalg.norm(truncated)
+        both = own * length
+        cosine = jnp.where(both > 0, (truncated @ full) / jnp.where(both > 0, both, 1), 0)
+        return cosine, own / length
+
+    tried = jnp.asarray(np.minimum(steps, num_steps))
+    cosine, ratio = lax.map(compare, tried)
+    return TruncationBias(jnp.asarray(np.asarray(steps)), cosine, ratio)

@@ -1,0 +1,158 @@
+"""Attention over the states of an encoder, additive and multiplicative."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jax.typing import ArrayLike, DTypeLike
+
+from seqjax._unroll.padding import valid_steps
+
+ATTENTIONS = ("additive", "dot", "general")
+"""Scores that `Attention` knows."""
+
+
+class Memory(NamedTuple):
+    """What a decoder may look at, made once for a source; see `Attention.memory`.
+
+    Attributes:
+      values: states of the encoder, zero where there is none, shape (*B, S, M).
+      keys: what queries are compared with, shape (*B, S, K).
+      mask: True at the states there are, shape (*B, S).
+    """
+
+    values: Array
+    keys: Array
+    mask: Array
+
+
+class Attention(nnx.Module):
+    """Weighs the states of an encoder by how well each suits a query.
+
+        score(q, m) = v . tanh(W q + U m)      additive
+        score(q, m) = q . m                    dot
+        score(q, m) = q . U m                  general
+        weights = softmax over the states of score,  context = sum of weight m
+
+    What depends on the states alone (`U m`) is computed once for a source and not for every query.
+
+    Args:
+      kind: "additive", "dot" or "general".
+      query_size: features of a query.
+      memory_size: features of a state.
+      hidden_size: of "additive", the size of `v`; that of a query by default.
+      param_dtype: dtype of the parameters.
+      rngs: gives the keys of the initialisers.
+
+    Raises:
+      ValueError: if `kind` is unknown, or the sizes of "dot" differ.
+
+    Example:
+      >>> import jax.numpy as jnp, seqjax
+      >>> from flax import nnx
+      >>> attention = seqjax.nn.Attention("general", 4, 6, rngs=nnx.Rngs(0))
+      >>> memory = attention.memory(jnp.ones((2, 5, 6)), lengths=jnp.array([5, 2]))
+      >>> context, weights = attention(jnp.ones((2, 3, 4)), memory)
+      >>> context.shape, weights[1, 0].tolist()
+      ((2, 3, 6), [0.5, 0.5, 0.0, 0.0, 0.0])
+
+    Reference: Bahdanau, Cho and Bengio (2015), Neural machine translation by jointly learning to
+    align and translate (additive); Luong, Pham and Manning (2015), Effective approaches to
+    attention-based neural machine translation (dot, general).
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        query_size: int,
+        memory_size: int,
+        *,
+        hidden_size: int | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        """Initialises the projections that the kind has."""
+        if kind not in ATTENTIONS:
+            raise ValueError(
+                f"seqjax.nn.Attention: `kind` must be one of {', '.join(ATTENTIONS)}, got {kind!r}."
+            )
+        if kind == "dot" and query_size != memory_size:
+            raise ValueError(
+                'seqjax.nn.Attention: kind "dot" needs queries and states of one size, got '
+                f'{query_size} and {memory_size}. Use "general".'
+            )
+        self.kind = kind
+        self.query_size = query_size
+        self.memory_size = memory_size
+        size = hidden_size if hidden_size and kind == "additive" else query_size
+
+        def linear(in_size: int, out_size: int, use_bias: bool = False) -> nnx.Linear:
+            return nnx.Linear(
+                in_size, out_size, use_bias=use_bias, param_dtype=param_dtype, rngs=rngs
+            )
+
+        self.key = None if kind == "dot" else linear(memory_size, size)
+        self.query = linear(query_size, size, use_bias=True) if kind == "additive" else None
+        self.score = linear(size, 1) if kind == "additive" else None
+
+    def memory(
+        self, states: Array, *, lengths: ArrayLike | None = None, mask: Array | None = None
+    ) -> Memory:
+        """Prepares the states of an encoder.
+
+        Args:
+          states: shape (*B, S, M); what stands in the padding, NaN included, reaches no result.
+          lengths: states of each source, shape (*B,).
+          mask: True at the states there are, shape (*B, S); with `lengths` both must hold.
+
+        Returns:
+          What calls of the attention take.
+
+        Raises:
+          ValueError: if a shape does not fit.
+        """
+        if states.ndim < 2 or states.shape[-1] != self.memory_size:
+            raise ValueError(
+                f"seqjax.nn.Attention: `states` must have shape (*B, S, {self.memory_size}), got "
+                f"{states.shape}."
+            )
+        over_time = None if mask is None else jnp.moveaxis(jnp.asarray(mask), -1, 0)
+        valid = valid_steps(states.shape[-2], states.shape[:-2], lengths, over_time)
+        if valid is None:
+            valid = jnp.ones(states.shape[-2:-1] + states.shape[:-2], bool)
+        valid = jnp.moveaxis(valid, 0, -1)
+        values = jnp.where(valid[..., None], states, 0)
+        return Memory(values, values if self.key is None else self.key(values), valid)
+
+    def __call__(self, queries: Array, memory: Memory) -> tuple[Array, Array]:
+        """Asks for several queries at once.
+
+        Args:
+          queries: shape (*B, T, Q); T may be steps of time, or hypotheses about one source.
+          memory: from `memory`.
+
+        Returns:
+          Contexts (*B, T, M), and weights (*B, T, S) that sum to one over the states there are;
+          both zero for a source without any.
+
+        Raises:
+          ValueError: if the queries have another size, or other batch axes than the memory.
+        """
+        expected = (*memory.mask.shape[:-1], self.query_size)
+        if queries.ndim < 2 or (*queries.shape[:-2], queries.shape[-1]) != expected:
+            raise ValueError(
+                "seqjax.nn.Attention: `queries` must have shape (*B, T, Q) with *B, Q = "
+                f"{expected}, got {queries.shape}."
+            )
+        if self.query is not None and self.score is not None:
+            asked = self.query(queries)[..., :, None, :]
+            scores = self.score(jnp.tanh(asked + memory.keys[..., None, :, :]))[..., 0]
+        else:
+            scores = jnp.einsum("...tk,...sk->...ts", queries, memory.keys)
+        # A finite number in place of minus infinity: a source without states divides by no zero.
+        mask = memory.mask[..., None, :]
+        scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
+        weights = jnp.where(mask, jax.nn.softmax(scores, axis=-1), 0)
+        return jnp.einsum("...ts,...sm->...tm", weights, memory.values), weights

@@ -1,0 +1,303 @@
+"""A recurrent decoder that attends to a source, over all steps at once or step by step."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jax.typing import DTypeLike
+
+from seqjax._unroll import unroll
+from seqjax.nn._attention import Attention, Memory
+from seqjax.nn._cross_entropy import linear_cross_entropy, linear_logits
+from seqjax.nn._embedding import Embedding
+from seqjax.nn._recurrent import RNN
+
+
+class DecoderState(NamedTuple):
+    """What a decoder carries from one step to the next.
+
+    Attributes:
+      cells: the state of each recurrent layer, leaves of shape (B, K, H).
+      fed: the output that is fed back with `input_feeding`, (B, K, features); else None.
+    """
+
+    cells: tuple[Any, ...]
+    fed: Array | None
+
+
+class AttentionDecoder(nnx.Module):
+    """Recurrent layers over the tokens so far, and attention to the source.
+
+        h_t = layers(embedding(y_{t-1})),  c_t = attention(h_t)
+        output_t = tanh(W [c_t, h_t]),     logits_t = output_t E^T + b
+
+    The layer `attend_from` asks; a layer above it reads the context beside its output. With
+    `input_feeding` the output of the step before stands beside the embedding, and steps can only
+    be taken one after the other. Without it nothing that attention finds goes back to the layers
+    below, so that over known tokens each layer is one `unroll` and the attention of all steps a few
+    large products. `E` is the table of the embedding itself (tied weights).
+
+    Args:
+      embedding: of the tokens; the number of its features is that of the output.
+      layers: `RNN` layers, from the input upwards; `in_sizes` says what each must read.
+      attention: with queries of the size of layer `attend_from`.
+      attend_from: index of the layer that asks.
+      input_feeding: whether the output is fed back.
+      dropout: rate at which features are dropped between layers, for all steps of a sequence
+        alike, and from the output, at each step anew.
+      param_dtype: dtype of the parameters.
+      rngs: gives the keys of the initialisers.
+
+    Raises:
+      ValueError: if sizes do not fit, or `attend_from` is no layer.
+
+    Reference: Luong, Pham and Manning (2015), Effective approaches to attention-based neural
+    machine translation (`tanh(W [c, h])`, input feeding); Wu et al. (2016), Google's neural machine
+    translation system (the lowest layer asks); Press and Wolf (2017), Using the output embedding to
+    improve language models (tied weights).
+    """
+
+    def __init__(
+        self,
+        embedding: Embedding,
+        layers: Sequence[RNN],
+        attention: Attention,
+        *,
+        attend_from: int = -1,
+        input_feeding: bool = False,
+        dropout: float = 0.0,
+        param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        """Takes the layers over and initialises the rest."""
+        if not layers or not -len(layers) <= attend_from < len(layers):
+            raise ValueError(
+                "seqjax.nn.AttentionDecoder: `attend_from` must be one of the layers, got "
+                f"{attend_from} of {len(layers)}."
+            )
+        self.attend_from = attend_from % len(layers)
+        sizes = [layer.out_size for layer in layers]
+        wanted = in_sizes(
+            embedding.features, sizes, attention.memory_size, self.attend_from, input_feeding
+        )
+        if [layer.in_size for layer in layers] != wanted:
+            raise ValueError(
+                f"seqjax.nn.AttentionDecoder: the layers must read {wanted} features, got "
+                f"{[layer.in_size for layer in layers]}. See `in_sizes`."
+            )
+        if attention.query_size != sizes[self.attend_from]:
+            raise ValueError(
+                "seqjax.nn.AttentionDecoder: `attention` must have query_size = "
+                f"{sizes[self.attend_from]}, that of layer {self.attend_from}, got "
+                f"{attention.query_size}."
+            )
+        self.embedding = embedding
+        self.layers = nnx.List(layers)
+        self.attention = attention
+        self.input_feeding = input_feeding
+        self.dropout = nnx.Dropout(dropout)
+        self.combine = nnx.Linear(
+            attention.memory_size + sizes[-1],
+            embedding.features,
+            param_dtype=param_dtype,
+            rngs=rngs,
+        )
+        self.bias = nnx.Param(jnp.zeros(embedding.vocab_size, param_dtype))
+
+    def initial_state(self, batch_shape: tuple[int, ...], dtype: DTypeLike) -> DecoderState:
+        """Returns the state of every layer's own beginning, (*batch_shape, ...)."""
+        cells = tuple(
+            layer.cell.initial_state(layer.cell_params(), batch_shape, dtype)
+            for layer in self.layers
+        )
+        fed = jnp.zeros((*batch_shape, self.embedding.features), dtype)
+        return DecoderState(cells, fed if self.input_feeding else None)
+
+    def step(
+        self, state: DecoderState, tokens: Array, memory: Memory
+    ) -> tuple[DecoderState, Array, Array]:
+        """Takes one step for K hypotheses about each source.
+
+        Args:
+          state: leaves (B, K, ...).
+          tokens: the token before, integers (B, K).
+          memory: of the sources, leaves (B, S, ...).
+
+        Returns:
+          The new state, outputs (B, K, features) and weights of the attention (B, K, S).
+        """
+        return self._step(state, self.embedding(tokens), memory, [None] * len(self.layers))
+
+    def _step(
+        self, state: DecoderState, xs: Array, memory: Memory, masks: Sequence[Array | None]
+    ) -> tuple[DecoderState, Array, Array]:
+        cells = []
+
+        def run(layer: RNN, xs: Array, before: Any) -> Array:
+            params = layer.cell_params()
+            cells.append(layer.cell.step(params, before, layer.cell.project(params, xs)))
+            return layer.cell.output(cells[-1])
+
+        if state.fed is not None:
+            xs = jnp.concatenate([xs, state.fed.astype(xs.dtype)], axis=-1)
+        output, weights = self._wired(run, xs, state.cells, memory, masks)
+        return DecoderState(tuple(cells), output if self.input_feeding else None), output, weights
+
+    def __call__(
+        self,
+        state: DecoderState,
+        tokens: Array,
+        memory: Memory,
+        *,
+        lengths: Array | None = None,
+        sampling_rate: float = 0.0,
+        key: Array | None = None,
+    ) -> tuple[DecoderState, Array, Array]:
+        """Runs over known tokens: teacher forcing.
+
+        Args:
+          state: before the first step, leaves (B, 1, ...).
+          tokens: what each step is given, integers (B, T).
+          memory: of the sources.
+          lengths: steps of each target, (B,). Outputs after them mean nothing.
+          sampling_rate: probability that a step is given a token drawn from the model's own answer
+            at the step before, in place of the known one (scheduled sampling). Needs a key.
+          key: key of what is random; no dropout without it.
+
+        Returns:
+          The state after step T (with `lengths`, after the last step of each target where steps
+          are not taken one after the other), outputs (B, T, features) and weights (B, T, S).
+
+        Raises:
+          ValueError: if there is sampling without a key.
+
+        Reference: Bengio et al. (2015), Scheduled sampling for sequence prediction with recurrent
+        neural networks.
+        """
+        if sampling_rate and key is None:
+            raise ValueError(
+                "seqjax.nn.AttentionDecoder: `sampling_rate` needs a key, got None. Outside of "
+                "training use sampling_rate=0."
+            )
+        masks: list[Array | None] = [None] * len(self.layers)
+        embed_key = sample_key = output_key = None
+        if key is not None:
+            embed_key, sample_key, output_key, *mask_keys = jax.random.split(key, 3 + len(masks))
+            masks = [None, *(self._mask(k, tokens.shape[0]) for k in mask_keys[1:])]
+        xs = self.embedding(tokens, key=embed_key)
+        if self.input_feeding or sampling_rate:
+            state, outputs, weights = self._in_turn(
+                state, xs, memory, masks, sampling_rate, sample_key
+            )
+        else:
+            state, outputs, weights = self._at_once(state, xs, memory, masks, lengths)
+        if output_key is not None:
+            outputs = self.dropout(outputs, deterministic=False, rngs=output_key)
+        return state, outputs, weights
+
+    def _mask(self, key: Array, batch: int) -> Array:
+        """Draws the scales of features between two layers, (B, 1, H), 0 for what is dropped."""
+        keep = 1 - self.dropout.rate
+        size = max(layer.out_size for layer in self.layers)
+        return jax.random.bernoulli(key, keep, (batch, 1, size)) / keep
+
+    def _at_once(self, state, xs, memory, masks, lengths):
+        finals = []
+
+        def run(layer: RNN, xs: Array, before: Any) -> Array:
+            ys, final = unroll(
+                layer.cell,
+                layer.cell_params(),
+                xs.swapaxes(0, 1),
+                initial_state=jax.tree.map(lambda leaf: leaf[:, 0], before),
+                lengths=lengths,
+            )
+            finals.append(jax.tree.map(lambda leaf: leaf[:, None], final))
+            return ys.swapaxes(0, 1)
+
+        outputs, weights = self._wired(run, xs, state.cells, memory, masks)
+        return DecoderState(tuple(finals), None), outputs, weights
+
+    def _in_turn(self, state, xs, memory, masks, sampling_rate, key):
+        batch, steps = xs.shape[:2]
+        drawn = jnp.zeros((steps, batch), bool)
+        if sampling_rate:
+            key, subkey = jax.random.split(key)
+            drawn = jax.random.bernoulli(subkey, sampling_rate, drawn.shape).at[0].set(False)
+
+        def one(carry, given):
+            state, own = carry
+            x, drawn, number = given
+            own_key = embed_key = None
+            if sampling_rate:
+                own_key, embed_key = jax.random.split(jax.random.fold_in(key, number))
+                x = jnp.where(drawn[:, None], self.embedding(own[:, None], key=embed_key)[:, 0], x)
+            state, output, weights = self._step(state, x[:, None], memory, masks)
+            if own_key is not None:
+                own = jax.random.categorical(own_key, self.logits(output[:, 0]))
+            return (state, own), (output[:, 0], weights[:, 0])
+
+        given = (xs.swapaxes(0, 1), drawn, jnp.arange(steps))
+        start = (state, jnp.zeros(batch, int))
+        (state, _), (outputs, weights) = jax.lax.scan(one, start, given)
+        return state, outputs.swapaxes(0, 1), weights.swapaxes(0, 1)
+
+    def _wired(
+        self,
+        run: Callable[[RNN, Array, Any], Array],
+        xs: Array,
+        cells: Sequence[Any],
+        memory: Memory,
+        masks: Sequence[Array | None],
+    ) -> tuple[Array, Array]:
+        """Connects layers and attention; `run` says how a layer goes through axis 1 of `xs`."""
+        wired = list(zip(self.layers, cells, masks, strict=True))
+        for layer, before, mask in wired[: self.attend_from + 1]:
+            xs = run(layer, _masked(xs, mask), before)
+        context, weights = self.attention(xs, memory)
+        for layer, before, mask in wired[self.attend_from + 1 :]:
+            xs = run(layer, jnp.concatenate([_masked(xs, mask), context], axis=-1), before)
+        return jnp.tanh(self.combine(jnp.concatenate([context, xs], axis=-1))), weights
+
+    def logits(self, outputs: Array) -> Array:
+        """Returns the logits of outputs (..., features), (..., vocab_size)."""
+        return linear_logits(outputs, self.embedding.table.get_value(), self.bias[...])
+
+    def cross_entropy(
+        self, outputs: Array, targets: Array, *, label_smoothing: float = 0.0
+    ) -> tuple[Array, Array]:
+        """Returns the loss and the negative log-likelihood of each output.
+
+        Args:
+          outputs: shape (..., features).
+          targets: integers of shape (...).
+          label_smoothing: see `linear_cross_entropy`.
+        """
+        table, bias = self.embedding.table.get_value(), self.bias[...]
+        return linear_cross_entropy(outputs, table, bias, targets, label_smoothing=label_smoothing)
+
+
+def _masked(xs: Array, mask: Array | None) -> Array:
+    return xs if mask is None else xs * mask[..., : xs.shape[-1]].astype(xs.dtype)
+
+
+def in_sizes(
+    embedding_size: int,
+    layer_sizes: Sequence[int],
+    memory_size: int,
+    attend_from: int,
+    input_feeding: bool,
+) -> list[int]:
+    """Returns how many features each layer of an `AttentionDecoder` reads.
+
+    Example:
+      >>> in_sizes(8, [16, 16], 32, attend_from=0, input_feeding=False)
+      [8, 48]
+    """
+    sizes = [embedding_size * (2 if input_feeding else 1)]
+    for index, below in enumerate(layer_sizes[:-1]):
+        sizes.append(below + memory_size * (index >= attend_from % len(layer_sizes)))
+    return sizes

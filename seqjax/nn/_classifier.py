@@ -1,0 +1,141 @@
+"""A classifier of token sequences: embedding, recurrent layers, pooling, read-out."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+
+from seqjax.nn._pooling import Pooling
+from seqjax.nn._recurrent import RNN, Bidirectional
+from seqjax.nn._stack import Stack
+
+
+class SequenceClassifier(nnx.Module):
+    """Many to one: tokens in, the logits of a class out.
+
+    Args:
+      embedding: from tokens (B, T) to vectors (B, T, D), such as `Embedding`.
+      recurrent: `RNN`, `Bidirectional` or `Stack` over the vectors.
+      num_classes: number of logits; 1 for a binary question answered by a sigmoid.
+      pooling: kind of `Pooling` over the recurrent outputs. "last" is the output at the last step
+        that each direction ran.
+      segment_length: where given, sequences are cut in segments of this many steps that are run
+        side by side, each from the initial state, and pooled together: a sequence of T steps then
+        needs `segment_length` sequential ones. Not with "last".
+      hidden_size: units of a ReLU layer before the read-out; none by default.
+      dropout: rate of the dropout before the read-out.
+      rngs: gives the keys of the initialisers.
+
+    Raises:
+      ValueError: if `pooling` is unknown or "last" is asked of segments, or `recurrent` gives a
+        pair of outputs.
+
+    Example:
+      >>> import jax.numpy as jnp, seqjax
+      >>> from flax import nnx
+      >>> rngs = nnx.Rngs(0)
+      >>> model = seqjax.nn.SequenceClassifier(
+      ...     seqjax.nn.Embedding(100, 8, rngs=rngs),
+      ...     seqjax.nn.Bidirectional(seqjax.gru(16), 8, rngs=rngs),
+      ...     num_classes=2,
+      ...     pooling="mean_max",
+      ...     rngs=rngs,
+      ... )
+      >>> model(jnp.ones((3, 7), int), jnp.array([7, 2, 0])).shape
+      (3, 2)
+    """
+
+    def __init__(
+        self,
+        embedding: Any,
+        recurrent: RNN | Bidirectional | Stack,
+        *,
+        num_classes: int,
+        pooling: str = "last",
+        segment_length: int | None = None,
+        hidden_size: int | None = None,
+        dropout: float = 0.0,
+        rngs: nnx.Rngs,
+    ):
+        """Initialises pooling and read-out."""
+        if segment_length is not None and pooling == "last":
+            raise ValueError(
+                'seqjax.nn.SequenceClassifier: `pooling` must not be "last" with '
+                "`segment_length`, since the last segment alone would decide. Use mean_max."
+            )
+        if getattr(recurrent, "merge", None) == "none":
+            raise ValueError(
+                'seqjax.nn.SequenceClassifier: `recurrent` must give one array, got merge="none". '
+                "Use concat, sum, mul or ave."
+            )
+        self.segment_length = segment_length
+        self.embedding = embedding
+        self.recurrent = recurrent
+        self.pooling = Pooling(pooling, recurrent.out_size, rngs=rngs)
+        self.dropout = nnx.Dropout(dropout)
+        read_out_size = self.pooling.out_size
+        if hidden_size is not None:
+            self.hidden = nnx.Linear(read_out_size, hidden_size, rngs=rngs)
+            read_out_size = hidden_size
+        else:
+            self.hidden = None
+        self.head = nnx.Linear(read_out_size, num_classes, rngs=rngs)
+
+    def __call__(self, tokens: Array, lengths: Array, *, key: Array | None = None) -> Array:
+        """Classifies sequences.
+
+        Args:
+          tokens: integers of shape (B, T).
+          lengths: real tokens of each sequence, shape (B,), 0 <= length <= T.
+          key: key of every dropout; none is applied without it.
+
+        Returns:
+          Logits of shape (B, num_classes).
+        """
+        keys = [None] * 3 if key is None else jax.random.split(key, 3)
+        features = self.pooled(tokens, lengths, keys[0], keys[1])
+        features = self.dropout(features, deterministic=key is None, rngs=keys[2])
+        if self.hidden is not None:
+            features = nnx.relu(self.hidden(features))
+        return self.head(features)
+
+    def pooled(
+        self,
+        tokens: Array,
+        lengths: Array,
+        embedding_key: Array | None = None,
+        recurrent_key: Array | None = None,
+    ) -> Array:
+        """Returns the pooled features of each sequence, (B, pooling.out_size)."""
+        vectors = self.embedding(tokens, key=embedding_key)
+        if self.pooling.kind == "last":
+            _, state = self.recurrent(
+                vectors, lengths=lengths, return_state=True, key=recurrent_key
+            )
+            return self.recurrent.last_output(state)
+        num_steps = tokens.shape[1]
+        if self.segment_length is None:
+            outputs = self.recurrent(vectors, lengths=lengths, key=recurrent_key)
+        else:
+            segments = to_segments(vectors, self.segment_length)
+            first_steps = jnp.arange(segments.shape[1]) * self.segment_length
+            inside = jnp.clip(lengths[:, None] - first_steps[None], 0, self.segment_length)
+            outputs = self.recurrent(segments, lengths=inside, key=recurrent_key)
+            outputs = outputs.reshape(tokens.shape[0], -1, outputs.shape[-1])[:, :num_steps]
+        mask = jnp.arange(num_steps)[None] < lengths[:, None]
+        return self.pooling(outputs, mask)
+
+
+def to_segments(xs: Array, length: int) -> Array:
+    """Cuts (B, T, D) into (B, S, length, D), the last segment padded with zeros.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> to_segments(jnp.ones((2, 7, 3)), 5).shape
+      (2, 2, 5, 3)
+    """
+    padding = -xs.shape[1] % length
+    xs = jnp.pad(xs, ((0, 0), (0, padding), (0, 0)))
+    return xs.reshape(xs.shape[0], -1, length, xs.shape[2])

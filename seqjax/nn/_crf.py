@@ -1,0 +1,297 @@
+"""Linear-chain conditional random field: scores of whole sequences of tags.
+
+The score of tags y of a sequence of T steps is
+
+    s(y) = start[y_1] + sum_t emissions[t, y_t] + sum_t transitions[y_{t-1}, y_t] + end[y_T]
+
+and p(y) = exp(s(y) - log Z) with log Z = log sum_y exp(s(y)). A sequence of length 0 has one
+sequence of tags, the empty one, of score 0.
+
+Everything is in log space and in float32 at least. What stands in the padding, NaN too, changes no
+value and no gradient. Scores must be finite; forbid a transition by -1e4, not by -inf.
+
+Reference: Lafferty, McCallum and Pereira (2001), Conditional random fields; Lample et al. (2016),
+Neural architectures for named entity recognition (on top of a recurrent network).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jax.typing import ArrayLike, DTypeLike
+
+from seqjax._unroll.padding import select, valid_steps
+
+
+class CRFScores(NamedTuple):
+    """What a conditional random field knows beside the emissions.
+
+    Attributes:
+      transitions: score of going from tag i to tag j, (K, K).
+      start: score of each first tag, (K,).
+      end: score of each last tag, (K,).
+    """
+
+    transitions: Array
+    start: Array
+    end: Array
+
+
+def crf_log_partition(
+    scores: CRFScores, emissions: Array, lengths: ArrayLike | None = None
+) -> Array:
+    """Returns log Z, the log of the sum over all sequences of tags, by the forward algorithm.
+
+    Args:
+      scores: of transitions, starts and ends.
+      emissions: score of every tag at every step, (*B, T, K).
+      lengths: real steps of each sequence, (*B,), 0 <= length <= T; all by default.
+
+    Returns:
+      Array of shape (*B,), 0 for a sequence without steps.
+
+    Raises:
+      ValueError: if shapes do not fit, there is no step, or a known length is out of range.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> zero = CRFScores(jnp.zeros((2, 2)), jnp.zeros(2), jnp.zeros(2))
+      >>> jnp.exp(crf_log_partition(zero, jnp.zeros((3, 2)))).round(3).item()
+      8.0
+    """
+    scores, steps, valid = _over_time(scores, emissions, lengths)
+
+    def step(forward: Array, now: tuple[Array, Array]) -> tuple[Array, None]:
+        emission, real = now
+        paths = forward[..., :, None] + _beside(scores.transitions, forward.ndim + 1)
+        return select(real, jax.nn.logsumexp(paths, axis=-2) + emission, forward), None
+
+    first = _beside(scores.start, steps.ndim - 1) + steps[0]
+    forward, _ = jax.lax.scan(step, first, (steps[1:], valid[1:]))
+    total = jax.nn.logsumexp(forward + _beside(scores.end, forward.ndim), axis=-1)
+    return jnp.where(valid[0], total, 0)
+
+
+def crf_score(
+    scores: CRFScores, emissions: Array, tags: Array, lengths: ArrayLike | None = None
+) -> Array:
+    """Returns s(y), the score of given tags.
+
+    Args:
+      scores: of transitions, starts and ends.
+      emissions: score of every tag at every step, (*B, T, K).
+      tags: integers from 0 to K - 1, (*B, T); anything in the padding.
+      lengths: real steps of each sequence, (*B,), 0 <= length <= T; all by default.
+
+    Returns:
+      Array of shape (*B,), 0 for a sequence without steps.
+
+    Raises:
+      ValueError: if shapes do not fit, there is no step, or a known length is out of range.
+      TypeError: if `tags` are not integers.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> scores = CRFScores(jnp.eye(2), jnp.array([5.0, 0.0]), jnp.zeros(2))
+      >>> crf_score(scores, jnp.ones((3, 2)), jnp.array([0, 0, 1])).item()
+      9.0
+    """
+    if not jnp.issubdtype(tags.dtype, jnp.integer):
+        raise TypeError(f"seqjax.nn.crf: `tags` must be integers, got {tags.dtype}.")
+    if tags.shape != emissions.shape[:-1]:
+        raise ValueError(
+            f"seqjax.nn.crf: `tags` must have shape (*B, T) = {emissions.shape[:-1]}, got "
+            f"{tags.shape}."
+        )
+    scores, steps, valid = _over_time(scores, emissions, lengths)
+    tags = jnp.where(valid, jnp.moveaxis(tags, -1, 0), 0)
+    emitted = jnp.take_along_axis(steps, tags[..., None], axis=-1)[..., 0]
+    moved = scores.transitions[tags[:-1], tags[1:]]
+    last = jnp.take_along_axis(tags, jnp.maximum(valid.sum(axis=0) - 1, 0)[None], axis=0)[0]
+    total = (
+        scores.start[tags[0]]
+        + jnp.where(valid, emitted, 0).sum(axis=0)
+        + jnp.where(valid[1:], moved, 0).sum(axis=0)
+        + scores.end[last]
+    )
+    return jnp.where(valid[0], total, 0)
+
+
+def crf_nll(
+    scores: CRFScores, emissions: Array, tags: Array, lengths: ArrayLike | None = None
+) -> Array:
+    """Returns the negative log-likelihood of given tags, log Z - s(y).
+
+    Args:
+      scores: of transitions, starts and ends.
+      emissions: score of every tag at every step, (*B, T, K).
+      tags: integers from 0 to K - 1, (*B, T); anything in the padding.
+      lengths: real steps of each sequence, (*B,), 0 <= length <= T; all by default.
+
+    Returns:
+      Array of shape (*B,): of a whole sequence, not of a step.
+
+    Raises:
+      ValueError: if shapes do not fit, there is no step, or a known length is out of range.
+      TypeError: if `tags` are not integers.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> zero = CRFScores(jnp.zeros((2, 2)), jnp.zeros(2), jnp.zeros(2))
+      >>> jnp.exp(-crf_nll(zero, jnp.zeros((3, 2)), jnp.array([0, 1, 1]))).round(4).item()
+      0.125
+    """
+    return crf_log_partition(scores, emissions, lengths) - crf_score(
+        scores, emissions, tags, lengths
+    )
+
+
+def crf_decode(
+    scores: CRFScores, emissions: Array, lengths: ArrayLike | None = None
+) -> tuple[Array, Array]:
+    """Returns the tags of the highest score, by the Viterbi algorithm.
+
+    Args:
+      scores: of transitions, starts and ends.
+      emissions: score of every tag at every step, (*B, T, K).
+      lengths: real steps of each sequence, (*B,), 0 <= length <= T; all by default.
+
+    Returns:
+      Tags (*B, T), int32, 0 in the padding, and their score (*B,). Of equals the lower tag.
+
+    Raises:
+      ValueError: if shapes do not fit, there is no step, or a known length is out of range.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> sticky = CRFScores(10 * jnp.eye(2), jnp.zeros(2), jnp.zeros(2))
+      >>> tags, score = crf_decode(sticky, jnp.array([[0.0, 1.0], [2.0, 0.0], [0.0, 3.0]]))
+      >>> tags.tolist(), score.item()
+      ([1, 1, 1], 24.0)
+    """
+    scores, steps, valid = _over_time(scores, emissions, lengths)
+
+    def step(best: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
+        emission, real = now
+        paths = best[..., :, None] + _beside(scores.transitions, best.ndim + 1)
+        # In the padding every tag comes from itself, so that the way back passes through it.
+        here = jnp.broadcast_to(_beside(jnp.arange(best.shape[-1]), best.ndim), best.shape)
+        came_from = select(real, paths.argmax(axis=-2), here)
+        return select(real, paths.max(axis=-2) + emission, best), came_from
+
+    def back(tag: Array, came_from: Array) -> tuple[Array, Array]:
+        return jnp.take_along_axis(came_from, tag[..., None], axis=-1)[..., 0], tag
+
+    first = _beside(scores.start, steps.ndim - 1) + steps[0]
+    best, came_from = jax.lax.scan(step, first, (steps[1:], valid[1:]))
+    best += _beside(scores.end, best.ndim)
+    first_tag, others = jax.lax.scan(back, best.argmax(axis=-1), came_from, reverse=True)
+    tags = jnp.where(valid, jnp.concatenate([first_tag[None], others]), 0)
+    score = jnp.where(valid[0], best.max(axis=-1), 0)
+    return jnp.moveaxis(tags, 0, -1).astype(jnp.int32), score
+
+
+def crf_marginals(scores: CRFScores, emissions: Array, lengths: ArrayLike | None = None) -> Array:
+    """Returns p(y_t = k), the derivative of log Z by the emissions.
+
+    Args:
+      scores: of transitions, starts and ends.
+      emissions: score of every tag at every step, (*B, T, K).
+      lengths: real steps of each sequence, (*B,), 0 <= length <= T; all by default.
+
+    Returns:
+      Array of shape (*B, T, K) that sums to 1 at real steps and is 0 in the padding.
+
+    Raises:
+      ValueError: if shapes do not fit, there is no step, or a known length is out of range.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> zero = CRFScores(jnp.zeros((2, 2)), jnp.zeros(2), jnp.zeros(2))
+      >>> crf_marginals(zero, jnp.zeros((2, 2)), jnp.array(1)).tolist()
+      [[0.5, 0.5], [0.0, 0.0]]
+    """
+    return jax.grad(lambda values: crf_log_partition(scores, values, lengths).sum())(emissions)
+
+
+class CRF(nnx.Module):
+    """A conditional random field as the last layer; its methods are the functions of its scores.
+
+    All scores start at zero, where it is a softmax at every step by itself.
+
+    Args:
+      num_tags: number of tags, K.
+      param_dtype: dtype of the scores.
+
+    Raises:
+      ValueError: if there is no tag.
+
+    Example:
+      >>> import jax.numpy as jnp, seqjax
+      >>> crf = seqjax.nn.CRF(3)
+      >>> emissions, lengths = jnp.ones((2, 5, 3)), jnp.array([5, 2])
+      >>> crf.nll(emissions, jnp.zeros((2, 5), int), lengths).shape
+      (2,)
+      >>> crf.decode(emissions, lengths).shape
+      (2, 5)
+
+    Reference: Lample et al. (2016), Neural architectures for named entity recognition.
+    """
+
+    def __init__(self, num_tags: int, *, param_dtype: DTypeLike = jnp.float32):
+        """Makes the scores."""
+        if num_tags < 1:
+            raise ValueError(f"seqjax.nn.CRF: `num_tags` must be at least 1, got {num_tags}.")
+        self.transitions = nnx.Param(jnp.zeros((num_tags, num_tags), param_dtype))
+        self.start = nnx.Param(jnp.zeros(num_tags, param_dtype))
+        self.end = nnx.Param(jnp.zeros(num_tags, param_dtype))
+
+    @property
+    def scores(self) -> CRFScores:
+        """The scores as the functions take them."""
+        return CRFScores(self.transitions[...], self.start[...], self.end[...])
+
+    def nll(self, emissions: Array, tags: Array, lengths: ArrayLike | None = None) -> Array:
+        """Returns the negative log-likelihood of tags, (*B,); see `crf_nll`."""
+        return crf_nll(self.scores, emissions, tags, lengths)
+
+    def decode(self, emissions: Array, lengths: ArrayLike | None = None) -> Array:
+        """Returns the best tags, (*B, T); see `crf_decode`."""
+        return crf_decode(self.scores, emissions, lengths)[0]
+
+    def marginals(self, emissions: Array, lengths: ArrayLike | None = None) -> Array:
+        """Returns the probability of each tag at each step, (*B, T, K); see `crf_marginals`."""
+        return crf_marginals(self.scores, emissions, lengths)
+
+
+def _over_time(
+    scores: CRFScores, emissions: Array, lengths: ArrayLike | None
+) -> tuple[CRFScores, Array, Array]:
+    """Returns scores and emissions in one dtype, time first, and which steps are real."""
+    if emissions.ndim < 2 or emissions.shape[-2] < 1:
+        raise ValueError(
+            "seqjax.nn.crf: `emissions` must have shape (*B, T, K) with T at least 1, got "
+            f"{emissions.shape}."
+        )
+    size = emissions.shape[-1]
+    got = tuple(jnp.shape(values) for values in scores)
+    if got != ((size, size), (size,), (size,)):
+        raise ValueError(
+            f"seqjax.nn.crf: `scores` must have shapes ({size}, {size}), ({size},) and ({size},) "
+            f"beside emissions of {size} tags, got {', '.join(map(str, got))}."
+        )
+    dtype = jnp.promote_types(jnp.result_type(emissions, *scores), jnp.float32)
+    steps = jnp.moveaxis(emissions, -2, 0).astype(dtype)
+    valid = valid_steps(steps.shape[0], steps.shape[1:-1], lengths)
+    if valid is None:
+        valid = jnp.ones(steps.shape[:-1], bool)
+    # Not only masked later: a NaN times a gradient of zero would still be NaN.
+    steps = select(valid, steps, jnp.zeros_like(steps))
+    return jax.tree.map(lambda values: jnp.asarray(values, dtype), scores), steps, valid
+
+
+def _beside(values: Array, ndim: int) -> Array:
+    """Puts batch axes in front."""
+    return values.reshape((1,) * (ndim - values.ndim) + values.shape)

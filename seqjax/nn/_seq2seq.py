@@ -1,0 +1,146 @@
+"""From a sequence of tokens to another of any length: encoder, attention, decoder."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+from jax.typing import DTypeLike
+
+from seqjax.nn._attention import Memory
+from seqjax.nn._attention_decoder import AttentionDecoder, DecoderState
+from seqjax.nn._embedding import Embedding
+from seqjax.nn._recurrent import RNN, Bidirectional
+from seqjax.nn._stack import Stack
+
+
+class Seq2Seq(nnx.Module):
+    """Many to many, unaligned: a source is read, then a target is written token by token.
+
+    The decoder starts from `tanh(V s)`, `s` being the encoder's last output (of both directions).
+
+    Args:
+      embedding: of the source's tokens.
+      encoder: `RNN`, `Bidirectional` or `Stack` over them.
+      decoder: with an attention to memories of the encoder's size.
+      param_dtype: dtype of the parameters.
+      rngs: gives the key of the initialiser.
+
+    Raises:
+      ValueError: if the sizes of encoder, embedding and attention differ.
+
+    Example:
+      >>> import jax.numpy as jnp, seqjax
+      >>> from flax import nnx
+      >>> rngs, nn = nnx.Rngs(0), seqjax.nn
+      >>> model = nn.Seq2Seq(
+      ...     nn.Embedding(10, 4, rngs=rngs),
+      ...     nn.Bidirectional(seqjax.gru(5), 4, rngs=rngs),
+      ...     nn.AttentionDecoder(
+      ...         nn.Embedding(12, 4, rngs=rngs),
+      ...         [nn.RNN(seqjax.gru(6), 4, rngs=rngs)],
+      ...         nn.Attention("general", 6, 10, rngs=rngs),
+      ...         rngs=rngs,
+      ...     ),
+      ...     rngs=rngs,
+      ... )
+      >>> source, lengths = jnp.ones((2, 7), int), jnp.array([7, 3])
+      >>> outputs, weights = model(source, lengths, jnp.ones((2, 5), int))
+      >>> model.decoder.logits(outputs).shape, weights.shape
+      ((2, 5, 12), (2, 5, 7))
+
+    Reference: Sutskever, Vinyals and Le (2014), Sequence to sequence learning with neural networks;
+    Bahdanau, Cho and Bengio (2015), Neural machine translation by jointly learning to align and
+    translate.
+    """
+
+    def __init__(
+        self,
+        embedding: Embedding,
+        encoder: RNN | Bidirectional | Stack,
+        decoder: AttentionDecoder,
+        *,
+        param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        """Takes the parts over and initialises the bridge between them."""
+        if embedding.features != encoder.in_size:
+            raise ValueError(
+                f"seqjax.nn.Seq2Seq: `encoder` must have in_size = {embedding.features}, the "
+                f"features of the embedding, got {encoder.in_size}."
+            )
+        if encoder.out_size != decoder.attention.memory_size:
+            raise ValueError(
+                "seqjax.nn.Seq2Seq: the decoder's attention must have memory_size = "
+                f"{encoder.out_size}, the encoder's out_size, got {decoder.attention.memory_size}."
+            )
+        self.embedding = embedding
+        self.encoder = encoder
+        self.decoder = decoder
+        cells = decoder.initial_state((1,), param_dtype).cells
+        size = sum(leaf.shape[-1] for leaf in jax.tree.leaves(cells))
+        self.bridge = nnx.Linear(encoder.out_size, size, param_dtype=param_dtype, rngs=rngs)
+
+    def encode(
+        self, source: Array, lengths: Array, *, key: Array | None = None
+    ) -> tuple[Memory, DecoderState]:
+        """Reads sources.
+
+        Args:
+          source: integers (B, S).
+          lengths: tokens of each, (B,).
+          key: key of the dropouts; none is applied without it.
+
+        Returns:
+          What the decoder looks at, and the state it starts from, leaves (B, 1, ...).
+        """
+        keys = (None, None) if key is None else jax.random.split(key)
+        vectors = self.embedding(source, key=keys[0])
+        states, final = self.encoder(vectors, lengths=lengths, return_state=True, key=keys[1])
+        memory = self.decoder.attention.memory(states, lengths=lengths)
+        return memory, self._start(self.encoder.last_output(final))
+
+    def _start(self, summary: Array) -> DecoderState:
+        state = self.decoder.initial_state((summary.shape[0], 1), summary.dtype)
+        leaves, structure = jax.tree.flatten(state.cells)
+        values = jnp.tanh(self.bridge(summary))[:, None]
+        ends = np.cumsum([leaf.shape[-1] for leaf in leaves])[:-1].tolist()
+        return state._replace(cells=jax.tree.unflatten(structure, jnp.split(values, ends, axis=-1)))
+
+    def __call__(
+        self,
+        source: Array,
+        lengths: Array,
+        inputs: Array,
+        *,
+        target_lengths: Array | None = None,
+        sampling_rate: float = 0.0,
+        key: Array | None = None,
+    ) -> Any:
+        """Reads sources and runs the decoder over known targets.
+
+        Args:
+          source: integers (B, S).
+          lengths: tokens of each source, (B,).
+          inputs: what each step of the decoder is given, integers (B, T).
+          target_lengths: steps of each target, (B,).
+          sampling_rate: see `AttentionDecoder`.
+          key: key of what is random; no dropout without it.
+
+        Returns:
+          Outputs (B, T, features), of which `decoder.logits` makes logits, and the weights of the
+          attention (B, T, S).
+        """
+        keys = (None, None) if key is None else jax.random.split(key)
+        memory, state = self.encode(source, lengths, key=keys[0])
+        _, outputs, weights = self.decoder(
+            state,
+            inputs,
+            memory,
+            lengths=target_lengths,
+            sampling_rate=sampling_rate,
+            key=keys[1],
+        )
+        return outputs, weights

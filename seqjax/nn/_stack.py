@@ -1,0 +1,95 @@
+"""Layers on top of each other."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+
+from seqjax.nn._recurrent import RNN, Bidirectional, Recurrent
+from seqjax.nn._window import Window
+
+Layer = RNN | Bidirectional | Window
+
+
+class Stack(Recurrent):
+    """Recurrent layers on top of each other, with dropout between them.
+
+    Args:
+      layers: `RNN`, `Bidirectional` or `Window` layers, from the input upwards.
+      dropout: rate of the dropout between two layers (not before the first or after the last).
+      residual: whether each layer after the first adds its input to its output.
+
+    Raises:
+      ValueError: if there is no layer, sizes do not fit, or a layer gives a pair of outputs.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, seqjax
+      >>> from flax import nnx
+      >>> rngs = nnx.Rngs(0)
+      >>> sizes = [3, 8, 8]
+      >>> layers = [seqjax.nn.RNN(seqjax.gru(8), size, rngs=rngs) for size in sizes]
+      >>> stack = seqjax.nn.Stack(layers, dropout=0.2, residual=True)
+      >>> stack(jnp.ones((2, 5, 3)), key=jax.random.key(1)).shape
+      (2, 5, 8)
+    """
+
+    def __init__(self, layers: Sequence[Layer], *, dropout: float = 0.0, residual: bool = False):
+        """Takes the layers over."""
+        if not layers:
+            raise ValueError("seqjax.nn.Stack: `layers` must hold at least one layer, got none.")
+        for index, layer in enumerate(layers):
+            if getattr(layer, "merge", None) == "none":
+                raise ValueError(
+                    f'seqjax.nn.Stack: layer {index} must give one array, got merge="none". '
+                    "Use concat, sum, mul or ave."
+                )
+        for index, (below, above) in enumerate(itertools.pairwise(layers)):
+            if below.out_size != above.in_size:
+                raise ValueError(
+                    f"seqjax.nn.Stack: layer {index + 1} must have in_size = {below.out_size}, "
+                    f"the out_size of the layer below, got {above.in_size}."
+                )
+            if residual and above.in_size != above.out_size:
+                raise ValueError(
+                    f"seqjax.nn.Stack: with `residual` layer {index + 1} must have in_size equal "
+                    f"to out_size, got {above.in_size} and {above.out_size}. Choose hidden sizes "
+                    "that agree, or residual=False."
+                )
+        self.layers = nnx.List(layers)
+        self.in_size = layers[0].in_size
+        self.out_size = layers[-1].out_size
+        self.dropout = nnx.Dropout(dropout)
+        self.residual = residual
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether any layer does."""
+        return any(layer.looks_ahead for layer in self.layers)
+
+    def initial_state(self, batch_shape: Sequence[int] = (), dtype: DTypeLike = jnp.float32) -> Any:
+        """Returns the initial state of every layer."""
+        return tuple(layer.initial_state(batch_shape, dtype) for layer in self.layers)
+
+    def over_time(self, xs, *, initial_state, lengths, mask, resets, key):
+        """Runs the layers, from the input upwards."""
+        starts = [None] * len(self.layers) if initial_state is None else initial_state
+        states = []
+        for index, (layer, start) in enumerate(zip(self.layers, starts, strict=True)):
+            inputs = xs
+            if index and key is not None:
+                key, subkey = jax.random.split(key)
+                inputs = self.dropout(xs, deterministic=False, rngs=subkey)
+            ys, state = layer.over_time(
+                inputs, initial_state=start, lengths=lengths, mask=mask, resets=resets, key=None
+            )
+            xs = xs + ys if index and self.residual else ys
+            states.append(state)
+        return xs, tuple(states)
+
+    def last_output(self, state: Any) -> Any:
+        """Returns the top layer's output at the last step it ran."""
+        return self.layers[-1].last_output(state[-1])

@@ -1,0 +1,117 @@
+"""A feed-forward layer over a window of steps: what memory is compared with."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jax.typing import DTypeLike
+
+from seqjax.nn._recurrent import Recurrent
+
+
+class WindowState(NamedTuple):
+    """What a `Window` hands on: the `inputs` (*B, before, D) and the last `output` (*B, N)."""
+
+    inputs: Array
+    output: Array
+
+
+class Window(Recurrent):
+    """A ReLU layer that sees each step and its neighbours, and remembers nothing else.
+
+        y_t = relu(b + sum_k W_k x_{t+k}),   k = -before ... after
+
+    with zeros beyond both ends of a sequence. It stands wherever a recurrent layer does, so that
+    the two differ in memory alone; its state is what it would have to see again, so that it can be
+    fed step by step.
+
+    Args:
+      in_size: features of the input.
+      out_size: units.
+      before: steps before the present one that are seen.
+      after: steps after it; with any, a sequence must come whole.
+      rngs: gives the key of the initialiser.
+
+    Raises:
+      ValueError: if `before` or `after` is negative; when called, if a mask or resets are given, or
+        an initial state to a layer that looks ahead.
+
+    Example:
+      >>> import jax.numpy as jnp, seqjax
+      >>> from flax import nnx
+      >>> layer = seqjax.nn.Window(3, 8, before=3, rngs=nnx.Rngs(0))
+      >>> ys, state = layer(jnp.ones((2, 5, 3)), return_state=True)
+      >>> ys.shape, state.inputs.shape, layer.last_output(state).shape
+      ((2, 5, 8), (2, 3, 3), (2, 8))
+
+    Reference: Waibel et al. (1989), Phoneme recognition using time-delay neural networks.
+    """
+
+    def __init__(
+        self, in_size: int, out_size: int, *, before: int = 0, after: int = 0, rngs: nnx.Rngs
+    ):
+        """Initialises the parameters."""
+        if before < 0 or after < 0:
+            raise ValueError(
+                "seqjax.nn.Window: `before` and `after` must be at least 0 steps, got "
+                f"{before} and {after}."
+            )
+        self.in_size, self.out_size = in_size, out_size
+        self.before, self.after = before, after
+        self.linear = nnx.Linear(
+            (before + 1 + after) * in_size,
+            out_size,
+            kernel_init=jax.nn.initializers.he_normal(),
+            rngs=rngs,
+        )
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether it sees steps after the present one."""
+        return self.after > 0
+
+    def initial_state(
+        self, batch_shape: Sequence[int] = (), dtype: DTypeLike = jnp.float32
+    ) -> WindowState:
+        """Returns zeros: what lies before a sequence."""
+        return WindowState(
+            jnp.zeros((*batch_shape, self.before, self.in_size), dtype),
+            jnp.zeros((*batch_shape, self.out_size), dtype),
+        )
+
+    def over_time(self, xs, *, initial_state, lengths, mask, resets, key) -> tuple[Any, Any]:
+        """Runs the layer; outputs behind the end of a sequence are zeros."""
+        if mask is not None or resets is not None:
+            raise ValueError(
+                "seqjax.nn.Window: a mask or resets would have to hold inside the window, which is "
+                "not so; give `lengths`, or separate sequences."
+            )
+        if self.after and initial_state is not None:
+            raise ValueError(
+                f"seqjax.nn.Window: with after={self.after} a sequence must come whole, got an "
+                "initial state. Use after=0 to go step by step."
+            )
+        steps, batch, size = xs.shape[0], xs.shape[1:-1], xs.shape[-1]
+        ends = jnp.full(batch, steps) if lengths is None else jnp.asarray(lengths)
+        valid = (jnp.arange(steps).reshape(-1, *[1] * len(batch)) < ends[None])[..., None]
+        xs = jnp.where(valid, xs, 0)
+        past = jnp.zeros((self.before, *batch, size), xs.dtype)
+        if initial_state is not None:
+            past = jnp.moveaxis(initial_state.inputs, -2, 0).astype(xs.dtype)
+        seen = jnp.concatenate([past, xs, jnp.zeros((self.after, *batch, size), xs.dtype)])
+        windows = [seen[first : first + steps] for first in range(self.before + 1 + self.after)]
+        ys = jnp.where(valid, jax.nn.relu(self.linear(jnp.concatenate(windows, axis=-1))), 0)
+
+        def at(values: Array, first: Array, count: int) -> Array:  # count steps from `first` on
+            places = first[None] + jnp.arange(count).reshape(-1, *[1] * len(batch))
+            return jnp.take_along_axis(values, places[..., None], axis=0)
+
+        inputs = jnp.moveaxis(at(seen, ends, self.before), 0, -2)
+        return ys, WindowState(inputs, at(ys, jnp.maximum(ends - 1, 0), 1)[0])
+
+    def last_output(self, state: WindowState) -> Array:
+        """Returns the output at the last step of each sequence, (*B, out_size)."""
+        return state.output

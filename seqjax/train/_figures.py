@@ -1,0 +1,116 @@
+"""The figure every run leaves: its loss and its validation metric against the steps."""
+
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from seqjax.train._files import replace_file
+
+INK, ACCENT, GREY = "#222222", "#0b6fb8", "#9aa5ad"
+
+
+def plot_training(
+    rows: Iterable[Mapping[str, Any]],
+    path: str | Path,
+    *,
+    metric: str = "accuracy",
+    best_epochs: Mapping[int, int] | None = None,
+) -> None:
+    """Draws the training loss and a metric in training and validation, a thin line a seed.
+
+    Args:
+      rows: from `RunFolder.metrics`.
+      path: PNG to write.
+      metric: validation metric to draw, without its `val_`.
+      best_epochs: seed to the epoch its parameters were chosen from, to be marked.
+
+    Raises:
+      ValueError: if no epoch has such a metric.
+    """
+    rows = list(rows)
+    epochs = _curves(rows, "epoch", f"val_{metric}")
+    if not epochs:
+        raise ValueError(
+            f"seqjax.train.plot_training: no epoch has the metric {f'val_{metric}'!r}. "
+            "Finish an epoch first, or name a metric that `validate` returns."
+        )
+    # A figure of our own, not pyplot's: no global state, no window, whatever the backend.
+    figure = Figure(figsize=(9, 3.6), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    loss, score = figure.subplots(1, 2)
+    for kind in ("step", "epoch"):
+        if losses := _curves(rows, kind, "train_loss"):
+            _draw(loss, losses, ACCENT, "training")
+            break
+    loss.set_title("Training loss", loc="left", fontsize=11)
+    _draw(score, _curves(rows, "step", f"train_{metric}"), GREY, "training")
+    _draw(score, epochs, ACCENT, "validation", marker="o")
+    for seed, epoch in (best_epochs or {}).items():
+        score.plot(
+            *next(point for point in epochs[seed] if round(point[0]) == epoch),
+            marker="o",
+            color=INK,
+            markersize=5,
+            zorder=4,
+            linestyle="none",
+            label="selected epoch" if seed == min(best_epochs or {}) else None,
+        )
+    score.set_title(metric.replace("_", " ").capitalize(), loc="left", fontsize=11)
+    score.legend(frameon=False, fontsize=9)
+    for axes in (loss, score):
+        axes.set_xlabel("epoch", fontsize=9)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlim(left=0)
+        axes.tick_params(labelsize=9, color=GREY)
+        axes.grid(axis="y", color="#e6e9eb", linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color(GREY)
+    image = io.BytesIO()
+    figure.savefig(image, format="png")
+    replace_file(Path(path), image.getvalue())
+
+
+def _curves(rows: list[Mapping[str, Any]], kind: str, name: str) -> dict[int, list[tuple]]:
+    """Returns, for each seed, points (epochs trained, value) from its rows of a kind."""
+    steps_an_epoch = {
+        row["seed"]: row["step"] / row["epoch"] for row in rows if row.get("kind") == "epoch"
+    }
+    curves: dict[int, list[tuple]] = {}
+    for row in rows:
+        if row.get("kind") != kind or row.get(name) is None:
+            continue
+        seed = row["seed"]
+        if seed in steps_an_epoch:
+            curves.setdefault(seed, []).append((row["step"] / steps_an_epoch[seed], row[name]))
+    return curves
+
+
+def _draw(
+    axes: Axes, curves: Mapping[int, list[tuple]], color: str, label: str, marker: str | None = None
+) -> None:
+    """Draws each seed's curve, thin if there are several, and then their mean."""
+    several = len(curves) > 1
+    for number, points in enumerate(curves.values()):
+        axes.plot(
+            *zip(*points, strict=True),
+            color=color,
+            alpha=0.45 if several else 1,
+            linewidth=0.9 if several else 1.8,
+            marker=marker or ("." if len(points) == 1 else None),
+            markersize=4,
+            label=label if number == 0 and not several else None,
+        )
+    if several:
+        # Only as far as all seeds went: a mean over the survivors would jump where one stops.
+        shared = min(len(points) for points in curves.values())
+        mean = np.mean([points[:shared] for points in curves.values()], axis=0)
+        label = f"{label}, mean of {len(curves)} seeds"
+        axes.plot(mean[:, 0], mean[:, 1], color=color, linewidth=2.0, label=label)

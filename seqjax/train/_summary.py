@@ -1,0 +1,106 @@
+"""One page a colleague can read: what was run, what came out, how to do it again."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from seqjax.train._files import replace_file
+from seqjax.train._run_folder import RunFolder
+
+
+def write_summary(run: RunFolder, *, command: str) -> Path:
+    """Writes summary.md from a finished run's result.json, config.json and figures.
+
+    Args:
+      run: a finished run.
+      command: shell command that reproduces it.
+
+    Returns:
+      The path of summary.md.
+
+    Raises:
+      RunError: if the run has no result yet.
+    """
+    result = run.result()
+    metrics, seeds = result["metrics"], result["seeds"]
+    first = run.config.get("seed", 0)
+    parts = [
+        f"# {result['experiment']}: {result['cell']} on {result['dataset']}",
+        f"{_digits(result['num_params'])} parameters, {_count(seeds, 'seed')}, "
+        f"{_epochs(result['epochs_run'])}, {result['wall_s']:.0f} s "
+        f"on {_devices(result['devices'])}.",
+        "## Result",
+        _table(
+            ["metric", "mean", "95 % interval"],
+            [[name, _number(m["mean"]), _interval(m["ci95"])] for name, m in metrics.items()],
+        ),
+        "Mean and Student's t interval over the seeds."
+        if seeds > 1
+        else "One seed: no interval can be given.",
+    ]
+    if result["floors"]:
+        floors = [[name, _number(value)] for name, value in result["floors"].items()]
+        parts += ["What costs nothing to reach:", _table(["floor", "value"], floors)]
+    parts += [
+        "## Seeds",
+        _table(
+            ["seed", *metrics],
+            [
+                [str(number), *(_number(m["per_seed"][i]) for m in metrics.values())]
+                for i, number in enumerate(range(first, first + seeds))
+            ],
+        ),
+    ]
+    parts += [
+        f"![{figure.stem}]({figure.relative_to(run.path).as_posix()})"
+        for figure in sorted(run.figures.glob("*.png"))
+    ]
+    parts += [
+        "## To reproduce",
+        f"```sh\n{command}\n```",
+        _table(["package", "version"], [list(item) for item in result["versions"].items()]),
+        f"Data {_hash(result['data_sha256'])}, parameters {_hash(result['params_sha256'])}; every "
+        "setting is in [config.json](config.json), every number in [result.json](result.json).",
+    ]
+    path = run.path / "summary.md"
+    replace_file(path, "\n\n".join(parts) + "\n")
+    return path
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _interval(ci95: list[float | None]) -> str:
+    return "-" if None in ci95 else f"{_number(ci95[0])} to {_number(ci95[1])}"
+
+
+def _digits(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _epochs(epochs_run: Any) -> str:
+    if isinstance(epochs_run, list):
+        return f"{', '.join(map(str, epochs_run))} epochs"
+    return _count(epochs_run, "epoch")
+
+
+def _devices(devices: Any) -> str:
+    if isinstance(devices, Mapping):
+        return f"{devices['count']} x {devices['kind']}"
+    return str(devices)
+
+
+def _hash(sha256: Any) -> str:
+    if isinstance(sha256, list):
+        return ", ".join(_hash(each) for each in sha256)
+    return f"`{str(sha256)[:12]}`"
