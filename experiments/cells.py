@@ -19,6 +19,7 @@ from typing import Any
 import seqjax
 from experiments.command_line import ConfigError, setting
 from seqjax.cells import CELLS, OWN_CELLS
+from seqjax.executors import EXECUTORS
 from seqjax.train import RunError, replace_file
 
 FEEDFORWARD = "feedforward"
@@ -50,6 +51,31 @@ def cell_setting(default: str, help: str, choices: Sequence[str]) -> Any:
 
     help = f"<{'|'.join(choices)}>: {help}; or your own, module:function"
     return setting(default, help + (", bi:module:function" if both else ""), check=check, load=load)
+
+
+def executor_setting() -> Any:
+    """Declares the field of a configuration that says how the recurrent layers run in time."""
+    names = ("auto", *EXECUTORS)
+    return setting("auto", "how the recurrent layers are run in time", choices=names)
+
+
+def check_executor(config: Any) -> None:
+    """Refuses an executor that cannot run the cell.
+
+    Args:
+      config: a configuration with the fields `cell` and `executor`.
+
+    Raises:
+      ConfigError: naming the reason.
+    """
+    one_way, _ = directions(config.cell)
+    if config.executor == "auto" or one_way == FEEDFORWARD:
+        return
+    cell = seqjax.make_cell(one_way, 8)
+    if reason := EXECUTORS[config.executor]().refusal(cell):
+        raise ConfigError(
+            f"--executor={config.executor} cannot run --cell={config.cell}: {reason}."
+        )
 
 
 def not_loaded(cell: str) -> str:

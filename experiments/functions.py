@@ -96,6 +96,7 @@ def recurrent_layers(
     dropout: float,
     rngs: nnx.Rngs,
     *,
+    executor: str = "auto",
     window: tuple[int, int] = (0, 0),
     **options: Any,
 ) -> Any:
@@ -108,6 +109,7 @@ def recurrent_layers(
       num_layers: how many layers.
       dropout: rate between the layers.
       rngs: gives the keys of the initialisers.
+      executor: short name of the executor of every layer.
       window: steps before and after the present one that feed-forward layers see.
       **options: keyword arguments of the cell's constructor.
 
@@ -126,6 +128,6 @@ def recurrent_layers(
             in_size = hidden_size
             continue
         made = seqjax.make_cell(one_way, hidden_size, **options)
-        layers.append(layer(made, in_size, rngs=rngs))
+        layers.append(layer(made, in_size, executor=executor, rngs=rngs))
         in_size = layers[-1].out_size
     return layers[0] if len(layers) == 1 else seqjax.nn.Stack(layers, dropout=dropout)

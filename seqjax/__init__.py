@@ -1,6 +1,7 @@
 """Recurrent networks in JAX: write a cell's mathematics once, get everything else."""
 
 from seqjax import cells as cells
+from seqjax import executors as executors
 from seqjax import gradflow as gradflow
 from seqjax import nn as nn
 from seqjax._unroll import step as step
@@ -9,10 +10,15 @@ from seqjax.cells import chrono as chrono
 from seqjax.cells import elman as elman
 from seqjax.cells import gated_cell as gated_cell
 from seqjax.cells import gru as gru
+from seqjax.cells import ind_rnn as ind_rnn
 from seqjax.cells import linear_cell as linear_cell
+from seqjax.cells import lru as lru
 from seqjax.cells import lstm as lstm
 from seqjax.cells import make_cell as make_cell
 from seqjax.cells import min_gru as min_gru
+from seqjax.cells import peephole_lstm as peephole_lstm
 from seqjax.cells import register_cell as register_cell
+from seqjax.cells import rg_lru as rg_lru
+from seqjax.cells import slstm as slstm
 
 __version__ = "0.1.0"

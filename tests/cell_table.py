@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import seqjax
-from seqjax.cells import Cell, HiddenState
+from seqjax.cells import Cell, HiddenState, SLSTMState
 
 IN, HIDDEN, STEPS, BATCH = 3, 4, 7, 5
 
@@ -73,6 +73,66 @@ def min_gru_step(p, state, x):
     return ((1 - z) * h + z * affine(p, x, 1, 2),)
 
 
+def ind_rnn_step(p, state, x):
+    (h,) = state
+    return (np.maximum(affine(p, x, 0, 1) + p.units["recurrent"] * h, 0),)
+
+
+def peephole_lstm_step(p, state, x):
+    h, c = state
+    i, f, g, o = (affine(p, x, gate, 4) + recurrent(p, h, gate) for gate in range(4))
+    i, f = i + p.units["input_peephole"] * c, f + p.units["forget_peephole"] * c
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    return sigmoid(o + p.units["output_peephole"] * c) * np.tanh(c), c
+
+
+def slstm_step(p, state, x):
+    """With two heads, whose kernels are found here without the library's help."""
+    h, c, n, m = state
+    half = h.shape[-1] // 2
+    parts = [
+        h[..., half * head : half * (head + 1)] @ p.recurrent_kernel[head] for head in range(2)
+    ]
+
+    def gate(number):
+        columns = slice(half * number, half * (number + 1))
+        return affine(p, x, number, 4) + np.concatenate([part[columns] for part in parts])
+
+    i, f, z, o = (gate(number) for number in range(4))
+    kept = np.log(sigmoid(f)) + m
+    largest = np.maximum(kept, i)
+    weight, keep = np.exp(i - largest), np.exp(kept - largest)
+    c, n = keep * c + weight * np.tanh(z), keep * n + weight
+    return sigmoid(o) * c / n, c, n, largest
+
+
+def lru_step(p, state, x):
+    (h,) = state
+    size = p.decay_log.shape[0]
+    a = np.exp(-np.exp(p.decay_log)) * np.exp(1j * np.exp(p.phase_log))
+    kernel = p.input_kernel[:, :size] + 1j * p.input_kernel[:, size:]
+    return (a * h + np.exp(p.scale_log) * (x @ kernel),)
+
+
+def lru_output(p, state, x):
+    size = p.decay_log.shape[0]
+    kernel = p.output_kernel[:size] + 1j * p.output_kernel[size:]
+    return (state[0] @ kernel).real + x @ p.skip_kernel
+
+
+def rg_lru_step(p, state, x):
+    """With two heads; the first step of a sequence takes its input whole."""
+    h, fresh = state
+    x = x @ p.input_kernel
+    half = x.shape[-1] // 2
+    parts = [x[half * head : half * (head + 1)] @ p.gate_kernel[head] for head in range(2)]
+    gates = [np.concatenate([part[half * k : half * (k + 1)] for part in parts]) for k in range(2)]
+    r, i = (sigmoid(z + b) for z, b in zip(gates, np.split(p.gate_bias, 2), strict=True))
+    a = np.exp(-8 * r * np.log1p(np.exp(p.decay)))
+    keep, root = (0, 1) if fresh else (a, np.sqrt(1 - a**2))
+    return keep * h + root * i * x, np.array(False)
+
+
 class MemoryState(NamedTuple):
     """State of the cell below: its output and a memory."""
 
@@ -83,10 +143,10 @@ class MemoryState(NamedTuple):
 def user_cell(hidden_size: int) -> Cell:
     """Makes a cell as a user would, with all that a gated cell may have.
 
-    Two fields of state, a summed gate, one of a second product, two separate ones.
+    Two fields of state, a summed gate, an inner gate, two unsummed ones.
     """
 
-    def middle(state, keep, write, read):
+    def inner_state(state, keep, write, read):
         return jnp.tanh(write[1] - read[0]) * state.memory + jax.nn.sigmoid(keep) * state.output
 
     def update(state, keep, mix, write, read):
@@ -98,9 +158,9 @@ def user_cell(hidden_size: int) -> Cell:
         "user",
         hidden_size,
         gates=("keep", "mix", "write", "read"),
-        separate=("write", "read"),
-        second=("mix",),
-        middle=middle,
+        unsummed=("write", "read"),
+        inner_gates=("mix",),
+        inner_state=inner_state,
         update=update,
         state=MemoryState,
     )
@@ -117,23 +177,22 @@ def user_step(p, state, x):
     return np.tanh(m * c + d - mix), m
 
 
-def plain_cell(hidden_size: int) -> Cell:
-    """Makes a cell that is not pointwise behind its product: what its units see is centred."""
-    like = seqjax.elman(hidden_size)
+@dataclasses.dataclass(frozen=True, repr=False)
+class PlainCell(Cell):
+    """A cell that is not pointwise after its product: what its units see is centred."""
 
-    def step(params, state, drive):
+    def init(self, key, in_size, dtype=jnp.float32):
+        return seqjax.elman(self.hidden_size).init(key, in_size, dtype)
+
+    def initial_state(self, params, batch_shape=(), dtype=jnp.float32):
+        return HiddenState(jnp.zeros((*batch_shape, self.hidden_size), dtype))
+
+    def project(self, params, xs):
+        return seqjax.cells.affine(xs, params.input_kernel, params.bias)
+
+    def step(self, params, state, drive):
         z = drive + seqjax.cells.affine(state.hidden, params.recurrent_kernel)
         return HiddenState(jnp.tanh(z - z.mean(axis=-1, keepdims=True)))
-
-    return Cell(
-        name="plain",
-        hidden_size=hidden_size,
-        init=like.init,
-        initial_state=like.initial_state,
-        project=like.project,
-        step=step,
-        output=like.output,
-    )
 
 
 def plain_step(p, state, x):
@@ -142,33 +201,86 @@ def plain_step(p, state, x):
     return (np.tanh(z - z.mean(axis=-1, keepdims=True)),)
 
 
+def matrix_cell(hidden_size: int) -> Cell:
+    """A linear cell with a matrix for a state, one decay a row, and integers as parameters."""
+
+    def init(key, in_size, dtype=jnp.float32):
+        keys = jax.random.split(key, 4)
+        kernels = [jax.random.normal(k, (in_size, hidden_size), dtype) for k in keys]
+        return {
+            **dict(zip(("decay", "key", "value", "query"), kernels, strict=True)),
+            "order": jnp.arange(hidden_size)[::-1],
+        }
+
+    def coefficients(params, xs):
+        decay, key, value = (
+            seqjax.cells.affine(xs, params[name]) for name in ("decay", "key", "value")
+        )
+        key = key[..., params["order"]]
+        return jax.nn.sigmoid(decay), key[..., :, None] * value[..., None, :2]
+
+    def output(params, hidden, xs):
+        query = seqjax.cells.affine(xs, params["query"])[..., :2]
+        return (hidden * query[..., None, :]).sum(axis=-1)
+
+    return seqjax.linear_cell(
+        "matrix",
+        hidden_size,
+        init=init,
+        coefficients=coefficients,
+        output=output,
+        state_shape=(hidden_size, 2),
+    )
+
+
+def matrix_step(p, state, x):
+    (s,) = state
+    decay, key, value = (x @ p[name] for name in ("decay", "key", "value"))
+    return (sigmoid(decay)[:, None] * s + np.outer(key[::-1], value[:2]),)
+
+
+def matrix_output(p, state, x):
+    return state[0] @ (x @ p["query"])[:2]
+
+
+def state_output(p, state, x):
+    """What most cells give: the first field of the state."""
+    return state[0]
+
+
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A cell of the table.
+    """A cell of the table, and the executor that runs it.
 
     Attributes:
       name: the row's name in test ids.
       make: constructor, from the hidden size.
       step: one step in NumPy, `step(params, state, x) -> state` for a single sequence.
-      fields: number of fields of the state.
+      output: the output in NumPy, `output(params, state, x) -> y`.
       known_step: whether another row has the same step, so that only its start is of interest.
+      executor: short name of the executor.
     """
 
     name: str
     make: Callable[[int], Cell]
     step: Callable[..., tuple]
-    fields: int = 1
+    output: Callable[..., Any] = state_output
     known_step: bool = False
+    executor: str = "sequential"
 
     @functools.cached_property
     def cell(self) -> Cell:
-        """The cell with `HIDDEN` units, one object so that compiled programs are shared."""
+        """The cell with `HIDDEN` units."""
         return self.make(HIDDEN)
+
+    @property
+    def id(self) -> str:
+        """The name in test ids."""
+        return self.name if self.executor == "sequential" else f"{self.name}-{self.executor}"
 
 
 def _lstm(name, known_step=False, **options):
-    make = functools.partial(seqjax.lstm, **options)
-    return Row(name, make, lstm_step, fields=2, known_step=known_step)
+    return Row(name, functools.partial(seqjax.lstm, **options), lstm_step, known_step=known_step)
 
 
 ROWS = [
@@ -189,34 +301,80 @@ ROWS = [
     Row("gru", seqjax.gru, gru_after_step),
     Row("gru_reset_before", functools.partial(seqjax.gru, reset_after=False), gru_before_step),
     Row("min_gru", seqjax.min_gru, min_gru_step),
-    Row("user", user_cell, user_step, fields=2),
-    Row("plain", plain_cell, plain_step),
+    Row("ind_rnn", seqjax.ind_rnn, ind_rnn_step),
+    Row("peephole_lstm", seqjax.peephole_lstm, peephole_lstm_step),
+    Row("slstm", functools.partial(seqjax.slstm, heads=2), slstm_step),
+    Row("lru", functools.partial(seqjax.lru, state_size=3), lru_step, lru_output),
+    Row("rg_lru", functools.partial(seqjax.rg_lru, heads=2), rg_lru_step),
+    Row("user", user_cell, user_step),
+    Row("matrix", matrix_cell, matrix_step, matrix_output),
+    Row("plain", PlainCell, plain_step),
 ]
 BY_NAME = {row.name: row for row in ROWS}
 
-# One of each kind - `GatedCell`, plain `Cell`, `LinearCell` - for what no single cell can change.
-KINDS = [BY_NAME[name] for name in ("lstm_learned", "plain", "min_gru")]
+# One of each kind - `GatedCell`, plain `Cell`, `LinearCell`, complex, with starts - for what no
+# single cell can change.
+KINDS = [BY_NAME[name] for name in ("lstm_learned", "plain", "min_gru", "lru", "rg_lru")]
 
-every_cell = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-every_step = pytest.mark.parametrize(
-    "row", [row for row in ROWS if not row.known_step], ids=lambda row: row.name
-)
-every_kind = pytest.mark.parametrize("row", KINDS, ids=lambda row: row.name)
+
+def on_executors(rows: list[Row]) -> list[Row]:
+    """Returns every row on every executor that accepts its cell."""
+    return [
+        dataclasses.replace(row, executor=name)
+        for row in rows
+        for name, executor in seqjax.executors.EXECUTORS.items()
+        if executor().refusal(row.cell) is None
+    ]
+
+
+def _parametrize(rows: list[Row]):
+    return pytest.mark.parametrize("row", rows, ids=lambda row: row.id)
+
+
+def _own(rows: list[Row]) -> list[Row]:
+    """Returns every row on every executor but the plain scan, which few suites need for all."""
+    return [row for row in on_executors(rows) if row.executor != "scan"]
+
+
+STEPS_APART = [row for row in ROWS if not row.known_step]
+every_cell = _parametrize(ROWS)
+every_step = _parametrize(_own(STEPS_APART))
+every_kind = _parametrize(_own(KINDS))
+every_kind_in_sequence = _parametrize(KINDS)
+every_step_on_every_executor = _parametrize(on_executors(STEPS_APART))
 both_directions = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 
 
 def random_params(cell: Cell, in_size: int = IN, *, seed: int = 0, dtype=jnp.float64) -> Any:
-    """Returns parameters of the cell's layout with every leaf random."""
+    """Returns parameters of the cell's layout with every leaf random, integers in falling order."""
     rng = np.random.default_rng(seed)
     layout = jax.eval_shape(lambda key: cell.init(key, in_size), jax.random.key(0))
-    return jax.tree.map(lambda leaf: jnp.asarray(0.6 * rng.normal(size=leaf.shape), dtype), layout)
+
+    def draw(leaf):
+        if jnp.issubdtype(leaf.dtype, jnp.integer):
+            return jnp.arange(leaf.size, dtype=leaf.dtype)[::-1].reshape(leaf.shape)
+        return jnp.asarray(0.6 * rng.normal(size=leaf.shape), dtype)
+
+    return jax.tree.map(draw, layout)
 
 
 def random_state(cell: Cell, params: Any, batch=(BATCH,), *, seed: int = 1, dtype=jnp.float64):
-    """Returns a random state of the cell."""
+    """Returns a random state of the cell, in every field, that the cell could be in."""
     rng = np.random.default_rng(seed)
     state = cell.initial_state(params, batch, dtype)
-    return jax.tree.map(lambda leaf: jnp.asarray(0.8 * rng.normal(size=leaf.shape), dtype), state)
+
+    def draw(leaf):
+        if leaf.dtype == jnp.bool_:
+            return jnp.asarray(rng.random(leaf.shape) < 0.5)
+        value = 0.8 * rng.normal(size=leaf.shape)
+        if jnp.iscomplexobj(leaf):
+            value = value + 0.8j * rng.normal(size=leaf.shape)
+        return jnp.asarray(value, leaf.dtype)
+
+    drawn = jax.tree.map(draw, state)
+    if isinstance(drawn, SLSTMState):  # a sum of weights is positive
+        drawn = drawn._replace(normaliser=0.5 + jnp.abs(drawn.normaliser))
+    return drawn
 
 
 class Problem(NamedTuple):
@@ -249,10 +407,21 @@ def problem(steps: int = STEPS, batch=(BATCH,), *, seed: int = 2, plain: bool = 
     return Problem(rng.normal(size=(steps, *batch, IN)), lengths, mask, resets)
 
 
+EXECUTOR_OPTIONS = ("chunk_size", "residuals", "rematerialise", "truncation", "state_gradient_clip")
+
+
+def unroll_with(cell, params, xs, *, executor="sequential", **options):
+    """`seqjax.unroll` with the options of its executor among the others."""
+    own = {name: options.pop(name) for name in EXECUTOR_OPTIONS if name in options}
+    if isinstance(executor, str) and executor in seqjax.executors.EXECUTORS:
+        executor = seqjax.executors.EXECUTORS[executor](**own)
+    return seqjax.unroll(cell, params, xs, executor=executor, **options)
+
+
 _unroll = jax.jit(
     seqjax.unroll,
     static_argnums=0,
-    static_argnames=("reverse", "return_states", "dtype", "carry_dtype", "chunk_size", "executor"),
+    static_argnames=("reverse", "return_states", "dtype", "carry_dtype", "executor"),
 )
 
 
@@ -281,7 +450,13 @@ def _run(unroll, row, params, problem, initial_state, options):
     xs, lengths, mask, resets = (jnp.asarray(array) for array in problem)
     if initial_state is None:
         initial_state = row.cell.initial_state(params, lengths.shape, jnp.float64)
-    options = {"chunk_size": 100, "return_states": True} | options
+    executor = seqjax.executors.EXECUTORS[row.executor]
+    if executor is not seqjax.executors.Associative:
+        chosen = {"chunk_size": options.pop("chunk_size", 100)}
+    else:
+        chosen = {}
+        options.pop("chunk_size", None)
+    options = {"return_states": True, "executor": executor(**chosen)} | options
     arguments = {"lengths": lengths, "mask": mask, "resets": resets} | options
     return in_numpy(unroll(row.cell, params, xs, initial_state=initial_state, **arguments))
 
@@ -291,7 +466,14 @@ WEIGHTS = np.random.default_rng(6).normal(size=(STEPS + 1, BATCH, HIDDEN))
 
 def loss(ys, final):
     """Weighs every output and every number of the final state differently."""
-    ends = sum((k + 1) * (WEIGHTS[-1] * leaf).sum() for k, leaf in enumerate(final))
+    ends = 0.0
+    for k, leaf in enumerate(final):
+        if jnp.issubdtype(leaf.dtype, jnp.inexact):
+            weights = (k + 1) * WEIGHTS[-1][:, : leaf.shape[-1]]
+            weights = weights.reshape(weights.shape[0], *(1,) * (leaf.ndim - 2), weights.shape[1])
+            ends += (weights * leaf.real).sum()
+            if jnp.iscomplexobj(leaf):
+                ends += (weights[::-1] * leaf.imag).sum()
     return (WEIGHTS[:-1] * ys).sum() + ends
 
 
@@ -301,8 +483,19 @@ def _values_and_gradients(row, params, problem, start, **options):
         result = run(row, params, problem._replace(xs=xs), start, **options)
         return loss(*result[:2]), result
 
-    gradient = jax.grad(total, argnums=(0, 1, 2), has_aux=True)
-    return gradient(params, problem.xs, start)[::-1]
+    gradient = jax.grad(total, argnums=(0, 1, 2), has_aux=True, allow_int=True)
+    gradients, result = gradient(params, problem.xs, start)
+    return result, tuple(only_inexact(tree) for tree in gradients)
+
+
+def only_inexact(tree):
+    """Leaves out the gradients of booleans and integers, which are none."""
+    return jax.tree.map(lambda leaf: None if leaf.dtype == jax.dtypes.float0 else leaf, tree)
+
+
+def real(leaf):
+    """Returns a field of a state as real numbers."""
+    return leaf.real + leaf.imag if jnp.iscomplexobj(leaf) else leaf
 
 
 def part(problem: Problem, start: int, stop: int) -> Problem:
@@ -329,35 +522,38 @@ def values_and_gradients(row: Row, params, problem: Problem, start, **options):
 
 def reference(row: Row, params, problem: Problem, initial_state=None, *, reverse=False):
     """The semantics of `unroll` as plain Python loops over sequences and steps, in float64."""
-    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
-    learned = getattr(params, "initial_state", None)
-    start = tuple(np.zeros(HIDDEN) for _ in range(row.fields)) if learned is None else (*learned,)
+    start = jax.device_get(row.cell.initial_state(params, (), jnp.float64))
+    params = jax.tree.map(np.asarray, jax.device_get(params))
     steps, batch = len(problem.xs), problem.lengths.shape
+    size = problem.lengths.size
     xs, mask, resets = (
-        array.reshape(steps, problem.lengths.size, *array.shape[1 + len(batch) :])
+        array.reshape(steps, size, *array.shape[1 + len(batch) :])
         for array in (problem.xs, problem.mask, problem.resets)
     )
-    states = [np.zeros((steps, problem.lengths.size, HIDDEN)) for _ in start]
-    final = [np.zeros((problem.lengths.size, HIDDEN)) for _ in start]
-    ys = np.zeros((steps, problem.lengths.size, HIDDEN))
+    states = [np.zeros((steps, size, *leaf.shape), leaf.dtype) for leaf in start]
+    final = [np.zeros((size, *leaf.shape), leaf.dtype) for leaf in start]
+    ys = np.zeros((steps, size, HIDDEN))
     for b, length in enumerate(problem.lengths.ravel()):
-        state = start
+        state = tuple(start)
         if initial_state is not None:
-            state = tuple(np.asarray(leaf).reshape(-1, HIDDEN)[b] for leaf in initial_state)
+            state = tuple(
+                np.asarray(leaf).reshape(size, *own.shape)[b]
+                for leaf, own in zip(initial_state, start, strict=True)
+            )
         for t in range(steps)[::-1] if reverse else range(steps):
             if resets[t, b]:
-                state = start
+                state = tuple(start)
             if t < length and mask[t, b]:
                 state = row.step(params, state, xs[t, b])
-                ys[t, b] = state[0]
+                ys[t, b] = row.output(params, state, xs[t, b])
             for field, value in zip(states, state, strict=True):
                 field[t, b] = value
         for field, value in zip(final, state, strict=True):
             field[b] = value
     return (
         ys.reshape(steps, *batch, HIDDEN),
-        tuple(field.reshape(*batch, HIDDEN) for field in final),
-        tuple(field.reshape(steps, *batch, HIDDEN) for field in states),
+        tuple(field.reshape((*batch, *field.shape[1:])) for field in final),
+        tuple(field.reshape((steps, *batch, *field.shape[2:])) for field in states),
     )
 
 

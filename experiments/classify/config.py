@@ -4,7 +4,14 @@ import dataclasses
 from typing import Any
 
 from experiments import command_line, report
-from experiments.cells import FEEDFORWARD, cell_setting, directions, in_both_directions
+from experiments.cells import (
+    FEEDFORWARD,
+    cell_setting,
+    check_executor,
+    directions,
+    executor_setting,
+    in_both_directions,
+)
 from experiments.command_line import ConfigError, setting
 from seqjax.cells import CELLS as ONE_WAY
 from seqjax.nn._pooling import POOLINGS
@@ -24,6 +31,7 @@ class Config:
         "the whole sequence where all are as long, else on each step",
         CELLS,
     )
+    executor: str = executor_setting()
     task: str = setting("generated", "what is to be told apart", choices=TASKS)
     data_dir: str | None = setting(
         None, "folder of published data (splice, digits); default: SEQJAX_DATA_DIR"
@@ -106,6 +114,7 @@ class Config:
     def __post_init__(self):
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
+        check_executor(self)
         if (self.task in OWN) != (self.path is not None):
             raise ConfigError(
                 f"--task={self.task} needs --path."

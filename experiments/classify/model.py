@@ -70,7 +70,7 @@ def build_model(config: Config, inputs: Inputs, rngs: nnx.Rngs) -> Any:
     sizes = (embedding.features, config.hidden_size, config.num_layers, config.dropout, rngs)
     return seqjax.nn.SequenceClassifier(
         embedding,
-        recurrent_layers(config.cell, *sizes),
+        recurrent_layers(config.cell, *sizes, executor=config.executor),
         num_classes=num_classes,
         pooling=config.pooling,
         hidden_size=config.head_size or None,

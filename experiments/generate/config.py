@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from experiments import command_line, report
-from experiments.cells import FEEDFORWARD, cell_setting
+from experiments.cells import FEEDFORWARD, cell_setting, check_executor, executor_setting
 from experiments.command_line import ConfigError, setting
 from seqjax.cells import CELLS as RECURRENT
 
@@ -22,6 +22,7 @@ class Config:
         "recurrent cell; or feedforward, layers that see the last --width steps and no more",
         CELLS,
     )
+    executor: str = executor_setting()
     task: str = setting(
         "shakespeare",
         "what is to be continued: a text (shakespeare; text, that of --path; generated_text) or "
@@ -90,6 +91,7 @@ class Config:
     def __post_init__(self):
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
+        check_executor(self)
         if not 0 < self.top_p <= 1:
             raise ConfigError(f"--top_p must lie in (0, 1], got {self.top_p}.")
         if (self.task == "text") != (self.path is not None):

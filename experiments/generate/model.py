@@ -34,6 +34,7 @@ class NextStep(nnx.Module):
             config.num_layers,
             config.dropout,
             rngs,
+            executor=config.executor,
             window=(config.width - 1, 0),
         )
         self.input_dropout = nnx.Dropout(config.input_dropout)

@@ -4,11 +4,12 @@ import dataclasses
 from typing import Any
 
 from experiments import command_line, report
-from experiments.cells import cell_setting
+from experiments.cells import cell_setting, check_executor, executor_setting
 from experiments.command_line import ConfigError, setting
 from seqjax import data
+from seqjax.cells import CELLS as ONE_WAY
 
-CELLS = ("rnn", "lstm", "gru", "birnn", "bilstm", "bigru")
+CELLS = (*ONE_WAY, *(f"bi{name}" for name in ONE_WAY))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,6 +17,7 @@ class Config:
     """Every setting of a run; the defaults are the preset "best"."""
 
     cell: str = cell_setting("bigru", "recurrent cell, bi- for both directions", CELLS)
+    executor: str = executor_setting()
     preset: str = setting(
         "best",
         "where the defaults of the other settings come from: best, or keras, the classic script",
@@ -98,6 +100,7 @@ class Config:
     def __post_init__(self):
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
+        check_executor(self)
         if self.validation_fraction == 0:
             raise ConfigError("--validation_fraction must be above 0: it chooses the epoch.")
         if self.segment_length and self.pooling == "last":

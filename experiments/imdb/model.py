@@ -43,6 +43,7 @@ def build_model(config: Config, vocab_size: int, rngs: nnx.Rngs) -> seqjax.nn.Se
         config.num_layers,
         config.dropout,
         rngs,
+        executor=config.executor,
     )
     return seqjax.nn.SequenceClassifier(
         embedding,

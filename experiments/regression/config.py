@@ -4,7 +4,14 @@ import dataclasses
 from typing import Any
 
 from experiments import command_line, report
-from experiments.cells import FEEDFORWARD, cell_setting, directions, takes
+from experiments.cells import (
+    FEEDFORWARD,
+    cell_setting,
+    check_executor,
+    directions,
+    executor_setting,
+    takes,
+)
 from experiments.command_line import ConfigError, setting
 from seqjax import data
 from seqjax.cells import CELLS as ONE_WAY
@@ -27,6 +34,7 @@ class Config:
         "--lookback steps and has no memory",
         CELLS,
     )
+    executor: str = executor_setting()
     task: str = setting("narma10", "what is to be learnt", choices=TASKS)
     preset: str = setting(
         "best",
@@ -130,6 +138,7 @@ class Config:
     def __post_init__(self):
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
+        check_executor(self)
         one_way, both = directions(self.cell)
         if self.max_timescale and not takes(self.cell, "max_timescale"):
             raise ConfigError(f"--max_timescale needs a cell with gates, got --cell={self.cell}.")

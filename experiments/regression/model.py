@@ -14,6 +14,7 @@ from experiments.functions import Functions, make_functions, recurrent_layers
 from experiments.regression.config import Config
 from experiments.regression.task import Scales, Task, last_observed
 from seqjax import data, train
+from seqjax.cells._cell import project
 
 
 class ReadOut(nnx.Module):
@@ -48,6 +49,7 @@ class SequenceRegressor(nnx.Module):
             config.num_layers,
             config.dropout,
             rngs,
+            executor=config.executor,
             **config.layer_options,
         )
         out_size = int(np.prod(out_shape))
@@ -60,8 +62,7 @@ class SequenceRegressor(nnx.Module):
     def __call__(self, xs: jax.Array, lengths: Any, key: jax.Array | None = None) -> jax.Array:
         """Maps (B, T, D) to (B, *out_shape), or with an answer at every step (B, T, *out_shape)."""
         keys = (None, None) if key is None else jax.random.split(key)
-        ys, state = self.recurrent(xs, lengths=lengths, return_state=True, key=keys[0])
-        ys = ys if self.every_step else self.recurrent.last_output(state)
+        ys = self.recurrent(xs, lengths=lengths, return_sequences=self.every_step, key=keys[0])
         ys = self.head(ys, keys[1])
         return ys.reshape(*ys.shape[:-1], *self.out_shape)
 
@@ -88,7 +89,10 @@ class SegmentForecaster(nnx.Module):
         num_future = -(-config.horizon // self.length)
         self.embedding = nnx.Linear(self.length, size, rngs=rngs)
         self.recurrent = recurrent_layers(
-            config.cell, size, size, 1, 0.0, rngs, **config.layer_options
+            config.cell,
+            *(size, size, 1, 0.0, rngs),
+            executor=config.executor,
+            **config.layer_options,
         )
         normal = jax.nn.initializers.normal(1.0)
         self.places = nnx.Param(normal(rngs.params(), (num_future, size - size // 2)))
@@ -111,10 +115,11 @@ class SegmentForecaster(nnx.Module):
         )
         # A step for each future segment. The inputs are the same for the whole batch and the state
         # for all segments, so either product is taken once and only the pointwise part grows.
-        cell, params = self.recurrent.cell, self.recurrent.cell_params()
+        cell = self.recurrent.cell
+        params = cell.prepare(self.recurrent.cell_params())
         state = jax.tree.map(lambda leaf: leaf[:, :, None], state)
-        drive = jax.tree.map(lambda leaf: leaf[None], cell.project(params, inputs))
-        ys = cell.output(cell.step(params, state, drive))
+        drive = jax.tree.map(lambda leaf: leaf[None], project(cell, params, inputs, None))
+        ys = cell.output(params, cell.step(params, state, drive), inputs[None])
         values = self.head(ys, key).reshape(batch, number, future * self.length)
         return values[..., : self.horizon].swapaxes(1, 2)
 

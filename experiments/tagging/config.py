@@ -4,11 +4,12 @@ import dataclasses
 from typing import Any
 
 from experiments import command_line, report
-from experiments.cells import FEEDFORWARD, cell_setting
+from experiments.cells import FEEDFORWARD, cell_setting, check_executor, executor_setting
 from experiments.command_line import ConfigError, setting
 from seqjax import data
+from seqjax.cells import CELLS as ONE_WAY
 
-CELLS = ("rnn", "lstm", "gru", "birnn", "bilstm", "bigru", FEEDFORWARD)
+CELLS = (*ONE_WAY, *(f"bi{name}" for name in ONE_WAY), FEEDFORWARD)
 TASKS = ("partut", "generated", "conllu")
 
 
@@ -22,6 +23,7 @@ class Config:
         "word and its neighbours",
         CELLS,
     )
+    executor: str = executor_setting()
     task: str = setting(
         "partut",
         "partut, UD English-ParTUT; generated, sentences of a small grammar; conllu, a folder of "
@@ -98,6 +100,7 @@ class Config:
     def __post_init__(self):
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
+        check_executor(self)
         if (self.task == "conllu") != (self.path is not None):
             raise ConfigError(
                 "--task=conllu needs --path=FOLDER."

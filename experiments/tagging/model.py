@@ -65,8 +65,7 @@ class Characters(nnx.Module):
     def __call__(self, characters: Array, word_lengths: Array) -> Array:
         """Returns vectors (B, T, out_size) of characters (B, T, C)."""
         vectors = self.embedding(characters)
-        _, state = self.recurrent(vectors, lengths=word_lengths, return_state=True)
-        return self.recurrent.last_output(state)
+        return self.recurrent(vectors, lengths=word_lengths, return_sequences=False)
 
 
 class Tagger(nnx.Module):
@@ -100,6 +99,7 @@ class Tagger(nnx.Module):
             config.num_layers,
             config.dropout,
             rngs,
+            executor=config.executor,
             window=(config.window, config.window),
         )
         self.dropout = nnx.Dropout(config.dropout)

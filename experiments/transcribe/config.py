@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from experiments import command_line, report
-from experiments.cells import FEEDFORWARD, cell_setting
+from experiments.cells import FEEDFORWARD, cell_setting, check_executor, executor_setting
 from experiments.command_line import setting
 from seqjax.cells import CELLS as ONE_WAY
 
@@ -22,6 +22,7 @@ class Config:
         "frames at a time",
         CELLS,
     )
+    executor: str = executor_setting()
     task: str = setting(
         "generated",
         "digits, spoken ones; generated, the tones of a telephone's keys",
@@ -82,6 +83,7 @@ class Config:
     def __post_init__(self):
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
+        check_executor(self)
 
 
 DEFAULTS: dict[str, dict[str, Any]] = {

@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from experiments import command_line, report
-from experiments.cells import cell_setting
+from experiments.cells import cell_setting, check_executor, executor_setting
 from experiments.command_line import ConfigError, setting
 from seqjax import data, nn
 from seqjax.cells import CELLS as CELLS_BY_NAME
@@ -19,6 +19,7 @@ class Config:
     """Every setting of a run; the defaults are those of the task multi30k. See `configure`."""
 
     cell: str = cell_setting("gru", "recurrent cell of encoder and decoder", CELLS)
+    executor: str = executor_setting()
     task: str = setting(
         "auto",
         "what is translated: multi30k, English captions into German; generated, a made-up "
@@ -113,6 +114,7 @@ class Config:
     def __post_init__(self):
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
+        check_executor(self)
         if (self.task == "folder") != (self.path is not None):
             raise ConfigError(
                 "--task=folder needs --path=FOLDER."

@@ -38,6 +38,7 @@ def build_model(config: Config, source_size: int, target_size: int, rngs: nnx.Rn
         config.encoder_layers,
         config.dropout,
         rngs,
+        executor=config.executor,
     )
     attend_from = 0 if config.attend_from == "bottom" else -1
     sizes = nn.in_sizes(
@@ -50,7 +51,7 @@ def build_model(config: Config, source_size: int, target_size: int, rngs: nnx.Rn
     cell = seqjax.make_cell(config.cell, config.decoder_size)
     decoder = nn.AttentionDecoder(
         embedding(target_size),
-        [nn.RNN(cell, size, rngs=rngs) for size in sizes],
+        [nn.RNN(cell, size, executor=config.executor, rngs=rngs) for size in sizes],
         nn.Attention(config.attention, config.decoder_size, encoder.out_size, rngs=rngs),
         attend_from=attend_from,
         input_feeding=config.input_feeding,

@@ -1,28 +1,25 @@
 """The vanilla recurrent network."""
 
-from collections.abc import Callable
-
-import jax
-import jax.numpy as jnp
 from jax import Array
 
-from seqjax.cells._base import (
-    GatedCell,
-    HiddenState,
+from seqjax.cells._cell import HiddenState
+from seqjax.cells._gated import GatedCell, gated_cell
+from seqjax.cells._operations import (
+    Activation,
     Initializer,
-    gated_cell,
+    activate,
+    bind,
     glorot_uniform,
+    named_activation,
     orthogonal,
     zeros,
 )
-
-_ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid}
 
 
 def elman(
     hidden_size: int,
     *,
-    activation: str | Callable[[Array], Array] = "tanh",
+    activation: Activation = "tanh",
     kernel_init: Initializer = glorot_uniform,
     recurrent_init: Initializer = orthogonal,
     bias_init: Initializer = zeros,
@@ -38,7 +35,7 @@ def elman(
 
     Args:
       hidden_size: hidden units, `H`.
-      activation: `g1`: "tanh", "relu", "sigmoid", or any pointwise function.
+      activation: `g1`, a name such as "tanh" or "relu", or a pointwise function.
       kernel_init: initialiser of `W_ax`, (D, H).
       recurrent_init: initialiser of `W_aa`, (H, H).
       bias_init: initialiser of `b_a`, (H,).
@@ -60,23 +57,18 @@ def elman(
 
     Reference: Elman (1990), Finding structure in time.
     """
-    if isinstance(activation, str) and activation not in _ACTIVATIONS:
-        raise ValueError(
-            f"seqjax.elman: `activation` must be one of {sorted(_ACTIVATIONS)} or a function, "
-            f"got {activation!r}."
-        )
-    g1 = _ACTIVATIONS[activation] if isinstance(activation, str) else activation
-
-    def update(state: HiddenState, hidden: Array) -> HiddenState:
-        return HiddenState(hidden=g1(hidden))
-
+    activation = named_activation("seqjax.elman", "activation", activation)
     return gated_cell(
         "elman",
         hidden_size,
         gates=("hidden",),
-        update=update,
+        update=bind(_update, activation=activation),
         bias_inits={"hidden": bias_init},
         kernel_init=kernel_init,
         recurrent_init=recurrent_init,
         learned_initial_state=learned_initial_state,
     )
+
+
+def _update(state: HiddenState, hidden: Array, *, activation: Activation) -> HiddenState:
+    return HiddenState(hidden=activate(activation, hidden))

@@ -1,22 +1,22 @@
 """The gated recurrent unit, in both places of its reset gate."""
 
-from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 from jax import Array
 
-from seqjax.cells._base import (
-    GatedCell,
-    HiddenState,
+from seqjax.cells._cell import HiddenState
+from seqjax.cells._gated import GatedCell, gated_cell
+from seqjax.cells._initializers import chrono
+from seqjax.cells._operations import (
+    Activation,
     Initializer,
-    gated_cell,
+    activate,
+    bind,
     glorot_uniform,
+    named_activation,
     orthogonal,
     zeros,
 )
-from seqjax.cells._initializers import chrono
 
 
 def gru(
@@ -24,8 +24,8 @@ def gru(
     *,
     reset_after: bool = True,
     max_timescale: float | None = None,
-    activation: Callable[[Array], Array] = jnp.tanh,
-    gate_activation: Callable[[Array], Array] = jax.nn.sigmoid,
+    activation: Activation = "tanh",
+    gate_activation: Activation = "sigmoid",
     kernel_init: Initializer = glorot_uniform,
     recurrent_init: Initializer = orthogonal,
     learned_initial_state: bool = False,
@@ -47,8 +47,8 @@ def gru(
         the paper, where a step is two products in a row and slower.
       max_timescale: where given, chrono initialisation, `b_z = -log u` with
         `u ~ Uniform(1, max_timescale - 1)`; zeros otherwise.
-      activation: pointwise function of the candidate.
-      gate_activation: pointwise function of the two gates.
+      activation: function of the candidate: a name such as "tanh", or a pointwise function.
+      gate_activation: function of the two gates.
       kernel_init: initialiser of each `W`, (D, H).
       recurrent_init: initialiser of each `R`, (H, H).
       learned_initial_state: whether `h_0` is a parameter; zeros otherwise.
@@ -71,37 +71,59 @@ def gru(
     Reference: Cho et al. (2014), Learning phrase representations using RNN encoder-decoder for
     statistical machine translation (reset before; its `z` weighs the old state).
     """
-    bias_inits = {
-        "update": zeros if max_timescale is None else chrono(max_timescale, sign=-1.0),
+    gate = {"gate_activation": named_activation("seqjax.gru", "gate_activation", gate_activation)}
+    both = {**gate, "activation": named_activation("seqjax.gru", "activation", activation)}
+    candidate: dict[str, Any] = {
+        "unsummed": ("candidate",),
+        "update": bind(_update_after, **both),
     }
-
-    def update(
-        state: HiddenState, update: Array, reset: Array, candidate: tuple[Array, Array]
-    ) -> HiddenState:
-        drive, recurrent = candidate
-        z, r = gate_activation(update), gate_activation(reset)
-        n = activation(drive + r * recurrent)
-        return HiddenState(hidden=(1 - z) * state.hidden + z * n)
-
-    def update_before(
-        state: HiddenState, update: Array, reset: Array, candidate: Array
-    ) -> HiddenState:
-        z, n = gate_activation(update), activation(candidate)
-        return HiddenState(hidden=(1 - z) * state.hidden + z * n)
-
-    def middle(state: HiddenState, update: Array, reset: Array) -> Array:
-        return gate_activation(reset) * state.hidden
-
-    candidate: Any = {"separate": ("candidate",), "update": update}
     if not reset_after:
-        candidate = {"second": ("candidate",), "middle": middle, "update": update_before}
+        candidate = {
+            "inner_gates": ("candidate",),
+            "inner_state": bind(_reset_state, **gate),
+            "update": bind(_update_before, **both),
+        }
     return gated_cell(
         "gru" if reset_after else "gru_reset_before",
         hidden_size,
         gates=("update", "reset", "candidate"),
-        bias_inits=bias_inits,
+        bias_inits={"update": zeros if max_timescale is None else chrono(max_timescale, sign=-1.0)},
         kernel_init=kernel_init,
         recurrent_init=recurrent_init,
         learned_initial_state=learned_initial_state,
         **candidate,
     )
+
+
+def _update_after(
+    state: HiddenState,
+    update: Array,
+    reset: Array,
+    candidate: tuple[Array, Array],
+    *,
+    gate_activation: Activation,
+    activation: Activation,
+) -> HiddenState:
+    drive, recurrent = candidate
+    z, r = activate(gate_activation, update), activate(gate_activation, reset)
+    n = activate(activation, drive + r * recurrent)
+    return HiddenState(hidden=(1 - z) * state.hidden + z * n)
+
+
+def _update_before(
+    state: HiddenState,
+    update: Array,
+    reset: Array,
+    candidate: Array,
+    *,
+    gate_activation: Activation,
+    activation: Activation,
+) -> HiddenState:
+    z, n = activate(gate_activation, update), activate(activation, candidate)
+    return HiddenState(hidden=(1 - z) * state.hidden + z * n)
+
+
+def _reset_state(
+    state: HiddenState, update: Array, reset: Array, *, gate_activation: Activation
+) -> Array:
+    return activate(gate_activation, reset) * state.hidden

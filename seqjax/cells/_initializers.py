@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from seqjax.cells._base import Initializer
+from seqjax.cells._operations import Initializer, bind
 
 
 def chrono(max_timescale: float, *, sign: float = 1.0) -> Initializer:
@@ -39,8 +39,16 @@ def chrono(max_timescale: float, *, sign: float = 1.0) -> Initializer:
             f"seqjax chrono: `max_timescale` must be greater than 2 steps, got {max_timescale}."
         )
 
-    def init(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
-        timescales = jax.random.uniform(key, shape, dtype, minval=1.0, maxval=max_timescale - 1.0)
-        return sign * jnp.log(timescales)
+    return bind(_chrono, max_timescale=max_timescale, sign=sign)
 
-    return init
+
+def _chrono(
+    key: Array,
+    shape: tuple[int, ...],
+    dtype: DTypeLike = jnp.float32,
+    *,
+    max_timescale: float,
+    sign: float,
+) -> Array:
+    timescales = jax.random.uniform(key, shape, dtype, minval=1.0, maxval=max_timescale - 1.0)
+    return sign * jnp.log(timescales)

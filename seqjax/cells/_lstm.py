@@ -1,14 +1,21 @@
 """Long short-term memory."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 from jax import Array
 
-from seqjax.cells._base import GatedCell, Initializer, gated_cell, glorot_uniform, orthogonal
+from seqjax.cells._gated import GatedCell, gated_cell
 from seqjax.cells._initializers import chrono
+from seqjax.cells._operations import (
+    Activation,
+    Initializer,
+    activate,
+    bind,
+    constant,
+    glorot_uniform,
+    named_activation,
+    orthogonal,
+)
 
 
 class LSTMState(NamedTuple):
@@ -28,8 +35,8 @@ def lstm(
     *,
     forget_bias: float = 1.0,
     max_timescale: float | None = None,
-    activation: Callable[[Array], Array] = jnp.tanh,
-    gate_activation: Callable[[Array], Array] = jax.nn.sigmoid,
+    activation: Activation = "tanh",
+    gate_activation: Activation = "sigmoid",
     kernel_init: Initializer = glorot_uniform,
     recurrent_init: Initializer = orthogonal,
     learned_initial_state: bool = False,
@@ -50,8 +57,9 @@ def lstm(
       forget_bias: start of `b_f`; 1 lets gradients through from the first step on.
       max_timescale: where given, chrono initialisation: `b_f = log u` and `b_i = -b_f` with
         `u ~ Uniform(1, max_timescale - 1)`; `forget_bias` is then not used.
-      activation: pointwise function of the candidate and of the memory on its way out.
-      gate_activation: pointwise function of the three gates.
+      activation: function of the candidate, and of the memory on its way out: a name such as
+        "tanh", or a pointwise function.
+      gate_activation: function of the three gates.
       kernel_init: initialiser of each `W`, (D, H).
       recurrent_init: initialiser of each `R`, (H, H).
       learned_initial_state: whether `h_0` and `c_0` are parameters; zeros otherwise.
@@ -74,26 +82,38 @@ def lstm(
     Cummins (2000), Learning to forget; Tallec and Ollivier (2018), Can recurrent neural networks
     warp time? (chrono initialisation).
     """
-    if max_timescale is None:
-        bias_inits = {"forget": jax.nn.initializers.constant(forget_bias)}
-    else:
-        bias_inits = {"input": chrono(max_timescale, sign=-1.0), "forget": chrono(max_timescale)}
-
-    def update(
-        state: LSTMState, input: Array, forget: Array, candidate: Array, output: Array
-    ) -> LSTMState:
-        i, f, o = gate_activation(input), gate_activation(forget), gate_activation(output)
-        cell = f * state.cell + i * activation(candidate)
-        return LSTMState(hidden=o * activation(cell), cell=cell)
-
+    squash = named_activation("seqjax.lstm", "activation", activation)
+    gate = named_activation("seqjax.lstm", "gate_activation", gate_activation)
     return gated_cell(
         "lstm",
         hidden_size,
         gates=("input", "forget", "candidate", "output"),
-        update=update,
+        update=bind(_update, activation=squash, gate_activation=gate),
         state=LSTMState,
-        bias_inits=bias_inits,
+        bias_inits=lstm_bias_inits(forget_bias, max_timescale),
         kernel_init=kernel_init,
         recurrent_init=recurrent_init,
         learned_initial_state=learned_initial_state,
     )
+
+
+def lstm_bias_inits(forget_bias: float, max_timescale: float | None) -> dict[str, Initializer]:
+    """Returns the initialisers of an LSTM's biases: a constant, or chrono."""
+    if max_timescale is None:
+        return {"forget": bind(constant, value=forget_bias)}
+    return {"input": chrono(max_timescale, sign=-1.0), "forget": chrono(max_timescale)}
+
+
+def _update(
+    state: LSTMState,
+    input: Array,
+    forget: Array,
+    candidate: Array,
+    output: Array,
+    *,
+    activation: Activation,
+    gate_activation: Activation,
+) -> LSTMState:
+    i, f, o = (activate(gate_activation, z) for z in (input, forget, output))
+    cell = f * state.cell + i * activate(activation, candidate)
+    return LSTMState(hidden=o * activate(activation, cell), cell=cell)

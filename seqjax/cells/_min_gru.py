@@ -7,19 +7,18 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from seqjax.cells._base import (
-    HiddenState,
+from seqjax.cells._cell import HiddenState
+from seqjax.cells._initializers import chrono
+from seqjax.cells._linear import LinearCell, learned_zeros, linear_cell
+from seqjax.cells._operations import (
     Initializer,
-    LinearCell,
     affine,
+    bind,
     check_features,
-    check_in_size_positive,
+    check_in_size,
     glorot_uniform,
-    learned_zeros,
-    linear_cell,
     zeros,
 )
-from seqjax.cells._initializers import chrono
 
 
 class MinGRUParams(NamedTuple):
@@ -61,7 +60,7 @@ def min_gru(
       The cell; its state is `HiddenState(hidden)`, its parameters `MinGRUParams`.
 
     Raises:
-      ValueError: if `max_timescale` is not above 2.
+      ValueError: if `hidden_size` is below 1 or `max_timescale` is not above 2.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -74,25 +73,44 @@ def min_gru(
     Reference: Feng et al. (2024), Were RNNs all we needed?
     """
     gate_bias = zeros if max_timescale is None else chrono(max_timescale, sign=-1.0)
+    return linear_cell(
+        "min_gru",
+        hidden_size,
+        init=bind(
+            _init,
+            hidden_size=hidden_size,
+            gate_bias=gate_bias,
+            kernel_init=kernel_init,
+            learned=learned_initial_state,
+        ),
+        coefficients=_coefficients,
+        split=("input_kernel",),
+    )
 
-    def init(key: Array, in_size: int, dtype: DTypeLike = jnp.float32) -> MinGRUParams:
-        check_in_size_positive("min_gru", in_size)
-        gate_key, candidate_key, bias_key = jax.random.split(key, 3)
-        shape = (in_size, hidden_size)
-        kernels = [kernel_init(k, shape, dtype) for k in (gate_key, candidate_key)]
-        biases = [gate_bias(bias_key, (hidden_size,), dtype), jnp.zeros(hidden_size, dtype)]
-        return MinGRUParams(
-            input_kernel=jnp.concatenate(kernels, axis=-1),
-            bias=jnp.concatenate(biases),
-            initial_state=(
-                learned_zeros(HiddenState, hidden_size, dtype) if learned_initial_state else None
-            ),
-        )
 
-    def coefficients(params: MinGRUParams, x: Array) -> tuple[Array, Array]:
-        check_features("min_gru", x, params.input_kernel)
-        gate, candidate = jnp.split(affine(x, params.input_kernel, params.bias), 2, axis=-1)
-        z = jax.nn.sigmoid(gate)
-        return 1 - z, z * candidate
+def _init(
+    key: Array,
+    in_size: int,
+    dtype: DTypeLike = jnp.float32,
+    *,
+    hidden_size: int,
+    gate_bias: Initializer,
+    kernel_init: Initializer,
+    learned: bool,
+) -> MinGRUParams:
+    check_in_size("min_gru", in_size)
+    gate_key, candidate_key, bias_key = jax.random.split(key, 3)
+    kernels = [kernel_init(k, (in_size, hidden_size), dtype) for k in (gate_key, candidate_key)]
+    biases = [gate_bias(bias_key, (hidden_size,), dtype), jnp.zeros(hidden_size, dtype)]
+    return MinGRUParams(
+        input_kernel=jnp.concatenate(kernels, axis=-1),
+        bias=jnp.concatenate(biases),
+        initial_state=learned_zeros((hidden_size,), dtype) if learned else None,
+    )
 
-    return linear_cell("min_gru", hidden_size, init=init, coefficients=coefficients)
+
+def _coefficients(params: MinGRUParams, xs: Array) -> tuple[Array, Array]:
+    check_features("min_gru", xs, params.input_kernel)
+    gate, candidate = jnp.split(affine(xs, params.input_kernel, params.bias), 2, axis=-1)
+    z = jax.nn.sigmoid(gate)
+    return 1 - z, z * candidate

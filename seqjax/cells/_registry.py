@@ -6,16 +6,31 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from seqjax.cells._base import Cell
+from seqjax.cells._cell import Cell, advance
 from seqjax.cells._elman import elman
 from seqjax.cells._gru import gru
+from seqjax.cells._ind_rnn import ind_rnn
+from seqjax.cells._lru import lru
 from seqjax.cells._lstm import lstm
 from seqjax.cells._min_gru import min_gru
+from seqjax.cells._peephole_lstm import peephole_lstm
+from seqjax.cells._rg_lru import rg_lru
+from seqjax.cells._slstm import slstm
 
 Constructor = Callable[..., Cell]
 """`constructor(hidden_size, **options) -> cell`."""
 
-CELLS: dict[str, Constructor] = {"rnn": elman, "lstm": lstm, "gru": gru, "min_gru": min_gru}
+CELLS: dict[str, Constructor] = {
+    "rnn": elman,
+    "lstm": lstm,
+    "gru": gru,
+    "min_gru": min_gru,
+    "ind_rnn": ind_rnn,
+    "peephole_lstm": peephole_lstm,
+    "slstm": slstm,
+    "lru": lru,
+    "rg_lru": rg_lru,
+}
 """Constructors of the cells by name."""
 OWN_CELLS: dict[str, Constructor] = {}
 """What a user has added with `register_cell`."""
@@ -119,8 +134,8 @@ def _one_step(cell: Cell):
     """Returns the state before and after a step of two sequences, and its output."""
     params = cell.init(jax.random.key(0), 3)
     state = cell.initial_state(params, (2,), jnp.float32)
-    after = cell.step(params, state, cell.project(params, jnp.zeros((2, 3))))
-    return state, after, cell.output(after)
+    output, after = advance(cell, params, jnp.zeros((2, 3)), state)
+    return state, after, output
 
 
 def _told(error: Exception) -> str:

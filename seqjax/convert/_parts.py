@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from flax import nnx
 
-from seqjax.cells._base import Cell, GatedCell
+from seqjax.cells import Cell, GatedCell
 from seqjax.convert._blocks import Sizes
 from seqjax.convert._conventions import OURS, Layout
 from seqjax.convert._errors import ConvertError

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from seqjax.cells._base import Cell, GatedParams
+from seqjax.cells import Cell, GatedParams
 from seqjax.convert import _own as own
 from seqjax.convert._blocks import Sizes, read_blocks, write_blocks
 from seqjax.convert._checks import Place, as_array, check_array, framework_of, refuse_left_over

@@ -1,11 +1,10 @@
-"""The state of any cell as one vector, which is what Jacobians and perturbations need.
+"""What a cell goes through along a sequence, ready to be differentiated step by step.
 
 Axes: `T` time, `B` batch (any number of axes), `D` input features, `H` hidden units, `N` all
 numbers of one example's state (2 * H for an LSTM).
 """
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -13,58 +12,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from seqjax._unroll import unroll
-from seqjax.cells._base import Cell
-
-
-class FlatState(NamedTuple):
-    """The vector form of a cell's state.
-
-    Attributes:
-      size: numbers in one example's state, `N`.
-      flatten: `flatten(state) -> vector`, leaves (*lead, ...) to one array (*lead, N), field after
-        field in the state's own order.
-      unflatten: its inverse, for any leading axes.
-    """
-
-    size: int
-    flatten: Callable[[Any], Array]
-    unflatten: Callable[[Array], Any]
-
-
-def flat_state(cell: Cell, params: Any) -> FlatState:
-    """Returns the vector form of the cell's state, from the shapes of its initial state.
-
-    Example:
-      >>> import jax, seqjax
-      >>> cell = seqjax.lstm(4)
-      >>> form = flat_state(cell, cell.init(jax.random.key(0), 3))
-      >>> form.size, form.unflatten(jnp.ones((5, 8))).cell.shape
-      (8, (5, 4))
-    """
-    template = jax.eval_shape(lambda params: cell.initial_state(params, (), jnp.float32), params)
-    leaves, structure = jax.tree.flatten(template)
-    shapes = [leaf.shape for leaf in leaves]
-    ends = [0]
-    for shape in shapes:
-        ends.append(ends[-1] + math.prod(shape))
-
-    def flatten(state: Any) -> Array:
-        parts = []
-        for leaf, shape in zip(jax.tree.leaves(state), shapes, strict=True):
-            lead = leaf.shape[: leaf.ndim - len(shape)]
-            parts.append(leaf.reshape(*lead, math.prod(shape)))
-        return jnp.concatenate(parts, axis=-1)
-
-    def unflatten(vector: Array) -> Any:
-        lead = vector.shape[:-1]
-        parts = [
-            vector[..., start:end].reshape(*lead, *shape)
-            for start, end, shape in zip(ends, ends[1:], shapes, strict=False)
-        ]
-        return jax.tree.unflatten(structure, parts)
-
-    return FlatState(ends[-1], flatten, unflatten)
+from seqjax._padding import first_steps
+from seqjax._unroll import cast_params, unroll, widened
+from seqjax.cells._cell import Cell, project
 
 
 def floating(xs: ArrayLike) -> Array:
@@ -87,7 +37,7 @@ class Trajectory(NamedTuple):
     """What a cell went through, batch axes merged into one, batch first, ready for `jax.vmap`.
 
     Attributes:
-      params: the parameters in the dtype of the computation.
+      params: the prepared parameters in the dtype of the computation.
       previous: the state before every step, leaves (B, T, ...).
       drives: `cell.project` of the input, leaves (B, T, ...).
       batch_shape: the batch axes that were merged.
@@ -120,12 +70,16 @@ def trajectory(cell: Cell, params: Any, xs: ArrayLike, initial_state: Any = None
       TypeError: if `xs` is not floating.
     """
     xs = floating(xs)
-    _, _, states = unroll(cell, params, xs, initial_state=initial_state, return_states=True)
-    params = jax.tree.map(lambda leaf: leaf.astype(xs.dtype), params)
-    batch_shape = xs.shape[1:-1]
+    run = unroll(cell, params, xs, initial_state=initial_state, return_states=True)
+    states, batch_shape = run[2], xs.shape[1:-1]
+    params = jax.tree.map(jnp.asarray, params)
     start = initial_state
     if start is None:
         start = cell.initial_state(params, batch_shape, xs.dtype)
+    params = cast_params(cell, cell.prepare(widened(params)), xs.dtype)
+    starts = None
+    if cell.uses_starts:
+        starts, _ = first_steps(jnp.asarray(start[-1]), None, None, xs.shape[0], reverse=False)
 
     def merged(leaf: Array) -> Array:
         rest = leaf.shape[1 + len(batch_shape) :]
@@ -134,5 +88,10 @@ def trajectory(cell: Cell, params: Any, xs: ArrayLike, initial_state: Any = None
     def before(first: Array, rest: Array) -> Array:
         return merged(jnp.concatenate([jnp.asarray(first, rest.dtype)[None], rest[:-1]]))
 
-    drives = jax.tree.map(merged, cell.project(params, xs))
+    def whole(leaf: Array) -> Array:
+        # A coefficient that is constant in time may have axes of size 1.
+        lead = xs.shape[:-1]
+        return merged(jnp.broadcast_to(leaf, (*lead, *leaf.shape[len(lead) :])))
+
+    drives = jax.tree.map(whole, project(cell, params, xs, starts))
     return Trajectory(params, jax.tree.map(before, start, states), drives, batch_shape)

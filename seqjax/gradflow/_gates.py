@@ -8,9 +8,11 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from seqjax.cells._base import Cell, GatedCell, LinearCell
+from seqjax.cells._cell import Cell
+from seqjax.cells._diagonals import update_diagonals
+from seqjax.cells._gated import GatedCell
+from seqjax.cells._linear import LinearCell, spread
 from seqjax.gradflow._flat import trajectory
-from seqjax.gradflow._jacobians import update_diagonals
 
 
 def gate_preactivations(
@@ -25,7 +27,7 @@ def gate_preactivations(
       initial_state: the state before the first step; by default `cell.initial_state`.
 
     Returns:
-      Gate to an array (T, *B, H), or for a gate declared separate to its two parts as a pair.
+      Gate to an array (T, *B, H), or for an unsummed gate to its two parts as a pair.
 
     Raises:
       ValueError: if the cell is no `GatedCell`; as `seqjax.unroll`.
@@ -60,7 +62,7 @@ def gate_activations(
     """Returns the squashed pre-activations of the gates along the trajectory.
 
     A cell does not say what its `update` does with a pre-activation. The logistic sigmoid is taken
-    for every gate that is not declared separate, also for one like the candidate of an LSTM that
+    for every summed gate, also for one like the candidate of an LSTM that
     passes through another function: name its function, or None to leave it out.
 
     Args:
@@ -74,7 +76,7 @@ def gate_activations(
       Gate to an array (T, *B, H).
 
     Raises:
-      ValueError: as `gate_preactivations`; if `functions` names an unknown or a separate gate.
+      ValueError: as `gate_preactivations`; if `functions` names an unknown or an unsummed gate.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -90,7 +92,7 @@ def gate_activations(
     if unknown := sorted(set(functions) - set(values)):
         raise ValueError(
             "seqjax.gradflow.gate_activations: `functions` must name gates among "
-            f"{tuple(values)}, got {unknown}. A gate declared separate has two parts and no single "
+            f"{tuple(values)}, got {unknown}. An unsummed gate has two parts and no single "
             "pre-activation; take them from gate_preactivations."
         )
     chosen = {gate: functions.get(gate, jax.nn.sigmoid) for gate in values}
@@ -180,10 +182,11 @@ def retention(cell: Cell, params: Any, xs: ArrayLike, *, initial_state: Any = No
       initial_state: the state before the first step; by default `cell.initial_state`.
 
     Returns:
-      A state with leaves (T, *B, H).
+      A state with leaves (T, *B, H). Of a complex state the retention is complex, `a_t` itself.
 
     Raises:
-      ValueError: for a plain `Cell`, which has no pre-activations; as `seqjax.unroll`.
+      ValueError: for a plain `Cell`, which has no pre-activations, and for an `update` that mixes
+        the units of a row; as `seqjax.unroll`.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -202,7 +205,9 @@ def retention(cell: Cell, params: Any, xs: ArrayLike, *, initial_state: Any = No
         )
     run = trajectory(cell, params, xs, initial_state)
     if isinstance(cell, LinearCell):
-        return jax.tree.unflatten(jax.tree.structure(run.previous), [run.restore(run.drives[0])])
+        a = spread(*run.drives)
+        kept = run.restore(jnp.broadcast_to(a, jnp.broadcast_shapes(a.shape, run.drives[1].shape)))
+        return jax.tree.map(run.restore, run.previous)._replace(hidden=kept)
 
     def of_step(state: Any, drive: Array) -> Any:
         of_fields, _ = update_diagonals(cell, run.params, state, drive)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqjax.cells._base import Cell, GatedCell
+from seqjax.cells import Cell, GatedCell
 
 _BY_GATE = ("input_kernel", "recurrent_kernel", "bias", "recurrent_bias")
 

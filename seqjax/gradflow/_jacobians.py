@@ -1,15 +1,17 @@
 """The Jacobian of one step, dense, from the structure of the cell where it declares one."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from seqjax.cells._base import Cell, GatedCell, GatedParams, LinearCell
-from seqjax.gradflow._flat import flat_state, trajectory
+from seqjax.cells._cell import Cell, automatic_jacobian
+from seqjax.cells._diagonals import is_pointwise
+from seqjax.cells._gated import GatedCell
+from seqjax.gradflow._flat import trajectory
 
 Method = Literal["auto", "structured", "autodiff"]
 
@@ -32,23 +34,26 @@ def step_jacobians(
         J_t[f, f'] = diag(du_f / ds^f') + [f' = 1] sum_g diag(du_f / dz_g) R_g^T
 
     where `u` is the cell's pointwise `update`; all its diagonals are read off with one tangent a
-    field and one a gate. A gate declared separate is differentiated in its recurrent part. For a
-    gate of a second product, `z_g = drive_g + m R_g`, the sum has `R_g^T dm / ds_{t-1}`, and the
-    Jacobian of `m`, the cell's pointwise `middle`, is made of diagonals in the same way.
+    field and one a gate. An unsummed gate is differentiated in its recurrent part. For an inner
+    gate, `z_g = drive_g + m R_g`, the sum has `R_g^T dm / ds_{t-1}`, and the Jacobian of the inner
+    state `m` is made of diagonals in the same way. Where `update` mixes the units of a row, the
+    Jacobian is the automatic one. A complex field stands as its real parts, then its imaginary
+    parts.
 
     Args:
       cell: any cell.
       params: its parameters.
       xs: inputs, shape (T, *B, D).
       initial_state: the state before the first step; by default `cell.initial_state`.
-      method: "structured", as above, for `GatedCell` and `LinearCell`; "autodiff", N tangents
-        through `cell.step`, for any cell; "auto", structured where the cell allows it.
+      method: "structured", as above, for a `LinearCell` and a pointwise `GatedCell`; "autodiff", N
+        tangents through `cell.step`, for any cell; "auto", structured where the cell allows it.
 
     Returns:
       Array of shape (T, *B, N, N), in float32 or wider. Its size is N^2 numbers a step and example.
 
     Raises:
-      ValueError: as `seqjax.unroll`; if `method` is unknown, or "structured" for a plain `Cell`.
+      ValueError: as `seqjax.unroll`; if `method` is unknown, or "structured" for a cell whose
+        structure is not known.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -64,7 +69,7 @@ def step_jacobians(
 
 
 def jacobian_function(cell: Cell, method: Method = "auto") -> Callable[[Any, Any, Any], Array]:
-    """Returns `jacobian(params, state, drive) -> (N, N)` of one step of one example.
+    """Returns `jacobian(params, state, drive) -> (N, N)` of one step, `params` prepared.
 
     Args:
       cell: any cell.
@@ -80,85 +85,14 @@ def jacobian_function(cell: Cell, method: Method = "auto") -> Callable[[Any, Any
         raise ValueError(
             f"seqjax.gradflow: `method` must be 'auto', 'structured' or 'autodiff', got {method!r}."
         )
-    if method != "autodiff":
-        if isinstance(cell, LinearCell):
-            return lambda params, state, drive: jnp.diag(drive[0])
-        if isinstance(cell, GatedCell):
-            return lambda params, state, drive: _gated_jacobian(cell, params, state, drive)
-        if method == "structured":
-            raise ValueError(
-                "seqjax.gradflow: method='structured' needs a GatedCell or a LinearCell, got the "
-                f"plain Cell {cell!r}. Use method='auto' or 'autodiff'."
-            )
-
-    def jacobian(params: Any, state: Any, drive: Any) -> Array:
-        form = flat_state(cell, params)
-
-        def step(vector: Array) -> Array:
-            return form.flatten(cell.step(params, form.unflatten(vector), drive))
-
-        return jax.jacfwd(step)(form.flatten(state))
-
-    return jacobian
-
-
-def update_diagonals(
-    cell: GatedCell, params: GatedParams, state: Any, drive: Array
-) -> tuple[Array, Array]:
-    """Returns the diagonals of the pointwise functions for one example.
-
-    Returns:
-      With respect to the fields of the state, (F, F, H), and to the recurrent part of the gates'
-      pre-activations, (F, G, H); the new field first. Behind the fields stands `middle`, where the
-      cell has a second product: then it is F + 1 in front.
-    """
-    inputs = cell.by_gate(cell.gate_inputs(params, state, drive))
-    drives = {gate: value[0] for gate, value in inputs.items() if gate in cell.separate}
-    recurrent = [v[1] if gate in drives else v for gate, v in inputs.items()]
-    structure = jax.tree.structure(state)
-
-    def update(fields: Array, recurrent: Array) -> Array:
-        gates = {
-            gate: (drives[gate], part) if gate in drives else part
-            for gate, part in zip(cell.gates, recurrent, strict=True)
-        }
-        state = jax.tree.unflatten(structure, [*fields])
-        values = jax.tree.leaves(cell.update(state, **gates))
-        if cell.middle is not None:
-            first = {gate: value for gate, value in gates.items() if gate not in cell.second}
-            values.append(cell.middle(state, **first))
-        return jnp.stack(values)
-
-    fields = jnp.stack(jax.tree.leaves(state))
-    parts = jnp.stack(recurrent).astype(fields.dtype)
-    _, tangent = jax.linearize(update, fields, parts)
-
-    def along(number: Array) -> Array:
-        # Pointwise: a tangent of ones in one input reads the whole diagonal at once.
-        chosen = (jnp.arange(len(fields) + len(parts)) == number).astype(fields.dtype)[:, None]
-        ones = jnp.broadcast_to(chosen, (len(fields) + len(parts), fields.shape[1]))
-        return tangent(ones[: len(fields)], ones[len(fields) :])
-
-    every = jax.vmap(along, out_axes=1)(jnp.arange(len(fields) + len(parts)))
-    return every[:, : len(fields)], every[:, len(fields) :]
-
-
-def _gated_jacobian(cell: GatedCell, params: GatedParams, state: Any, drive: Array) -> Array:
-    of_fields, of_gates = update_diagonals(cell, params, state, drive)
-    _, num_gates, size = of_gates.shape
-    num_fields = of_fields.shape[1]
-    kernels = params.recurrent_kernel.reshape(size, num_gates, size).astype(of_gates.dtype)
-
-    def through(second: bool) -> Array:
-        chosen = jnp.array([(gate in cell.second) is second for gate in cell.gates])
-        return jnp.einsum(
-            "fgi,jgi->fij", of_gates * chosen[None, :, None], kernels, precision="highest"
+    if method == "autodiff":
+        return functools.partial(automatic_jacobian, cell)
+    known = type(cell).jacobian is not Cell.jacobian
+    if isinstance(cell, GatedCell):
+        known = is_pointwise(cell)
+    if method == "structured" and not known:
+        raise ValueError(
+            "seqjax.gradflow: method='structured' needs a LinearCell, or a GatedCell whose "
+            f"`update` is pointwise, got {cell!r}. Use method='auto' or 'autodiff'."
         )
-
-    blocks = of_fields[..., None] * jnp.eye(size, dtype=of_fields.dtype)[None, None]
-    blocks = blocks.at[:, 0].add(through(second=False))
-    if cell.second:
-        of_middle = through(second=True)[:num_fields]
-        passed = jnp.einsum("fij,kjl->fkil", of_middle, blocks[-1], precision="highest")
-        blocks = blocks[:num_fields] + passed
-    return jnp.swapaxes(blocks, 1, 2).reshape(num_fields * size, num_fields * size)
+    return cell.jacobian

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from seqjax.cells._base import Cell
-from seqjax.gradflow._flat import flat_state, trajectory
+from seqjax.cells._cell import Cell, FlatState
+from seqjax.gradflow._flat import trajectory
 from seqjax.gradflow._singular import random_orthogonal
 
 
@@ -63,7 +63,7 @@ def lyapunov_exponents(
     systems; Vogt et al. (2022), On Lyapunov exponents for RNNs.
     """
     run = trajectory(cell, params, xs, initial_state)
-    form = flat_state(cell, run.params)
+    form = FlatState(cell, params)
     where = "seqjax.gradflow.lyapunov_exponents"
     num_steps = jax.tree.leaves(run.previous)[0].shape[1]
     if every < 1 or transient < 0 or num_steps - transient < every:
@@ -85,7 +85,7 @@ def lyapunov_exponents(
         state, drive = at_step
 
         def step(vector: Array) -> Array:
-            return form.flatten(cell.step(run.params, form.unflatten(vector), drive))
+            return form.flatten(cell.step(run.params, form.unflatten(vector, state), drive))
 
         _, tangent = jax.linearize(step, form.flatten(state))
         return jax.vmap(tangent, in_axes=1, out_axes=1)(frame), None

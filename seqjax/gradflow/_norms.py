@@ -1,5 +1,6 @@
 """How large the gradient of a loss is at each step of the past."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,8 +10,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from seqjax._unroll import unroll
-from seqjax.cells._base import Cell
-from seqjax.gradflow._flat import flat_state, floating
+from seqjax.cells._cell import Cell, FlatState, project
+from seqjax.gradflow._flat import floating
 
 Loss = Callable[[Array, Any], Array]
 """`loss(ys, final_state) -> scalar`, of outputs (T, *B, H) and the final state."""
@@ -55,7 +56,7 @@ def state_gradients(
     networks.
     """
     xs = floating(xs)
-    form = flat_state(cell, params)
+    form = FlatState(cell, params)
     perturbed = with_extra_input(
         cell, lambda step, state, extra: _add(step(state), form.unflatten(extra))
     )
@@ -203,19 +204,50 @@ def with_extra_input(
     """
 
     def extended(in_size: int) -> Cell:
-        return Cell(
-            name=cell.name,
-            hidden_size=cell.hidden_size,
-            init=cell.init,
-            initial_state=cell.initial_state,
-            project=lambda params, x: (cell.project(params, x[..., :in_size]), x[..., in_size:]),
-            step=lambda params, state, drive: step(
-                lambda state: cell.step(params, state, drive[0]), state, drive[1]
-            ),
-            output=cell.output,
-        )
+        return _Extended(cell.hidden_size, name=cell.name, cell=cell, change=step, own_size=in_size)
 
     return extended
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class _Extended(Cell):
+    """A cell whose input carries extra features, see `with_extra_input`."""
+
+    cell: Cell
+    change: Callable[..., Any]
+    own_size: int
+
+    @property
+    def uses_starts(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.cell.uses_starts
+
+    @property
+    def full_precision(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.cell.full_precision
+
+    def init(self, key, in_size, dtype=jnp.float32):
+        return self.cell.init(key, in_size, dtype)
+
+    def initial_state(self, params, batch_shape=(), dtype=jnp.float32):
+        return self.cell.initial_state(params, batch_shape, dtype)
+
+    def prepare(self, params):
+        return self.cell.prepare(params)
+
+    def project(self, params, xs, starts=None):
+        own, extra = xs[..., : self.own_size], xs[..., self.own_size :]
+        return project(self.cell, params, own, None if starts is None else starts[..., 0]), extra
+
+    def step(self, params, state, drive):
+        own, extra = drive
+
+        def step(state: Any) -> Any:
+            return self.cell.step(params, state, own)
+
+        return self.change(step, state, extra)
+
+    def output(self, params, states, xs):
+        return self.cell.output(params, states, xs[..., : self.own_size])
 
 
 def checked_scalar(value: Array, where: str) -> Array:
@@ -229,4 +261,7 @@ def checked_scalar(value: Array, where: str) -> Array:
 
 
 def _add(state: Any, perturbation: Any) -> Any:
-    return jax.tree.map(lambda leaf, extra: leaf + extra.astype(leaf.dtype), state, perturbation)
+    def moved(leaf: Array, extra: Array | None) -> Array:
+        return leaf if extra is None else leaf + extra.astype(leaf.dtype)
+
+    return jax.tree.map(moved, state, perturbation, is_leaf=lambda leaf: leaf is None)

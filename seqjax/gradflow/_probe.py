@@ -7,9 +7,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqjax._unroll import unroll
-from seqjax._unroll.padding import select, valid_steps
-from seqjax.cells._base import Cell, GatedCell, LinearCell
+from seqjax._padding import last_valid, select, valid_steps
+from seqjax._unroll import cast_params, unroll, widened
+from seqjax.cells._cell import Cell, project
+from seqjax.cells._diagonals import is_pointwise
+from seqjax.cells._gated import GatedCell
+from seqjax.cells._linear import LinearCell
 from seqjax.gradflow._flat import floating
 from seqjax.gradflow._gates import gate_activations, retention, saturation, time_scale
 from seqjax.gradflow._groups import gradient_norms
@@ -84,8 +87,8 @@ def make_probe(
             f"{sorted(functions)} for {cell!r}. Leave them out."
         )
 
-    def of_last_output(ys: Array, final: Any) -> Array:
-        output = cell.output(final)
+    def of_last_output(ys: Array, lengths: Array | None) -> Array:
+        output = last_valid(ys, valid_steps(len(ys), ys.shape[1:-1], lengths))
         direction = jax.random.normal(jax.random.key(0), output.shape[-1:], output.dtype)
         return (output @ (direction / jnp.linalg.norm(direction))).sum()
 
@@ -98,9 +101,8 @@ def make_probe(
             found |= {f"gradient_norm/{name}": value for name, value in groups.items()}
         cell_params, xs, *rest = inputs(params, batch)
         lengths = rest[0] if rest else None
-        norms = state_gradient_norms(
-            cell, cell_params, xs, state_loss or of_last_output, lengths=lengths
-        )
+        own_loss = state_loss or (lambda ys, _: of_last_output(ys, lengths))
+        norms = state_gradient_norms(cell, cell_params, xs, own_loss, lengths=lengths)
         for name, field in _fields(norms):
             summary = summarise_norms(field, lengths)
             found[f"log_slope/{name}"] = jnp.nanmedian(summary.log_slope)
@@ -125,7 +127,7 @@ def _of_the_cell(
 ) -> dict[str, Array]:
     """What needs no gradient of a loss: Jacobian, recurrent spectra, gates."""
     found = {}
-    params = jax.tree.map(lambda leaf: leaf.astype(xs.dtype), params)
+    params = widened(params)
     first = xs.reshape(xs.shape[0], -1, xs.shape[-1])[:, 0]
     _, _, states = unroll(cell, params, first, return_states=True)
     last = jnp.asarray(len(xs)) if lengths is None else jnp.ravel(lengths)[0]
@@ -136,7 +138,9 @@ def _of_the_cell(
         states,
         start,
     )
-    jacobian = jacobian_function(cell)(params, before, cell.project(params, first[at]))
+    prepared = cast_params(cell, cell.prepare(params), xs.dtype)
+    drive = project(cell, prepared, first[at], before[-1] if cell.uses_starts else None)
+    jacobian = jacobian_function(cell)(prepared, before, drive)
     found["jacobian/spectral_radius"] = spectral_radius(jacobian, method="powers")
     found["jacobian/sigma"] = largest_singular_value(jacobian)
     valid = valid_steps(len(xs), xs.shape[1:-1], lengths)
@@ -148,17 +152,19 @@ def _of_the_cell(
         axes = tuple(range(values.ndim - 1))
         return values.mean(axes) if valid is None else values.mean(axes, where=valid[..., None])
 
-    if isinstance(cell, GatedCell):
+    if isinstance(cell, GatedCell) and cell.heads == 1:
         for gate, spectrum in recurrent_spectra(cell, params, method="powers").items():
             found[f"recurrent/{gate}/spectral_radius"] = spectrum.radius
             found[f"recurrent/{gate}/sigma"] = spectrum.sigma
+    if isinstance(cell, GatedCell):
         for gate, values in gate_activations(cell, params, xs, functions=functions).items():
             each = saturation(values, axis=())
             found[f"saturation/{gate}/left"] = mean(each.left).mean()
             found[f"saturation/{gate}/right"] = mean(each.right).mean()
-    if isinstance(cell, GatedCell | LinearCell):
+    if isinstance(cell, LinearCell) or (isinstance(cell, GatedCell) and is_pointwise(cell)):
         for name, kept in _fields(retention(cell, params, xs)):
-            found[f"time_scale/{name}"] = jnp.median(time_scale(mean(kept)))
+            if jnp.issubdtype(kept.dtype, jnp.inexact):
+                found[f"time_scale/{name}"] = jnp.median(time_scale(mean(kept)))
     return found
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from seqjax.cells._base import Cell, GatedCell
+from seqjax.cells import Cell, GatedCell
 
 Method = Literal["eigenvalues", "powers"]
 _SQUARINGS = 16

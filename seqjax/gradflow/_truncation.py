@@ -10,8 +10,8 @@ from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
-from seqjax._unroll import unroll
-from seqjax.cells._base import Cell
+from seqjax._unroll import unroll, widened
+from seqjax.cells._cell import Cell
 from seqjax.gradflow._flat import floating
 from seqjax.gradflow._norms import Loss, checked_scalar, with_extra_input
 
@@ -82,7 +82,7 @@ def truncation_bias(
         )
     xs = floating(xs)
     num_steps = xs.shape[0]
-    params = jax.tree.map(lambda leaf: leaf.astype(xs.dtype), params)
+    params = widened(params)
 
     def cut_state(step, state, cut):
         def choose(leaf: Array) -> Array:

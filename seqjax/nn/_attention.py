@@ -8,7 +8,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from seqjax._unroll.padding import valid_steps
+from seqjax._padding import valid_steps
 
 ATTENTIONS = ("additive", "dot", "general")
 """Scores that `Attention` knows."""

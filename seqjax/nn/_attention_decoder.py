@@ -10,6 +10,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from seqjax._unroll import unroll
+from seqjax.cells._cell import advance
 from seqjax.nn._attention import Attention, Memory
 from seqjax.nn._cross_entropy import linear_cross_entropy, linear_logits
 from seqjax.nn._embedding import Embedding
@@ -137,9 +138,9 @@ class AttentionDecoder(nnx.Module):
         cells = []
 
         def run(layer: RNN, xs: Array, before: Any) -> Array:
-            params = layer.cell_params()
-            cells.append(layer.cell.step(params, before, layer.cell.project(params, xs)))
-            return layer.cell.output(cells[-1])
+            output, state = advance(layer.cell, layer.cell_params(), xs, before)
+            cells.append(state)
+            return output
 
         if state.fed is not None:
             xs = jnp.concatenate([xs, state.fed.astype(xs.dtype)], axis=-1)
@@ -214,6 +215,7 @@ class AttentionDecoder(nnx.Module):
                 xs.swapaxes(0, 1),
                 initial_state=jax.tree.map(lambda leaf: leaf[:, 0], before),
                 lengths=lengths,
+                executor=layer.executor,
             )
             finals.append(jax.tree.map(lambda leaf: leaf[:, None], final))
             return ys.swapaxes(0, 1)

@@ -111,10 +111,9 @@ class SequenceClassifier(nnx.Module):
         """Returns the pooled features of each sequence, (B, pooling.out_size)."""
         vectors = self.embedding(tokens, key=embedding_key)
         if self.pooling.kind == "last":
-            _, state = self.recurrent(
-                vectors, lengths=lengths, return_state=True, key=recurrent_key
+            return self.recurrent(
+                vectors, lengths=lengths, return_sequences=False, key=recurrent_key
             )
-            return self.recurrent.last_output(state)
         num_steps = tokens.shape[1]
         if self.segment_length is None:
             outputs = self.recurrent(vectors, lengths=lengths, key=recurrent_key)

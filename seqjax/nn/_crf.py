@@ -22,7 +22,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from seqjax._unroll.padding import select, valid_steps
+from seqjax._padding import select, valid_steps
 
 
 class CRFScores(NamedTuple):

@@ -1,6 +1,6 @@
 """`RNN` and `Bidirectional`: cells with their parameters, batch first."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -9,8 +9,11 @@ from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
+from seqjax._padding import last_valid, valid_steps
 from seqjax._unroll import unroll
-from seqjax.cells._base import Cell
+from seqjax.cells._cell import Cell
+from seqjax.executors._choice import resolve
+from seqjax.executors._executor import Executor
 
 MERGE_MODES = ("concat", "sum", "mul", "ave", "none")
 
@@ -31,6 +34,7 @@ class Recurrent(nnx.Module):
         mask: ArrayLike | None = None,
         resets: ArrayLike | None = None,
         return_state: bool = False,
+        return_sequences: bool = True,
         key: Array | None = None,
     ) -> Any:
         """Runs the layer; the semantics are those of `seqjax.unroll`.
@@ -44,13 +48,18 @@ class Recurrent(nnx.Module):
           resets: True where a new sequence starts, shape (*B, T). Unlike in `unroll` this holds
             for both directions: a reverse layer starts anew below each of these steps.
           return_state: whether the final state is returned too.
+          return_sequences: whether the outputs of all steps are returned. False returns the output
+            of the last step that the layer runs: the last valid step, and for a backward direction
+            the first valid step. Do not index the outputs with -1 instead, since the outputs after
+            a shorter sequence's end are zero.
           key: key of the dropout between the layers of a `Stack`; none is applied without it.
 
         Returns:
-          Outputs (*B, T, out_size), of `Bidirectional` with `merge="none"` the pair of them; or
-          with `return_state` `(outputs, state)`, the state in the form of `initial_state`.
+          Outputs (*B, T, out_size), or (*B, out_size) without `return_sequences`; of
+          `Bidirectional` with `merge="none"` a pair of them. With `return_state`
+          `(outputs, state)`, the state in the form of `initial_state`.
         """
-        ys, state = self.over_time(
+        ys, last, state = self.over_time(
             time_first(xs, -2),
             initial_state=initial_state,
             lengths=lengths,
@@ -58,7 +67,10 @@ class Recurrent(nnx.Module):
             resets=None if resets is None else time_first(jnp.asarray(resets), -1),
             key=key,
         )
-        ys = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -2), ys)
+        if return_sequences:
+            ys = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -2), ys)
+        else:
+            ys = last()
         return (ys, state) if return_state else ys
 
     @property
@@ -92,28 +104,30 @@ class Recurrent(nnx.Module):
                 "run step by step, got one that runs backwards or sees steps ahead. Give it whole "
                 "sequences, or train a layer that runs forwards only."
             )
-        ys, state = self.over_time(
-            jnp.asarray(x)[None],
-            initial_state=state,
-            lengths=None,
-            mask=None,
-            resets=None,
-            key=None,
-        )
+        ys, _, state = self.over_time(jnp.asarray(x)[None], initial_state=state)
         return ys[0], state
 
     def over_time(
         self,
         xs: Array,
         *,
-        initial_state: Any,
-        lengths: ArrayLike | None,
-        mask: Array | None,
-        resets: Array | None,
-        key: Array | None,
-    ) -> tuple[Any, Any]:
-        """Does the same time first: xs (T, *B, D), mask and resets (T, *B), outputs (T, *B, N)."""
+        initial_state: Any = None,
+        lengths: ArrayLike | None = None,
+        mask: Array | None = None,
+        resets: Array | None = None,
+        key: Array | None = None,
+    ) -> tuple[Any, Callable[[], Any], Any]:
+        """Does the same time first: xs (T, *B, D), mask and resets (T, *B).
+
+        Returns:
+          Outputs (T, *B, N); a function that returns those of the last step that the layer runs,
+          (*B, N); and the final state.
+        """
         raise TypeError(f"seqjax.nn: {type(self).__name__} must define `over_time`.")
+
+    def last(self, ys: Array, valid: Array | None) -> Array:
+        """Returns what stands at the last step that the layer runs, of (T, *B, N): (*B, N)."""
+        return last_valid(ys, valid)
 
 
 class RNN(Recurrent):
@@ -123,6 +137,7 @@ class RNN(Recurrent):
       cell: the cell, such as `seqjax.lstm(128)`.
       in_size: features of the input.
       reverse: whether sequences run from their last valid step to their first.
+      executor: how the cell is run in time, see `seqjax.unroll`.
       param_dtype: dtype of the parameters.
       rngs: gives the key of the initialisers; nothing random stays in the module.
 
@@ -143,13 +158,18 @@ class RNN(Recurrent):
         in_size: int,
         *,
         reverse: bool = False,
+        executor: Executor | str | None = None,
         param_dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
         """Initialises the parameters."""
+        check_layer("RNN", cell, in_size, rngs)
+        if executor is not None:
+            resolve("seqjax.nn.RNN", executor, cell)
         self.cell = cell
+        self.executor = executor
         self.in_size = in_size
-        self.out_size = cell.hidden_size
+        self.out_size = cell.out_size
         self.reverse = reverse
         params = cell.init(rngs.params(), in_size, param_dtype)
         self.params = nnx.data(jax.tree.map(nnx.Param, params))
@@ -171,11 +191,11 @@ class RNN(Recurrent):
         """Returns the cell's initial state."""
         return self.cell.initial_state(self.cell_params(), batch_shape, dtype)
 
-    def over_time(self, xs, *, initial_state, lengths, mask, resets, key):
+    def over_time(self, xs, *, initial_state=None, lengths=None, mask=None, resets=None, key=None):
         """Runs the cell; nothing in it is random."""
         if resets is not None and self.reverse:
             resets = jnp.concatenate([resets[1:], jnp.zeros_like(resets[:1])])
-        return unroll(
+        ys, state = unroll(
             self.cell,
             self.cell_params(),
             xs,
@@ -184,11 +204,17 @@ class RNN(Recurrent):
             mask=mask,
             resets=resets,
             reverse=self.reverse,
+            executor=self.executor,
         )
 
-    def last_output(self, state: Any) -> Array:
-        """Returns the output at the last step run, (*B, H), from the final state."""
-        return self.cell.output(state)
+        def last() -> Array:
+            return self.last(ys, valid_steps(len(ys), ys.shape[1:-1], lengths, mask))
+
+        return ys, last, state
+
+    def last(self, ys: Array, valid: Array | None) -> Array:
+        """Returns what stands at the last step that the layer runs, of (T, *B, N): (*B, N)."""
+        return last_valid(ys, valid, reverse=self.reverse)
 
 
 class Bidirectional(Recurrent):
@@ -198,6 +224,7 @@ class Bidirectional(Recurrent):
       cell: the cell of both directions, each with parameters of its own.
       in_size: features of the input.
       merge: "concat" (2 H features), "sum", "mul", "ave", or "none" (a pair of arrays).
+      executor: how both directions are run in time, see `seqjax.unroll`.
       param_dtype: dtype of the parameters.
       rngs: gives the keys of the initialisers.
 
@@ -220,10 +247,12 @@ class Bidirectional(Recurrent):
         in_size: int,
         *,
         merge: str = "concat",
+        executor: Executor | str | None = None,
         param_dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
         """Initialises the parameters of both directions."""
+        check_layer("Bidirectional", cell, in_size, rngs)
         if merge not in MERGE_MODES:
             raise ValueError(
                 f"seqjax.nn.Bidirectional: `merge` must be one of {', '.join(MERGE_MODES)}, "
@@ -231,9 +260,10 @@ class Bidirectional(Recurrent):
             )
         self.merge = merge
         self.in_size = in_size
-        self.out_size = cell.hidden_size * (2 if merge == "concat" else 1)
-        self.forward = RNN(cell, in_size, param_dtype=param_dtype, rngs=rngs)
-        self.backward = RNN(cell, in_size, reverse=True, param_dtype=param_dtype, rngs=rngs)
+        self.out_size = cell.out_size * (2 if merge == "concat" else 1)
+        options: dict[str, Any] = {"executor": executor, "param_dtype": param_dtype, "rngs": rngs}
+        self.forward = RNN(cell, in_size, **options)
+        self.backward = RNN(cell, in_size, reverse=True, **options)
 
     @property
     def looks_ahead(self) -> bool:
@@ -246,17 +276,16 @@ class Bidirectional(Recurrent):
             layer.initial_state(batch_shape, dtype) for layer in (self.forward, self.backward)
         )
 
-    def over_time(self, xs, *, initial_state, lengths, mask, resets, key):
+    def over_time(self, xs, *, initial_state=None, lengths=None, mask=None, resets=None, key=None):
         """Runs both directions."""
         starts = (None, None) if initial_state is None else initial_state
-        results = [
-            layer.over_time(
-                xs, initial_state=start, lengths=lengths, mask=mask, resets=resets, key=key
-            )
+        options = {"lengths": lengths, "mask": mask, "resets": resets}
+        (forward, last, forward_state), (backward, first, backward_state) = (
+            layer.over_time(xs, initial_state=start, **options)
             for layer, start in zip((self.forward, self.backward), starts, strict=True)
-        ]
-        (forward, forward_state), (backward, backward_state) = results
-        return self.merged(forward, backward), (forward_state, backward_state)
+        )
+        state = forward_state, backward_state
+        return self.merged(forward, backward), lambda: self.merged(last(), first()), state
 
     def merged(self, forward: Array, backward: Array) -> Any:
         """Merges an output of each direction."""
@@ -272,16 +301,32 @@ class Bidirectional(Recurrent):
             case _:
                 return forward, backward
 
-    def last_output(self, state: Any) -> Any:
-        """Returns the output of each direction at the last step it ran, merged.
-
-        For the backward direction that is the first step in time: reading its output at the last
-        step instead would give a state that has seen one step only.
-        """
-        forward, backward = state
-        return self.merged(self.forward.last_output(forward), self.backward.last_output(backward))
+    def last(self, ys: Array, valid: Array | None) -> Array:
+        """Does the same for outputs of this layer's shape, each direction's part by itself."""
+        if self.merge != "concat":
+            raise ValueError(
+                f"seqjax.nn.Bidirectional: merged outputs have a last step only with "
+                f"merge='concat', got {self.merge!r}. Call the layer with return_sequences=False."
+            )
+        forward, backward = jnp.split(ys, 2, axis=-1)
+        return self.merged(self.forward.last(forward, valid), self.backward.last(backward, valid))
 
 
 def time_first(x: Array, axis: int) -> Array:
     """Moves the time axis to the front."""
     return jnp.moveaxis(x, axis, 0)
+
+
+def check_layer(where: str, cell: Any, in_size: Any, rngs: Any) -> None:
+    """Refuses what is no cell, no number of features, or no stream of random numbers."""
+    if not isinstance(cell, Cell):
+        raise TypeError(
+            f"seqjax.nn.{where}: `cell` must be a cell such as seqjax.lstm(64), got {cell!r}. Call "
+            f"{where}(cell, in_size, rngs=rngs)."
+        )
+    if isinstance(in_size, bool) or not hasattr(in_size, "__index__") or in_size < 1:
+        raise ValueError(
+            f"seqjax.nn.{where}: `in_size` must be an integer of at least 1, got {in_size!r}."
+        )
+    if not isinstance(rngs, nnx.Rngs):
+        raise TypeError(f"seqjax.nn.{where}: `rngs` must be flax.nnx.Rngs(seed), got {rngs!r}.")

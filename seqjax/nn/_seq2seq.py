@@ -4,7 +4,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
@@ -79,8 +78,8 @@ class Seq2Seq(nnx.Module):
         self.embedding = embedding
         self.encoder = encoder
         self.decoder = decoder
-        cells = decoder.initial_state((1,), param_dtype).cells
-        size = sum(leaf.shape[-1] for leaf in jax.tree.leaves(cells))
+        fields = jax.tree.leaves(decoder.initial_state((1,), param_dtype).cells)
+        size = sum(fields[place].shape[-1] for place in _bridged(decoder))
         self.bridge = nnx.Linear(encoder.out_size, size, param_dtype=param_dtype, rngs=rngs)
 
     def encode(
@@ -98,16 +97,20 @@ class Seq2Seq(nnx.Module):
         """
         keys = (None, None) if key is None else jax.random.split(key)
         vectors = self.embedding(source, key=keys[0])
-        states, final = self.encoder(vectors, lengths=lengths, return_state=True, key=keys[1])
-        memory = self.decoder.attention.memory(states, lengths=lengths)
-        return memory, self._start(self.encoder.last_output(final))
+        encoded, last, _ = self.encoder.over_time(
+            jnp.swapaxes(vectors, 0, 1), lengths=lengths, key=keys[1]
+        )
+        memory = self.decoder.attention.memory(jnp.swapaxes(encoded, 0, 1), lengths=lengths)
+        return memory, self._start(last())
 
     def _start(self, summary: Array) -> DecoderState:
         state = self.decoder.initial_state((summary.shape[0], 1), summary.dtype)
         leaves, structure = jax.tree.flatten(state.cells)
         values = jnp.tanh(self.bridge(summary))[:, None]
-        ends = np.cumsum([leaf.shape[-1] for leaf in leaves])[:-1].tolist()
-        return state._replace(cells=jax.tree.unflatten(structure, jnp.split(values, ends, axis=-1)))
+        for place in _bridged(self.decoder):
+            size = leaves[place].shape[-1]
+            leaves[place], values = values[..., :size], values[..., size:]
+        return state._replace(cells=jax.tree.unflatten(structure, leaves))
 
     def __call__(
         self,
@@ -144,3 +147,23 @@ class Seq2Seq(nnx.Module):
             key=keys[1],
         )
         return outputs, weights
+
+
+def _bridged(decoder: AttentionDecoder) -> list[int]:
+    """Returns which fields of the decoder's states, flattened, start from the encoder's output.
+
+    All real fields of shape (H,) of a cell that starts at zero. Of a cell whose other fields start
+    elsewhere, as a normaliser and its stabiliser do, the first field alone.
+    """
+    places, start = [], 0
+    for layer in decoder.layers:
+        cell, state = layer.cell, jax.tree.leaves(layer.initial_state())
+        real = [leaf.ndim == 1 and jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in state]
+        elsewhere = bool(getattr(cell, "starts", ()))
+        places += [
+            start + place
+            for place, is_real in enumerate(real)
+            if is_real and not (place and elsewhere)
+        ]
+        start += len(state)
+    return places

@@ -7,8 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax import Array
 from jax.typing import DTypeLike
 
+from seqjax._padding import valid_steps
 from seqjax.nn._recurrent import RNN, Bidirectional, Recurrent
 from seqjax.nn._window import Window
 
@@ -29,6 +31,7 @@ class Stack(Recurrent):
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
       >>> from flax import nnx
+    from jax import Array
       >>> rngs = nnx.Rngs(0)
       >>> sizes = [3, 8, 8]
       >>> layers = [seqjax.nn.RNN(seqjax.gru(8), size, rngs=rngs) for size in sizes]
@@ -74,22 +77,30 @@ class Stack(Recurrent):
         """Returns the initial state of every layer."""
         return tuple(layer.initial_state(batch_shape, dtype) for layer in self.layers)
 
-    def over_time(self, xs, *, initial_state, lengths, mask, resets, key):
+    def over_time(self, xs, *, initial_state=None, lengths=None, mask=None, resets=None, key=None):
         """Runs the layers, from the input upwards."""
         starts = [None] * len(self.layers) if initial_state is None else initial_state
-        states = []
+        options = {"lengths": lengths, "mask": mask, "resets": resets}
+        states, below, top = [], xs, None
         for index, (layer, start) in enumerate(zip(self.layers, starts, strict=True)):
+            below = xs
             inputs = xs
             if index and key is not None:
                 key, subkey = jax.random.split(key)
                 inputs = self.dropout(xs, deterministic=False, rngs=subkey)
-            ys, state = layer.over_time(
-                inputs, initial_state=start, lengths=lengths, mask=mask, resets=resets, key=None
-            )
-            xs = xs + ys if index and self.residual else ys
+            ys, top, state = layer.over_time(inputs, initial_state=start, **options)
+            xs = below + ys if index and self.residual else ys
             states.append(state)
-        return xs, tuple(states)
 
-    def last_output(self, state: Any) -> Any:
-        """Returns the top layer's output at the last step it ran."""
-        return self.layers[-1].last_output(state[-1])
+        def last() -> Array:
+            assert top is not None
+            if not self.residual or len(self.layers) == 1:
+                return top()
+            valid = valid_steps(len(below), below.shape[1:-1], lengths, mask)
+            return self.layers[-1].last(below, valid) + top()
+
+        return xs, last, tuple(states)
+
+    def last(self, ys: Array, valid: Array | None) -> Array:
+        """Returns what stands at the last step that the top layer runs."""
+        return self.layers[-1].last(ys, valid)

@@ -1,7 +1,7 @@
 """A feed-forward layer over a window of steps: what memory is compared with."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +13,9 @@ from seqjax.nn._recurrent import Recurrent
 
 
 class WindowState(NamedTuple):
-    """What a `Window` hands on: the `inputs` (*B, before, D) and the last `output` (*B, N)."""
+    """What a `Window` hands on: the `inputs` (*B, before, D) that the next step still sees."""
 
     inputs: Array
-    output: Array
 
 
 class Window(Recurrent):
@@ -44,8 +43,8 @@ class Window(Recurrent):
       >>> from flax import nnx
       >>> layer = seqjax.nn.Window(3, 8, before=3, rngs=nnx.Rngs(0))
       >>> ys, state = layer(jnp.ones((2, 5, 3)), return_state=True)
-      >>> ys.shape, state.inputs.shape, layer.last_output(state).shape
-      ((2, 5, 8), (2, 3, 3), (2, 8))
+      >>> ys.shape, state.inputs.shape
+      ((2, 5, 8), (2, 3, 3))
 
     Reference: Waibel et al. (1989), Phoneme recognition using time-delay neural networks.
     """
@@ -77,17 +76,14 @@ class Window(Recurrent):
         self, batch_shape: Sequence[int] = (), dtype: DTypeLike = jnp.float32
     ) -> WindowState:
         """Returns zeros: what lies before a sequence."""
-        return WindowState(
-            jnp.zeros((*batch_shape, self.before, self.in_size), dtype),
-            jnp.zeros((*batch_shape, self.out_size), dtype),
-        )
+        return WindowState(jnp.zeros((*batch_shape, self.before, self.in_size), dtype))
 
-    def over_time(self, xs, *, initial_state, lengths, mask, resets, key) -> tuple[Any, Any]:
-        """Runs the layer; outputs behind the end of a sequence are zeros."""
+    def over_time(self, xs, *, initial_state=None, lengths=None, mask=None, resets=None, key=None):
+        """Runs the layer; outputs after the end of a sequence are zeros."""
         if mask is not None or resets is not None:
             raise ValueError(
-                "seqjax.nn.Window: a mask or resets would have to hold inside the window, which is "
-                "not so; give `lengths`, or separate sequences."
+                "seqjax.nn.Window: a window does not know masks or resets inside it, got one. Give "
+                "`lengths`, or separate sequences."
             )
         if self.after and initial_state is not None:
             raise ValueError(
@@ -96,22 +92,15 @@ class Window(Recurrent):
             )
         steps, batch, size = xs.shape[0], xs.shape[1:-1], xs.shape[-1]
         ends = jnp.full(batch, steps) if lengths is None else jnp.asarray(lengths)
-        valid = (jnp.arange(steps).reshape(-1, *[1] * len(batch)) < ends[None])[..., None]
-        xs = jnp.where(valid, xs, 0)
+        valid = jnp.arange(steps).reshape(-1, *[1] * len(batch)) < ends[None]
+        xs = jnp.where(valid[..., None], xs, 0)
         past = jnp.zeros((self.before, *batch, size), xs.dtype)
         if initial_state is not None:
             past = jnp.moveaxis(initial_state.inputs, -2, 0).astype(xs.dtype)
         seen = jnp.concatenate([past, xs, jnp.zeros((self.after, *batch, size), xs.dtype)])
         windows = [seen[first : first + steps] for first in range(self.before + 1 + self.after)]
-        ys = jnp.where(valid, jax.nn.relu(self.linear(jnp.concatenate(windows, axis=-1))), 0)
-
-        def at(values: Array, first: Array, count: int) -> Array:  # count steps from `first` on
-            places = first[None] + jnp.arange(count).reshape(-1, *[1] * len(batch))
-            return jnp.take_along_axis(values, places[..., None], axis=0)
-
-        inputs = jnp.moveaxis(at(seen, ends, self.before), 0, -2)
-        return ys, WindowState(inputs, at(ys, jnp.maximum(ends - 1, 0), 1)[0])
-
-    def last_output(self, state: WindowState) -> Array:
-        """Returns the output at the last step of each sequence, (*B, out_size)."""
-        return state.output
+        ys = jax.nn.relu(self.linear(jnp.concatenate(windows, axis=-1)))
+        ys = jnp.where(valid[..., None], ys, 0)
+        places = ends[None] + jnp.arange(self.before).reshape(-1, *[1] * len(batch))
+        inputs = jnp.moveaxis(jnp.take_along_axis(seen, places[..., None], axis=0), 0, -2)
+        return ys, lambda: self.last(ys, valid), WindowState(inputs)

@@ -8,6 +8,7 @@ import pytest
 from cell_table import every_cell
 
 import seqjax
+from seqjax.cells import CELLS
 
 
 def raises(message, error=ValueError):
@@ -19,9 +20,9 @@ def gated(**options):
     return seqjax.gated_cell("mine", options.pop("hidden_size", 4), **options)
 
 
-@pytest.mark.parametrize("make", [seqjax.elman, seqjax.lstm, seqjax.gru, seqjax.min_gru])
+@pytest.mark.parametrize("make", CELLS.values(), ids=CELLS)
 def test_hidden_size_below_one(make):
-    with raises("`hidden_size` must be at least 1, got 0."):
+    with raises("`hidden_size` must be an integer of at least 1, got 0."):
         make(0)
 
 
@@ -33,46 +34,127 @@ def test_gates_not_distinct(gates):
 
 def test_unknown_gates():
     with raises("gates must be among ('a', 'b'), got ['c', 'd']."):
-        gated(separate=("d",), bias_inits={"c": jax.nn.initializers.zeros})
+        gated(unsummed=("d",), bias_inits={"c": jax.nn.initializers.zeros})
 
 
-@pytest.mark.parametrize("separate", [("a",), ("b", "a")], ids=["first", "order"])
-def test_separate_gates_not_last(separate):
-    with raises("`separate` must name the last gates of ('a', 'b') in their order"):
-        gated(separate=separate)
+@pytest.mark.parametrize("unsummed", [("a",), ("b", "a")], ids=["first", "order"])
+def test_unsummed_gates_not_last(unsummed):
+    with raises("`unsummed` must name the last gates of ('a', 'b') in their order"):
+        gated(unsummed=unsummed)
 
 
-@pytest.mark.parametrize("options", [{"second": ("a",)}, {"second": ("b",), "separate": ("b",)}])
-def test_gates_of_the_second_product_not_last(options):
-    with raises("`second` must name the last gates of ('a'"):
-        gated(middle=lambda state, **gates: state, **options)
+@pytest.mark.parametrize(
+    "options", [{"inner_gates": ("a",)}, {"inner_gates": ("b",), "unsummed": ("b",)}]
+)
+def test_inner_gates_not_last(options):
+    with raises("`inner_gates` must name the last gates of ('a'"):
+        gated(inner_state=lambda state, **gates: state, **options)
 
 
-@pytest.mark.parametrize("options", [{"second": ("b",)}, {"middle": lambda state, a: a}])
-def test_a_second_product_without_its_function_or_the_reverse(options):
-    with raises("`second` and `middle` must be given together, got ("):
+@pytest.mark.parametrize("options", [{"inner_gates": ("b",)}, {"inner_state": lambda s, a: a}])
+def test_inner_gates_without_their_state_or_the_reverse(options):
+    with raises("`inner_gates` and `inner_state` must be given together, got ("):
         gated(**options)
 
 
-@every_cell
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"heads": 3}, "`heads` must divide hidden_size = 4, got 3."),
+        ({"heads": -1}, "`heads` must be an integer of at least 0, got -1."),
+        ({"heads": 2.0}, "`heads` must be an integer of at least 0, got 2.0."),
+        (
+            {"heads": 0, "unsummed": ("b",)},
+            "unsummed and inner gates need a recurrent product, got heads=0.",
+        ),
+        ({"starts": {"memory": 1.0}}, "`starts` must name fields of ('hidden',), got ['memory']."),
+        ({"units": {"a": jnp.ones}}, "`units` must not have the name of a gate, got ['a']."),
+        (
+            {"starts": {"hidden": -jnp.inf}, "learned_initial_state": True},
+            "a learned initial state must start at finite numbers, got {'hidden': -inf}.",
+        ),
+    ],
+)
+def test_parts_that_do_not_fit(options, message):
+    with raises(f"seqjax.gated_cell('mine'): {message}"):
+        gated(**options)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: seqjax.lru(4, min_radius=1.0), "0 <= min_radius < max_radius <= 1"),
+        (lambda: seqjax.lru(4, state_size=0), "`state_size` must be at least 1"),
+        (lambda: seqjax.rg_lru(4, heads=3), "`heads` must divide hidden_size = 4"),
+        (lambda: seqjax.slstm(4, heads=3), "`heads` must divide hidden_size = 4"),
+        (lambda: seqjax.slstm(4, block_ratio=2.0), "`block_ratio` must lie in [0, 1], got 2.0."),
+        (lambda: seqjax.ind_rnn(4, max_timescale=0.0), "`max_timescale` must be above 0 steps"),
+    ],
+)
+def test_options_out_of_range(make, message):
+    with raises(message):
+        make()
+
+
+def linear(**options):
+    def coefficients(params, xs):
+        return jnp.ones_like(xs), xs
+
+    options = {
+        "init": lambda key, size, dtype=jnp.float32: (),
+        "coefficients": coefficients,
+    } | options
+    return seqjax.linear_cell("mine", 4, **options)
+
+
+def test_a_state_of_another_shape_needs_an_output():
+    with raises("a state of shape (2,) needs `output`, which makes the 4 real features"):
+        linear(state_shape=(2,))
+    with raises("a complex state needs `output`"):
+        linear(complex_state=True)
+
+
+@pytest.mark.parametrize(
+    "coefficients",
+    [
+        lambda params, xs: (xs, xs[..., :2]),
+        lambda params, xs: (xs[..., :3], xs),
+        lambda params, xs: (xs[0], xs),
+    ],
+)
+def test_coefficients_of_another_shape(coefficients):
+    cell = linear(coefficients=coefficients)
+    with raises("for an input of shape (7, 2, 4), `coefficients` must give b of shape (7, 2, 4)"):
+        seqjax.unroll(cell, (), jnp.ones((7, 2, 4)))
+
+
+def test_complex_coefficients_of_a_real_state():
+    cell = linear(coefficients=lambda params, xs: (xs, 1j * xs))
+    with raises("complex coefficients need linear_cell(complex_state=True)", TypeError):
+        seqjax.unroll(cell, (), jnp.ones((7, 4)))
+
+
+@pytest.mark.parametrize("make", CELLS.values(), ids=CELLS)
 @pytest.mark.parametrize("in_size", [0, -1])
-def test_in_size_below_one(row, in_size):
+def test_in_size_below_one(make, in_size):
     with raises(f".init: `in_size` must be at least 1, got {in_size}."):
-        row.cell.init(jax.random.key(0), in_size)
+        make(4).init(jax.random.key(0), in_size)
 
 
 @every_cell
 def test_wrong_number_of_features(row):
     params = row.cell.init(jax.random.key(0), 3)
-    with raises("must have in_size = 3 features on its last axis, got shape (2, 5). Make the par"):
-        row.cell.project(params, jnp.ones((2, 5)))
-    with raises("init(key, in_size=5), or mend the input."):
+    with raises("must have in_size = 3 features on its last axis, got shape (1, 2, 5). Make the"):
+        seqjax.step(row.cell, params, jnp.ones((2, 5)))
+    with raises("init(key, in_size=5), or fix the input."):
         seqjax.unroll(row.cell, params, jnp.ones((4, 2, 5)))
 
 
 def test_unknown_activation():
-    with raises("must be one of ['relu', 'sigmoid', 'tanh'] or a function, got 'gelu'."):
-        seqjax.elman(4, activation="gelu")
+    with raises("seqjax.lstm: `activation` must be one of elu, gelu, hard_sigmoid, relu, sigmoid,"):
+        seqjax.lstm(4, activation="swish2")
+    with pytest.raises(TypeError, match="must be a name or a pointwise function, got 3"):
+        seqjax.gru(4, gate_activation=3)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("max_timescale", [2, -5.0, float("nan")])
@@ -87,5 +169,5 @@ def test_chrono_timescale_too_short(max_timescale):
 
 
 def test_unknown_cell_name():
-    with raises("unknown cell 'lstn'; the known cells are rnn, lstm, gru, min_gru."):
+    with raises("unknown cell 'lstn'; the known cells are rnn, lstm, gru, min_gru, ind_rnn, "):
         seqjax.make_cell("lstn", 4)

@@ -19,7 +19,28 @@ LAYOUT = {
     "gru": {**_GRU_BEFORE, "recurrent_bias": (4,)},
     "gru_reset_before": _GRU_BEFORE,
     "min_gru": {"input_kernel": (3, 8), "bias": (8,)},
+    "ind_rnn": {"input_kernel": (3, 4), "bias": (4,), "units.recurrent": (4,)},
+    "peephole_lstm": {
+        **_LSTM,
+        "units.forget_peephole": (4,),
+        "units.input_peephole": (4,),
+        "units.output_peephole": (4,),
+    },
+    "slstm": {**_LSTM, "recurrent_kernel": (2, 2, 8)},
+    "lru": {
+        **dict.fromkeys(("decay_log", "phase_log", "scale_log"), (3,)),
+        "input_kernel": (3, 6),
+        "output_kernel": (6, 4),
+        "skip_kernel": (3, 4),
+    },
+    "rg_lru": {
+        "decay": (4,),
+        "gate_kernel": (2, 2, 4),
+        "gate_bias": (8,),
+        "input_kernel": (3, 4),
+    },
     "user": {**_LSTM, "recurrent_bias": (8,)},
+    "matrix": {**dict.fromkeys(("decay", "key", "query", "value"), (3, 4)), "order": (4,)},
     "plain": _ELMAN,
 }
 
@@ -29,7 +50,10 @@ def layout(cell, dtype):
         return cell.init(key, IN, dtype)
 
     leaves = jax.tree_util.tree_leaves_with_path(jax.eval_shape(init, jax.random.key(0)))
-    return {".".join(key.name for key in path): (leaf.shape, leaf.dtype) for path, leaf in leaves}
+    return {
+        ".".join(getattr(key, "name", None) or key.key for key in path): (leaf.shape, leaf.dtype)
+        for path, leaf in leaves
+    }
 
 
 def test_every_row_has_a_layout():
@@ -40,14 +64,18 @@ def test_every_row_has_a_layout():
 @every_cell
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16], ids=["float32", "bfloat16"])
 def test_layout(row, dtype):
-    expected = {name: (shape, dtype) for name, shape in LAYOUT[row.name].items()}
+    expected = {
+        name: (shape, jnp.int32 if name == "order" else dtype)
+        for name, shape in LAYOUT[row.name].items()
+    }
     assert layout(row.cell, dtype) == expected
 
 
 @every_cell
 def test_init_is_float32_by_default(row):
     leaves = jax.tree.leaves(jax.eval_shape(lambda k: row.cell.init(k, IN), jax.random.key(0)))
-    assert {leaf.dtype for leaf in leaves} == {jnp.dtype("float32")}
+    floating = {leaf.dtype for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)}
+    assert floating == {jnp.dtype("float32")}
 
 
 def test_keras_parameter_counts():

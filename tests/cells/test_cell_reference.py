@@ -18,6 +18,7 @@ from cell_table import (
 
 import seqjax
 from seqjax.cells import CELLS, GatedCell, HiddenState, LinearCell, affine
+from seqjax.cells._cell import advance, project
 
 
 @every_cell
@@ -27,40 +28,49 @@ def test_step_equals_equations(x64, row, batch):
     params = random_params(cell)
     state = random_state(cell, params, batch)
     x = np.random.default_rng(3).normal(size=(*batch, IN))
-    got = cell.step(params, state, cell.project(params, jnp.asarray(x)))
-
-    expected = row.step(
-        jax.tree.map(np.asarray, params),
-        tuple(np.asarray(leaf).reshape(-1, HIDDEN) for leaf in state),
-        x.reshape(-1, IN),
-    )
-    assert_trees_close(got, [leaf.reshape(*batch, HIDDEN) for leaf in expected])
-    np.testing.assert_array_equal(cell.output(got), got[0])
+    y, got = advance(cell, params, jnp.asarray(x), state)
     assert type(got) is type(state)
+
+    numbers = jax.tree.map(np.asarray, params)
+    for place in np.ndindex(*batch):
+        before = tuple(np.asarray(leaf)[place] for leaf in state)
+        expected = row.step(numbers, before, x[place])
+        assert_trees_close([leaf[place] for leaf in got], expected)
+        assert_trees_close(y[place], row.output(numbers, expected, x[place]))
 
 
 @every_cell
 def test_project_is_one_product_for_many_steps(x64, row):
-    params = random_params(row.cell)
+    params = row.cell.prepare(random_params(row.cell))
     xs = jnp.asarray(np.random.default_rng(4).normal(size=(6, 2, IN)))
-    together = row.cell.project(params, xs)
-    one_by_one = [row.cell.project(params, x) for x in xs]
-    assert_trees_close(together, jax.tree.map(lambda *leaves: jnp.stack(leaves), *one_by_one))
+    starts = jnp.asarray(np.random.default_rng(5).random((6, 2)) < 0.5)
+    together = project(row.cell, params, xs, starts)
+    together = jax.tree.map(  # a coefficient that is constant in time may have one step
+        lambda leaf: jnp.broadcast_to(leaf, (6, 2, *leaf.shape[2:])), together
+    )
+    for x, start, *parts in zip(xs, starts, *jax.tree.leaves(together), strict=True):
+        alone = jax.tree.leaves(project(row.cell, params, x, start))
+        spread = [jnp.broadcast_to(a, b.shape) for a, b in zip(alone, parts, strict=True)]
+        assert_trees_close(spread, parts)
 
 
 @every_cell
 def test_initial_state(row):
-    """Zeros, or the learned state; of the batch's shape and the dtype asked for."""
+    """Each field at its start, or the learned state; of the batch's shape and the dtype asked."""
     params = random_params(row.cell, dtype=jnp.float32)
     learned = getattr(params, "initial_state", None)
+    starts = {"stabiliser": -np.inf, "fresh": True}
+    alone = row.cell.initial_state(params)
     for batch, dtype in [((), jnp.float32), ((2, 3), jnp.bfloat16)]:
         state = row.cell.initial_state(params, batch, dtype)
-        assert len(state) == row.fields
-        for index, leaf in enumerate(state):
-            assert leaf.shape == (*batch, HIDDEN)
-            assert leaf.dtype == dtype
-            start = jnp.zeros(HIDDEN) if learned is None else learned[index]
-            expected = jnp.broadcast_to(start.astype(dtype), leaf.shape)
+        for index, (name, leaf) in enumerate(state._asdict().items()):
+            assert leaf.shape == (*batch, *alone[index].shape)
+            kinds = {"fresh": jnp.dtype(bool)}
+            if row.name == "lru":
+                kinds["hidden"] = jnp.dtype(jnp.complex64)
+            assert leaf.dtype == kinds.get(name, dtype)
+            start = jnp.asarray(starts.get(name, 0.0)) if learned is None else learned[index]
+            expected = jnp.broadcast_to(start.astype(leaf.dtype), leaf.shape)
             np.testing.assert_array_equal(leaf, expected)
 
 
@@ -75,16 +85,17 @@ def test_cell_is_a_frozen_hashable_value(row):
 def test_kinds():
     kinds = {row.name: row.cell for row in ROWS}
     assert not isinstance(kinds.pop("plain"), GatedCell | LinearCell)
-    assert isinstance(kinds.pop("min_gru"), LinearCell)
+    for name in ("min_gru", "lru", "rg_lru", "matrix"):
+        assert isinstance(kinds.pop(name), LinearCell)
     assert all(isinstance(cell, GatedCell) for cell in kinds.values())
 
 
 def test_gate_names_and_their_order():
     assert seqjax.lstm(2).gates == ("input", "forget", "candidate", "output")
     assert seqjax.gru(2).gates == ("update", "reset", "candidate")
-    assert seqjax.gru(2).separate == ("candidate",)
+    assert seqjax.gru(2).unsummed == ("candidate",)
     assert seqjax.gru(2, reset_after=False).gates == ("update", "reset", "candidate")
-    assert seqjax.gru(2, reset_after=False).second == ("candidate",)
+    assert seqjax.gru(2, reset_after=False).inner_gates == ("candidate",)
     assert seqjax.elman(2).gates == ("hidden",)
 
 
@@ -98,32 +109,34 @@ def test_linear_cell_coefficients_are_its_step(x64):
     assert_trees_close(got, (a * state.hidden + b,))
 
 
-def test_gated_cell_with_every_gate_separate(x64):
+def test_gated_cell_with_every_gate_unsummed(x64):
     """Also the case in which no gate is left to be summed."""
 
     def update(state, a, b):
         return HiddenState(jnp.tanh(a[0] * a[1]) + b[0] - 0.5 * b[1])
 
-    cell = seqjax.gated_cell("all", 2, gates="ab", separate="ab", update=update)
+    cell = seqjax.gated_cell("all", 2, gates="ab", unsummed="ab", update=update)
     params = random_params(cell)
     x, h = np.array([0.3, -0.2, 0.9]), np.array([0.4, -0.7])
     got = cell.step(params, HiddenState(jnp.asarray(h)), cell.project(params, jnp.asarray(x)))
-    w, r, b, rb, _ = params
+    w, r, b, rb, *_ = params
     drive, product = x @ np.asarray(w) + b, h @ np.asarray(r) + rb
     expected = np.tanh(drive[:2] * product[:2]) + drive[2:] - 0.5 * product[2:]
     assert_trees_close(got, (expected,))
 
 
-def test_gated_cell_with_every_gate_behind_the_second_product(x64):
-    """What is left of the first product has no columns; gradients are those of the plain scan."""
+def test_gated_cell_with_every_gate_an_inner_gate(x64):
+    """The outer product has no columns left; gradients are those of the plain scan."""
 
-    def middle(state):
+    def inner_state(state):
         return jnp.sin(state.hidden)
 
     def update(state, a):
         return HiddenState(jnp.tanh(a) + 0.5 * state.hidden)
 
-    cell = seqjax.gated_cell("all", 2, gates="a", second="a", middle=middle, update=update)
+    cell = seqjax.gated_cell(
+        "all", 2, gates="a", inner_gates="a", inner_state=inner_state, update=update
+    )
     params = random_params(cell)
     x, h = np.array([0.3, -0.2, 0.9]), np.array([0.4, -0.7])
     got = cell.step(params, HiddenState(jnp.asarray(h)), cell.project(params, jnp.asarray(x)))
@@ -185,11 +198,6 @@ def test_affine_keeps_batch_axes(batch):
 
 
 def test_registry_makes_every_cell_with_its_options():
-    assert sorted(CELLS) == ["gru", "lstm", "min_gru", "rnn"]
-    assert [str(seqjax.make_cell(name, 5)) for name in CELLS] == [
-        "elman(5)",
-        "lstm(5)",
-        "gru(5)",
-        "min_gru(5)",
-    ]
+    made = {name: str(seqjax.make_cell(name, 5)) for name in CELLS}
+    assert made == {name: f"{name}(5)" for name in CELLS} | {"rnn": "elman(5)"}
     assert str(seqjax.make_cell("gru", 5, reset_after=False)) == "gru_reset_before(5)"

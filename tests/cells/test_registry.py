@@ -1,5 +1,9 @@
 """A user's own cell by name: what is taken, and what is refused before anything is run."""
 
+import dataclasses
+import functools
+from typing import Any
+
 import jax.numpy as jnp
 import pytest
 
@@ -13,21 +17,32 @@ def registry(monkeypatch):
     return known
 
 
-def leaky(hidden_size, rate=0.1, dtype=None, outputs=None):
-    """A leaky sum, or one that breaks a promise."""
-    return Cell(
-        name="leaky",
-        hidden_size=hidden_size,
-        init=lambda key, in_size, dtype=jnp.float32: jnp.ones((in_size, hidden_size), dtype),
-        initial_state=lambda params, batch, dtype: HiddenState(
-            jnp.zeros((*batch, hidden_size), dtype)
-        ),
-        project=lambda params, x: x @ params,
-        step=lambda params, state, drive: HiddenState(
-            (state.hidden + rate * drive).astype(dtype or drive.dtype)
-        ),
-        output=lambda state: state.hidden[..., :outputs],
-    )
+@dataclasses.dataclass(frozen=True, repr=False)
+class Leaky(Cell):
+    """A leaky sum, wrong in a way of one's choice."""
+
+    rate: Any = 0.1
+    dtype: Any = None
+    outputs: int | None = None
+
+    def init(self, key, in_size, dtype=jnp.float32):
+        return jnp.ones((in_size, self.hidden_size), dtype)
+
+    def initial_state(self, params, batch_shape=(), dtype=jnp.float32):
+        return HiddenState(jnp.zeros((*batch_shape, self.hidden_size), dtype))
+
+    def project(self, params, xs):
+        return xs @ params
+
+    def step(self, params, state, drive):
+        hidden = state.hidden + self.rate * drive
+        return HiddenState(hidden.astype(self.dtype or drive.dtype))
+
+    def output(self, params, states, xs):
+        return states.hidden[..., : self.outputs]
+
+
+leaky = functools.partial(Leaky, name="leaky")
 
 
 def test_a_registered_cell_is_made_with_its_options(registry):

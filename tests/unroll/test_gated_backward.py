@@ -14,6 +14,7 @@ from cell_table import (
     problem,
     random_params,
     random_state,
+    unroll_with,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,7 +31,7 @@ every_gated = pytest.mark.parametrize("row", GATED, ids=lambda row: row.name)
 
 def total(row, params, xs, start, data, *, all_states=True, **options):
     """A loss that weighs every result: outputs, final state and, if asked for, every state."""
-    ys, final, *states = seqjax.unroll(
+    ys, final, *states = unroll_with(
         row.cell,
         params,
         xs,
@@ -143,7 +144,7 @@ def test_vmap_of_examples_shares_the_weights_gradient(name):
     params, xs = random_params(row.cell), problem().xs
 
     def one(params, x):
-        return jnp.sin(seqjax.unroll(row.cell, params, x)[0]).sum()
+        return jnp.sin(unroll_with(row.cell, params, x)[0]).sum()
 
     def mapped(params, xs):
         return jax.vmap(one, in_axes=(None, 1))(params, xs).sum()
@@ -166,7 +167,7 @@ def test_vmap_of_gradients(shared):
 
     def gradient(params, xs):
         def of(params, xs):
-            return jnp.sin(seqjax.unroll(row.cell, params, xs, chunk_size=3)[0]).sum()
+            return jnp.sin(unroll_with(row.cell, params, xs, chunk_size=3)[0]).sum()
 
         return jax.grad(of, (0, 1))(params, xs)
 
@@ -188,7 +189,7 @@ def test_inside_another_scan():
     def of(params, executor):
         def total(params):
             def segment(state, xs):
-                ys, state = seqjax.unroll(
+                ys, state = unroll_with(
                     row.cell, params, xs, initial_state=state, executor=executor
                 )
                 return state, ys
@@ -209,7 +210,7 @@ def test_low_precision(name):
 
     def gradient(executor, dtype):
         def of(params, xs):
-            ys, _ = seqjax.unroll(row.cell, params, xs, executor=executor, dtype=dtype)
+            ys, _ = unroll_with(row.cell, params, xs, executor=executor, dtype=dtype)
             return jnp.sin(ys.astype(jnp.float64)).sum()
 
         return jax.jit(jax.grad(of))(params, data.xs)
@@ -239,7 +240,7 @@ def test_what_is_kept_for_the_backward_pass():
 
             def pulled(params, xs, cell=cell, residuals=residuals):
                 return jax.vjp(
-                    lambda params, xs: seqjax.unroll(cell, params, xs, residuals=residuals)[0],
+                    lambda params, xs: unroll_with(cell, params, xs, residuals=residuals)[0],
                     params,
                     xs,
                 )[1]
@@ -260,7 +261,7 @@ def test_the_bias_stays_in_the_loop_over_time(residuals):
     params = cell.init(jax.random.key(0), 3)
 
     def loss(params):
-        return seqjax.unroll(cell, params, jnp.ones((40, 4, 3)), residuals=residuals)[0].sum()
+        return unroll_with(cell, params, jnp.ones((40, 4, 3)), residuals=residuals)[0].sum()
 
     outside = [
         equation

@@ -8,9 +8,7 @@ import time
 import jax
 import jax.numpy as jnp
 import pytest
-from cell_table import BY_NAME
-
-import seqjax
+from cell_table import BY_NAME, unroll_with
 
 IN, HIDDEN, BATCH = 4, 32, 8
 
@@ -39,7 +37,7 @@ def gradient_of(name, steps, batch=BATCH, **options):
     cell = BY_NAME[name].make(HIDDEN)
 
     def forward(params, xs):
-        return seqjax.unroll(cell, params, xs, **options)[0]
+        return unroll_with(cell, params, xs, **options)[0]
 
     def gradient(params, xs, of_ys):
         return jax.vjp(forward, params, xs)[1](of_ys)

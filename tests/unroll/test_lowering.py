@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
-from cell_table import BATCH, BY_NAME, HIDDEN, IN, MemoryState
+from cell_table import BATCH, BY_NAME, HIDDEN, IN, MemoryState, unroll_with
 
 import seqjax
 from seqjax import train
@@ -24,7 +24,7 @@ EXECUTORS = {
     "states": {"residuals": "states"},
     "boundaries": {"residuals": "boundaries"},
     "scan": {"executor": "scan"},
-    "scan_boundaries": {"executor": "scan", "residuals": "boundaries"},
+    "scan_boundaries": {"executor": "scan", "rematerialise": True},
     "truncation": {"truncation": (3, 5)},
     "clipped": {"state_gradient_clip": 1.0},
 }
@@ -55,7 +55,7 @@ def programs(cell, **options):
     """Returns the forward pass and the gradient as functions of `arguments`."""
 
     def forward(params, xs, lengths, resets):
-        return seqjax.unroll(cell, params, xs, lengths=lengths, resets=resets, **options)
+        return unroll_with(cell, params, xs, lengths=lengths, resets=resets, **options)
 
     def gradient(params, xs, lengths, resets):
         def loss(params, xs):
@@ -136,7 +136,7 @@ def test_training_step_over_devices(name):
     cell = BY_NAME[name].cell
 
     def loss(params, key, xs):
-        ys, _ = seqjax.unroll(cell, params, jnp.swapaxes(xs, 0, 1), chunk_size=4)
+        ys, _ = unroll_with(cell, params, jnp.swapaxes(xs, 0, 1), chunk_size=4)
         return (ys**2).mean(), {"weight": jnp.asarray(len(xs))}
 
     step = train.make_train_step(loss, optax.adam(1e-3), mesh=mesh)

@@ -13,7 +13,18 @@ from seqjax import train
 
 
 @pytest.mark.parametrize(
-    "name", ["lstm", "gru", "gru_reset_before", "min_gru", "plain", "lstm scan"]
+    "name",
+    [
+        "lstm",
+        "gru",
+        "gru_reset_before",
+        "min_gru",
+        "lru",
+        "slstm",
+        "plain",
+        "lstm scan",
+        "min_gru associative",
+    ],
 )
 @pytest.mark.parametrize("batch", [(4,), (4, 3)])
 def test_no_device_gathers_the_batch(name, batch):
@@ -21,7 +32,7 @@ def test_no_device_gathers_the_batch(name, batch):
     if mesh.size < 2:
         pytest.skip("needs two devices; tests/conftest.py asks for them on a CPU")
     name, _, executor = name.partition(" ")
-    cell = BY_NAME[name].make(5)
+    cell = BY_NAME[name].make(6)
     params = train.replicate(mesh, cell.init(jax.random.key(0), 3))
     xs = jax.random.normal(jax.random.key(1), (*batch, 9, 3))  # batch first, as a user has it
 
@@ -31,7 +42,8 @@ def test_no_device_gathers_the_batch(name, batch):
 
     gradient = jax.jit(jax.grad(loss, argnums=(0, 1)))
     sharded = train.shard(mesh, xs)
-    compiled = gradient.lower(params, sharded).compile().as_text()
+    with jax.set_mesh(mesh):  # says that the batch is split
+        compiled = gradient.lower(params, sharded).compile().as_text()
     for collective in ("all-gather", "all-to-all", "collective-permute"):
         assert collective not in compiled
     # Devices add their gradients once, behind the loops: each wait inside one costs a step's time.

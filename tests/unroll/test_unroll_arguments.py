@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from cell_table import unroll_with
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -69,7 +70,7 @@ ARGUMENTS = {
 )
 def test_it_runs_or_says_what_it_wants(index, xs, chosen, data):
     options = {name: data.draw(ARGUMENTS[name], label=name) for name in chosen}
-    found = outcome(lambda: seqjax.unroll(CELLS[index], PARAMS[index], xs, **options))
+    found = outcome(lambda: unroll_with(CELLS[index], PARAMS[index], xs, **options))
     if isinstance(found, Exception):
         assert isinstance(found, ValueError | TypeError)
         assert str(found).startswith("seqjax"), repr(found)
@@ -104,5 +105,7 @@ def outcome(run):
 )
 def test_what_was_found(changes, message):
     options = {"xs": array((T, B, D), np.float32), **changes}
-    with pytest.raises((ValueError, TypeError), match=r"^seqjax\.unroll: .*" + message):
-        seqjax.unroll(CELLS[0], PARAMS[0], options.pop("xs"), **options)
+    with pytest.raises(
+        (ValueError, TypeError), match=r"^seqjax\.(unroll|executors\.Sequential): .*" + message
+    ):
+        unroll_with(CELLS[0], PARAMS[0], options.pop("xs"), **options)

@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from cell_table import unroll_with
 
 import seqjax
-from seqjax._unroll import reverse_padded
+from seqjax._padding import reverse_padded
 from seqjax.cells import HiddenState
 
 CELL = seqjax.lstm(4)
@@ -18,7 +19,7 @@ XS = jax.ShapeDtypeStruct((5, 2, 3), jnp.float32)
 
 def unroll(xs=XS, **options):
     """Traces an unroll, known arguments closed over as a user's are."""
-    return jax.eval_shape(lambda params, xs: seqjax.unroll(CELL, params, xs, **options), PARAMS, xs)
+    return jax.eval_shape(lambda params, xs: unroll_with(CELL, params, xs, **options), PARAMS, xs)
 
 
 def raises(message, error=ValueError):
@@ -30,7 +31,9 @@ def test_the_arguments_used_here_are_right():
 
 
 def test_unknown_executor():
-    with raises("unknown executor 'fast'; the known executors are auto, sequential, scan."):
+    with raises(
+        "unknown executor 'fast'; the known executors are auto, sequential, associative, scan."
+    ):
         unroll(executor="fast")
 
 
@@ -55,7 +58,7 @@ def test_state_gradient_clip():
 
 @pytest.mark.parametrize("chunk_size", [0, -3])
 def test_chunk_size_below_one(chunk_size):
-    with raises(f"seqjax.unroll: `chunk_size` must be an integer of at least 1, got {chunk_size}."):
+    with raises(f"Sequential: `chunk_size` must be an integer of at least 1, got {chunk_size}."):
         unroll(chunk_size=chunk_size)
 
 
@@ -99,7 +102,7 @@ def test_traced_lengths_are_not_looked_at():
     """Their values are unknown; the data pipeline checks them on the host."""
 
     def traced(params, xs, lengths):
-        return seqjax.unroll(CELL, params, xs, lengths=lengths)
+        return unroll_with(CELL, params, xs, lengths=lengths)
 
     lengths = jax.ShapeDtypeStruct((2,), jnp.int32)
     assert jax.eval_shape(traced, PARAMS, XS, lengths)[0].shape == (5, 2, 4)
@@ -143,3 +146,21 @@ def test_reverse_padded_batch():
 def test_reverse_padded_range():
     with raises("`lengths` must lie in 0 ... T = 5, got values from 1 to 6."):
         reverse_padded(jnp.ones((5, 2, 3)), jnp.array([1, 6]))
+
+
+def test_the_first_argument_is_a_cell():
+    with raises(
+        "the first argument must be a cell, got GatedParams. Call unroll(cell, p", TypeError
+    ):
+        seqjax.unroll(PARAMS, CELL, jnp.ones((5, 2, 3)))
+
+
+def test_a_key_that_no_cell_reads():
+    with raises("`key` is for cells that draw noise, and lstm(4) draws none. Leave it out."):
+        unroll(key=jax.random.key(0))
+
+
+def test_a_complex_state_of_a_real_cell():
+    start = jax.tree.map(lambda leaf: leaf + 0j, CELL.initial_state(PARAMS, (2,)))
+    with raises("`initial_state` must have real fields where the cell's state has", TypeError):
+        unroll(initial_state=start)

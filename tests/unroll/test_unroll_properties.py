@@ -20,7 +20,7 @@ from cell_table import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqjax._unroll import reverse_padded
+from seqjax._padding import reverse_padded
 
 
 @st.composite

@@ -23,10 +23,11 @@ from cell_table import (
     reference,
     run,
     run_eagerly,
+    unroll_with,
 )
 
 import seqjax
-from seqjax._unroll import reverse_padded
+from seqjax._padding import reverse_padded
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -53,7 +54,7 @@ def test_every_argument_at_its_default(row):
     """Compiled by the scan alone, as in a notebook; also the default chunk and the last of it."""
     params, data = random_params(row.cell), problem(9, (2,), plain=True)
     expected = reference(row, params, data)
-    assert_trees_close(seqjax.unroll(row.cell, params, data.xs), expected[:2])
+    assert_trees_close(unroll_with(row.cell, params, data.xs), expected[:2])
 
 
 @every_step
@@ -75,7 +76,7 @@ def test_vmap_over_parameters(row):
     data = problem(plain=True)
     members = [random_params(row.cell, seed=seed) for seed in range(2)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
-    mapped = jax.vmap(lambda params: seqjax.unroll(row.cell, params, data.xs, chunk_size=100)[0])
+    mapped = jax.vmap(lambda params: unroll_with(row.cell, params, data.xs, chunk_size=100)[0])
     for member, ys in zip(members, jax.jit(mapped)(stacked), strict=True):
         assert_trees_close(ys, reference(row, member, data)[0])
 
@@ -92,7 +93,7 @@ def test_any_batch_rank(row, batch):
 
 def test_empty_batch():
     cell = seqjax.gru(HIDDEN)
-    ys, state = seqjax.unroll(cell, random_params(cell), jnp.ones((STEPS, 0, IN)))
+    ys, state = unroll_with(cell, random_params(cell), jnp.ones((STEPS, 0, IN)))
     assert ys.shape == (STEPS, 0, HIDDEN)
     assert state.hidden.shape == (0, HIDDEN)
 
@@ -196,7 +197,9 @@ def test_states_are_consistent(row):
     ys, final, states = run(row, params, data, start)
     assert type(states) is type(final) is type(start)
     assert_trees_equal(jax.tree.map(lambda leaf: leaf[-1], states), final)
-    outputs = np.where(data.valid[..., None], row.cell.output(states), 0)
+    clean = jnp.asarray(np.where(data.valid[..., None], data.xs, 0))
+    outputs = row.cell.output(row.cell.prepare(params), states, clean)
+    outputs = np.where(data.valid[..., None], outputs, 0)
     assert_trees_equal(ys, outputs)
 
 
@@ -204,8 +207,8 @@ def test_return_states_is_opt_in():
     cell = seqjax.gru(HIDDEN)
     params, xs = random_params(cell), problem().xs
     with jax.disable_jit():
-        assert len(seqjax.unroll(cell, params, xs)) == 2
-        assert len(seqjax.unroll(cell, params, xs, return_states=True)) == 3
+        assert len(unroll_with(cell, params, xs)) == 2
+        assert len(unroll_with(cell, params, xs, return_states=True)) == 3
 
 
 @both_directions
@@ -234,7 +237,7 @@ def test_absent_arguments_equal_trivial_ones(row):
     expected = run(row, params, data)[:2]
     for given in ({}, {"lengths": data.lengths}, {"mask": data.mask}, {"resets": data.resets}):
         with jax.disable_jit():
-            got = seqjax.unroll(row.cell, params, data.xs, **given)
+            got = unroll_with(row.cell, params, data.xs, **given)
         assert_trees_close(got, expected)
 
 
@@ -252,9 +255,9 @@ def test_lists_and_numpy_arrays_are_taken():
     params, data = random_params(cell), problem(plain=True)
     lengths = [7, 0, 1, 6, 3]
     with jax.disable_jit():
-        got = seqjax.unroll(cell, params, data.xs, lengths=lengths, mask=data.mask.tolist())
+        got = unroll_with(cell, params, data.xs, lengths=lengths, mask=data.mask.tolist())
         lengths = jnp.array(lengths, jnp.int8)
-        expected = seqjax.unroll(cell, params, jnp.asarray(data.xs), lengths=lengths)
+        expected = unroll_with(cell, params, jnp.asarray(data.xs), lengths=lengths)
     assert_trees_equal(got, expected)
 
 
@@ -262,9 +265,9 @@ def test_executors_are_equal():
     cell = seqjax.gru(HIDDEN)
     params, xs = random_params(cell), problem().xs
     with jax.disable_jit():
-        plain = seqjax.unroll(cell, params, xs, executor="scan")
+        plain = unroll_with(cell, params, xs, executor="scan")
         for executor in ("auto", "sequential"):
-            assert_trees_equal(seqjax.unroll(cell, params, xs, executor=executor), plain)
+            assert_trees_equal(unroll_with(cell, params, xs, executor=executor), plain)
 
 
 @every_step

@@ -4,8 +4,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
-from seqjax._unroll.transposable import linear_map
+from seqjax.executors._transposable import linear_map
 
 
 def clip_gradient(tree: Any, bound: float | None) -> Any:
@@ -25,10 +26,12 @@ def clip_gradient(tree: Any, bound: float | None) -> Any:
     """
     if bound is None:
         return tree
+    leaves, structure = jax.tree.flatten(tree)
+    inexact = [jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) for leaf in leaves]
 
     @jax.custom_jvp
-    def identity(tree):
-        return tree
+    def identity(leaves):
+        return leaves
 
     @identity.defjvp
     def _(primals, tangents):
@@ -40,11 +43,22 @@ def clip_gradient(tree: Any, bound: float | None) -> Any:
 
         return primals[0], linear_map(push, pull, (), tangents[0], batch_axes=((), 0, 0))
 
-    return identity(tree)
+    passed = iter(identity([leaf for leaf, is_in in zip(leaves, inexact, strict=True) if is_in]))
+    kept = [next(passed) if is_in else leaf for leaf, is_in in zip(leaves, inexact, strict=True)]
+    return structure.unflatten(kept)
 
 
 def clipped(tree: Any, bound: float | None) -> Any:
-    """Returns the leaves with every element cut to [-bound, bound]; None cuts nothing."""
+    """Returns the leaves with every element cut to [-bound, bound]; None cuts nothing.
+
+    The real and the imaginary part of a complex number are cut by themselves.
+    """
     if bound is None:
         return tree
-    return jax.tree.map(lambda leaf: jnp.clip(leaf, -bound, bound), tree)
+
+    def cut(leaf: Any) -> Any:
+        if not jnp.iscomplexobj(leaf):
+            return jnp.clip(leaf, -bound, bound)
+        return lax.complex(jnp.clip(leaf.real, -bound, bound), jnp.clip(leaf.imag, -bound, bound))
+
+    return jax.tree.map(cut, tree)

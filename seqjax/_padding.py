@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, core
+from jax import Array, core, lax
 from jax.typing import ArrayLike
 
 
@@ -109,6 +109,67 @@ def select(condition: Array, on_true: Array, on_false: Array) -> Array:
     trailing = on_true.ndim - condition.ndim
     condition = condition.reshape(condition.shape + (1,) * trailing)
     return jnp.where(condition, on_true, on_false)
+
+
+def zeros_where_invalid(xs: Array, valid: Array | None) -> Array:
+    """Returns `xs` with zeros at the steps that are not valid."""
+    return xs if valid is None else select(valid, xs, jnp.zeros_like(xs))
+
+
+def first_steps(
+    fresh: Array, valid: Array | None, resets: Array | None, num_steps: int, *, reverse: bool
+) -> tuple[Array, Array]:
+    """Returns where sequences start, and whether they are still to start after each step.
+
+    Args:
+      fresh: whether the state carried in has seen no step, booleans (*B,).
+      valid: which steps are real, booleans (T, *B), or None.
+      resets: before which steps the state starts again, booleans (T, *B), or None.
+      num_steps: steps, `T`.
+      reverse: whether time runs from the last step to the first.
+
+    Returns:
+      `starts`: the first valid step of a sequence, and the first valid step after a reset; and
+      `fresh`: whether no valid step has come yet since the start or the last reset. Booleans
+      (T, *B).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> valid = jnp.array([False, True, True, False, True])[:, None]
+      >>> resets = jnp.array([False, False, False, True, False])[:, None]
+      >>> starts, _ = first_steps(jnp.array([True]), valid, resets, 5, reverse=False)
+      >>> starts[:, 0].tolist()
+      [False, True, False, False, True]
+    """
+    shape = (num_steps, *fresh.shape)
+    valid = jnp.ones(shape, bool) if valid is None else valid
+    resets = jnp.zeros(shape, bool) if resets is None else resets
+    if reverse:
+        valid, resets = valid[::-1], resets[::-1]
+    step = jnp.broadcast_to(jnp.arange(num_steps).reshape(-1, *(1 for _ in fresh.shape)), shape)
+    last_reset = lax.cummax(jnp.where(resets, step, -1))
+    last_valid = lax.cummax(jnp.where(valid, step, -1))
+    valid_before = jnp.concatenate([jnp.full_like(last_valid[:1], -1), last_valid[:-1]])
+    waiting = (last_reset > valid_before) | ((valid_before < 0) & fresh[None])
+    starts, after = waiting & valid, waiting & ~valid
+    return (starts[::-1], after[::-1]) if reverse else (starts, after)
+
+
+def last_valid(ys: Array, valid: Array | None, *, reverse: bool = False) -> Array:
+    """Returns the output at the last step that a run takes, (*B, N); zeros where it takes none.
+
+    Args:
+      ys: outputs of `unroll`, shape (T, *B, N), zero at the steps that are not valid.
+      valid: which steps are real, booleans (T, *B), or None.
+      reverse: whether the run goes backwards in time: its last step is then the first valid one.
+    """
+    if not ys.shape[0]:
+        return jnp.zeros(ys.shape[1:], ys.dtype)
+    if valid is None:
+        return ys[0 if reverse else -1]
+    first = jnp.argmax(valid if reverse else valid[::-1], axis=0)
+    step = first if reverse else ys.shape[0] - 1 - first
+    return jnp.take_along_axis(ys, step[None, ..., None], axis=0)[0]
 
 
 def reverse_padded(x: Array, lengths: Array) -> Array:

@@ -9,7 +9,7 @@ last to the first:
 3. the chain of state cotangents, step after step: nothing but one product and pointwise sums;
 4. the gradients of weights and input, one product each per chunk.
 
-A cell with a second product has one more in 1, 3 and 4, and `middle` beside `update` in 2.
+A cell with inner gates has one more product in 1, 3 and 4, and `inner_state` beside `update` in 2.
 """
 
 from collections.abc import Callable
@@ -19,54 +19,60 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from seqjax._unroll.clipping import clipped
-from seqjax._unroll.gated_plan import Operands, Plan, Residuals, Results, scan_forward
-from seqjax._unroll.padding import select
-from seqjax._unroll.parts import batch_parts, in_parts, whole
-from seqjax._unroll.sequential import Inputs, scan_chunks, without_garbage
-from seqjax.cells._base import GatedCell, GatedParams, GateInputs, State, affine
+from seqjax._padding import select
+from seqjax.cells._cell import State
+from seqjax.cells._gated import GatedCell, GatedParams, GateInputs
+from seqjax.cells._operations import affine
+from seqjax.cells._product import kernel_gradient, transposed_kernel, transposed_product
+from seqjax.executors._chunks import scan_chunks
+from seqjax.executors._clipping import clipped
+from seqjax.executors._executor import Inputs
+from seqjax.executors._gated_forward import Kept, Operands, Plan, Results, scan_forward
+from seqjax.executors._parts import batch_parts, in_parts, whole
 
 
-def backward(plan: Plan, residuals: Residuals, of_results: Results) -> Operands:
+def backward(
+    plan: Plan, operands: Operands, constants: tuple[Any, Any], kept: Kept, d_results: Results
+) -> Operands:
     """Returns the cotangents of the operands, given those of the results."""
-    operands, valid, resets, states, gates = residuals
+    (valid, resets), (states, gates) = constants, kept
     parts = batch_parts(operands.xs.shape[1:-1])
     wide = jax.tree.map(
         lambda leaf: jnp.zeros((parts, *leaf.shape), jnp.promote_types(leaf.dtype, jnp.float32)),
         operands.params,
     )
     zero_state = jax.tree.map(jnp.zeros_like, operands.reset_state)
-    carry = of_results.final, wide, zero_state
+    carry = d_results.final, wide, zero_state
     inputs = Inputs(operands.xs, valid, resets)
     if plan.residuals == "boundaries":
         size = plan.segment_size(operands.xs.shape[0])
 
         def segment(carry, start, chunk):
-            inputs, of_states = chunk
+            inputs, d_states = chunk
             state = jax.tree.map(
                 lambda leaf: lax.dynamic_index_in_dim(leaf, start // size, keepdims=False), states
             )
             _, again, _ = scan_forward(plan, operands, inputs, state)
             here = operands._replace(xs=inputs.xs, initial_state=state)
-            return _backward_chunks(plan, here, inputs, again, None, of_states, carry)
+            return _backward_chunks(plan, here, inputs, again, None, d_states, carry)
 
-        carry, of_xs = scan_chunks(
+        carry, d_xs = scan_chunks(
             segment,
             carry,
-            (inputs, of_results.states),
+            (inputs, d_results.states),
             chunk_size=size,
             reverse=not plan.reverse,
             differentiated=False,
         )
     else:
-        carry, of_xs = _backward_chunks(
-            plan, operands, inputs, states, gates, of_results.states, carry
+        carry, d_xs = _backward_chunks(
+            plan, operands, inputs, states, gates, d_results.states, carry
         )
-    of_state, of_params, of_reset_state = carry
-    of_params = jax.tree.map(
-        lambda parts, leaf: parts.sum(axis=0).astype(leaf.dtype), of_params, operands.params
+    d_state, d_params, d_reset_state = carry
+    d_params = jax.tree.map(
+        lambda parts, leaf: parts.sum(axis=0).astype(leaf.dtype), d_params, operands.params
     )
-    return Operands(of_params, of_xs, of_state, of_reset_state)
+    return Operands(d_params, d_xs, d_state, d_reset_state)
 
 
 def _backward_chunks(
@@ -75,7 +81,7 @@ def _backward_chunks(
     inputs: Inputs,
     states: State,
     gates: GateInputs | None,
-    of_states: State,
+    d_states: State,
     carry: tuple[State, GatedParams, State | None],
 ) -> tuple[Any, Array]:
     """Goes back through the chunks.
@@ -86,7 +92,7 @@ def _backward_chunks(
       inputs: its inputs.
       states: the state after every step.
       gates: what the gates saw at every step, or None.
-      of_states: cotangents of the states.
+      d_states: cotangents of the states.
       carry: cotangents of the final state, and so far of the parameters, (parts, ...), and of the
         reset state.
 
@@ -97,7 +103,8 @@ def _backward_chunks(
     num_steps = inputs.xs.shape[0]
     # Transposed once: inside the loop it would be done at every step.
     input_kernel = params.input_kernel.T
-    first_kernel, *second_kernel = (kernel.T for kernel in cell.recurrent_kernels(params))
+    kernels = cell.recurrent_kernels(params)
+    turned = [transposed_kernel(kernel) for kernel in kernels]
 
     def before(start, chunk_states: State) -> State:
         """The state before each step of a chunk."""
@@ -114,9 +121,9 @@ def _backward_chunks(
         return jax.tree.map(shifted, operands.initial_state, states, chunk_states)
 
     def chunk_backward(carry, start, chunk):
-        of_state, of_params, of_reset_state = carry
-        inputs, chunk_states, chunk_gates, of_states = chunk
-        xs, previous = without_garbage(inputs), before(start, chunk_states)
+        d_state, d_params, d_reset_state = carry
+        inputs, chunk_states, chunk_gates, d_states = chunk
+        xs, previous = inputs.clean_xs(), before(start, chunk_states)
         if inputs.resets is not None:
             previous = jax.tree.map(
                 lambda new, old: select(inputs.resets, jnp.broadcast_to(new[None], old.shape), old),
@@ -125,70 +132,76 @@ def _backward_chunks(
             )
         if chunk_gates is None:
             chunk_gates = cell.gate_inputs(params, previous, cell.project(params, xs))
+        else:
+            chunk_gates = cell.with_units(params, chunk_gates)
         middle, pulls = _pulls(cell, previous, chunk_gates)
 
         def step(carry, at_step):
-            of_state, of_reset_state = carry
-            pull, of_output, valid, reset = at_step
-            of_state = _add_known(of_state, of_output)
-            of_new = of_state
+            d_state, d_reset_state = carry
+            pull, d_output, valid, reset = at_step
+            d_state = _add_known(d_state, d_output)
+            d_new = d_state
             if valid is not None:
-                of_new = jax.tree.map(lambda leaf: _where(valid, leaf), of_new)
-            of_middle = None
+                d_new = jax.tree.map(lambda leaf: _where(valid, leaf), d_new)
+            d_middle = None
             if middle is not None:
-                # What `middle` hands back is known only behind the second product: until then the
-                # derivatives are read without it, and only where it has no part in them.
-                _, of_gates = pull((of_new, jnp.zeros(middle.shape[1:], middle.dtype)))
-                of_second = whole(lax.optimization_barrier(of_gates.second), 0)
-                of_middle = affine(of_second, *second_kernel).astype(middle.dtype)
-            of_previous, of_gates = pull((of_new, of_middle))
-            of_gates = lax.optimization_barrier(of_gates)
-            of_hidden = affine(whole(_first(of_gates), 0), first_kernel)
-            of_previous = of_previous._replace(
-                **{of_previous._fields[0]: of_previous[0] + of_hidden.astype(of_previous[0].dtype)}
-            )
+                # The cotangent of the inner state is known only after the inner product. The
+                # pull-back is applied twice: first with zero in its place, which gives the
+                # cotangents of the inner gates, then with the real one.
+                _, d_gates = pull((d_new, jnp.zeros(middle.shape[1:], middle.dtype)))
+                d_inner = whole(lax.optimization_barrier(d_gates.inner), 0)
+                d_middle = transposed_product(d_inner, turned[1]).astype(middle.dtype)
+            d_previous, d_gates = pull((d_new, d_middle))
+            d_gates = lax.optimization_barrier(d_gates)
+            if turned:
+                d_hidden = transposed_product(whole(_first(d_gates), 0), turned[0])
+                first = d_previous[0] + d_hidden.astype(d_previous[0].dtype)
+                d_previous = d_previous._replace(**{d_previous._fields[0]: first})
             if valid is not None:
-                of_previous = jax.tree.map(
-                    lambda leaf, kept: leaf + _where(~valid, kept), of_previous, of_state
+                d_previous = jax.tree.map(
+                    lambda leaf, kept: leaf + _where(~valid, kept), d_previous, d_state
                 )
             if reset is not None:
-                of_reset_state = jax.tree.map(
-                    lambda total, leaf: total + _where(reset, leaf), of_reset_state, of_previous
+                d_reset_state = jax.tree.map(
+                    lambda total, leaf: total + _where(reset, leaf), d_reset_state, d_previous
                 )
-                of_previous = jax.tree.map(lambda leaf: _where(~reset, leaf), of_previous)
-            of_previous = clipped(of_previous, plan.state_gradient_clip)
-            return (of_previous, of_reset_state), of_gates
+                d_previous = jax.tree.map(lambda leaf: _where(~reset, leaf), d_previous)
+            d_previous = clipped(d_previous, plan.state_gradient_clip)
+            return (d_previous, d_reset_state), d_gates
 
-        (of_state, of_reset_state), of_gates = lax.scan(
+        (d_state, d_reset_state), d_gates = lax.scan(
             step,
-            (of_state, of_reset_state),
-            (lax.optimization_barrier(pulls), of_states, inputs.valid, inputs.resets),
+            (d_state, d_reset_state),
+            (lax.optimization_barrier(pulls), d_states, inputs.valid, inputs.resets),
             reverse=not plan.reverse,
         )
-        of_drive = whole(_joined(of_gates.total, of_gates.second, of_gates.drive), 1)
-        kernels = [_weight_gradient(previous[0].astype(xs.dtype), whole(_first(of_gates), 1))]
+        d_drive = whole(_joined(d_gates.total, d_gates.inner, d_gates.drive), 1)
+        d_kernels = []
+        if kernels:
+            hidden, first = previous[0].astype(xs.dtype), whole(_first(d_gates), 1)
+            d_kernels.append(kernel_gradient(in_parts(hidden), in_parts(first), kernels[0]))
         if middle is not None:
-            of_second = whole(of_gates.second, 1)
-            kernels.append(_weight_gradient(middle.astype(xs.dtype), of_second))
-        of_xs = affine(of_drive, input_kernel)
+            hidden, inner = middle.astype(xs.dtype), whole(d_gates.inner, 1)
+            d_kernels.append(kernel_gradient(in_parts(hidden), in_parts(inner), kernels[1]))
+        d_xs = affine(d_drive, input_kernel)
         if inputs.valid is not None:
-            of_xs = _where(inputs.valid, of_xs)
+            d_xs = _where(inputs.valid, d_xs)
         here = GatedParams(
-            input_kernel=_weight_gradient(xs, of_drive),
-            recurrent_kernel=cell.joined_kernels(kernels),
-            bias=_sum_steps(of_drive),
+            input_kernel=_weight_gradient(xs, d_drive),
+            recurrent_kernel=cell.joined_kernels(d_kernels),
+            bias=_sum_steps(d_drive),
             recurrent_bias=(
-                None if params.recurrent_bias is None else _sum_steps(of_gates.recurrent)
+                None if params.recurrent_bias is None else _sum_steps(d_gates.recurrent)
             ),
-            initial_state=None,
+            units=jax.tree.map(_sum_steps, d_gates.units),
         )
-        of_params = jax.tree.map(jnp.add, of_params, here)
-        return (of_state, of_params, of_reset_state), of_xs.astype(xs.dtype)
+        d_params = jax.tree.map(jnp.add, d_params, here)
+        return (d_state, d_params, d_reset_state), d_xs.astype(xs.dtype)
 
     return scan_chunks(
         chunk_backward,
         carry,
-        (inputs, states, gates, of_states),
+        (inputs, states, gates, d_states),
         chunk_size=plan.chunk_size,
         reverse=not plan.reverse,
         differentiated=False,
@@ -198,17 +211,17 @@ def _backward_chunks(
 def _pulls(
     cell: GatedCell, previous: State, gates: GateInputs
 ) -> tuple[Array | None, Callable[..., Any]]:
-    """Returns at every step of a chunk, steps first, what `middle` gives and the derivatives.
+    """Returns the inner state at every step of a chunk, steps first, and the pull-backs.
 
-    They are the transposed ones of `update` and `middle` together, `middle` None without a second
-    product.
+    Each pull-back is that of `update` and of the inner state as one function. The inner state is
+    None without inner gates.
     """
 
     def pull(state, inputs):
         def pointwise(state, inputs):
             new = cell.next_state(state, inputs)
             new = jax.tree.map(lambda leaf, old: leaf.astype(old.dtype), new, state)
-            return new, cell.middle_state(state, inputs)
+            return new, cell.middle(state, inputs)
 
         (_, middle), pulls = jax.vjp(pointwise, state, inputs)
         return middle, pulls
@@ -216,9 +229,9 @@ def _pulls(
     return jax.vmap(pull)(previous, lax.optimization_barrier(gates))
 
 
-def _first(of_gates: GateInputs) -> Array:
-    """Returns what the first product hands back: all columns but those of the second."""
-    return _joined(of_gates.total, of_gates.recurrent)
+def _first(d_gates: GateInputs) -> Array:
+    """Returns the cotangents of the outer product's columns."""
+    return _joined(d_gates.total, d_gates.recurrent)
 
 
 def _joined(*columns: Array | None) -> Array:
@@ -226,16 +239,16 @@ def _joined(*columns: Array | None) -> Array:
     return given[0] if len(given) == 1 else jnp.concatenate(given, axis=-1)
 
 
-def _weight_gradient(inputs: Array, of_outputs: Array) -> Array:
-    """Returns the sums over steps and each part of the batch of `inputs^T of_outputs`.
+def _weight_gradient(inputs: Array, d_outputs: Array) -> Array:
+    """Returns the sums over steps and each part of the batch of `inputs^T d_outputs`.
 
     Their shape is (parts, D, N).
     """
-    inputs, of_outputs = in_parts(inputs), in_parts(of_outputs.astype(inputs.dtype))
+    inputs, d_outputs = in_parts(inputs), in_parts(d_outputs.astype(inputs.dtype))
     summed = (0, *range(2, inputs.ndim - 1))
     return lax.dot_general(
         inputs,
-        of_outputs,
+        d_outputs,
         ((summed, summed), ((1,), (1,))),
         preferred_element_type=jnp.promote_types(inputs.dtype, jnp.float32),
     )
@@ -247,10 +260,10 @@ def _sum_steps(x: Array) -> Array:
     return x.sum(axis=(0, *range(2, x.ndim - 1)))
 
 
-def _add_known(of_state: State, of_output: State) -> State:
+def _add_known(d_state: State, d_output: State) -> State:
     """Adds cotangents of the fields that have one."""
-    parts = zip(of_state, of_output, strict=True)
-    return type(of_state)(*(a if b is None else a + b for a, b in parts))
+    parts = zip(d_state, d_output, strict=True)
+    return type(d_state)(*(a if b is None else a + b for a, b in parts))
 
 
 def _where(condition: Array, leaf: Array) -> Array:

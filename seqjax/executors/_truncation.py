@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from seqjax._unroll.padding import select
-from seqjax._unroll.sequential import Inputs
+from seqjax._padding import select
+from seqjax.executors._executor import Inputs
 
 
 def run_truncated(

@@ -12,16 +12,16 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqjax._unroll.sequential import Inputs
+from seqjax.executors._executor import Inputs
 
 
 def batch_parts(batch_shape: tuple[int, ...]) -> int:
     """Returns in how many parts the first batch axis is taken: one a device where that is even.
 
     The devices are those along the axis "batch" of the ambient mesh, as
-    `seqjax.train.make_train_step` sets it; without one, all of them, of all processes.
+    `seqjax.train.make_train_step` or `jax.set_mesh` sets it. Without a mesh there is one part.
     """
-    parts = jax.sharding.get_abstract_mesh().shape.get("batch", jax.device_count())
+    parts = jax.sharding.get_abstract_mesh().shape.get("batch", 1)
     return parts if batch_shape and batch_shape[0] % parts == 0 else 1
 
 
@@ -60,16 +60,14 @@ def run_in_parts(
       run: `run(params, inputs, state, reset_state) -> (final state, states)`.
       params: parameters of the cell.
       inputs: inputs, masks and resets, leaves (T, *B, ...).
-      state: the state before the first step, leaves (*B, H).
-      reset_state: the state that a reset puts in place, likewise.
+      state: the state before the first step, leaves (*B, ...).
+      reset_state: the state that a reset puts in place, leaves (*B, ...).
 
     Returns:
       The final state and the state after every step.
     """
     parts = batch_parts(inputs.xs.shape[1:-1])
-    # Copies of the weights cost nothing on devices that hold one each. A single accelerator among
-    # several would read them all, and whether the batch is split is not known here.
-    if parts == 1 or jax.default_backend() != "cpu":
+    if parts == 1:
         return run(params, inputs, state, reset_state)
 
     def split(leaf: Array, axis: int) -> Array:

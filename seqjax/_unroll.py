@@ -1,0 +1,287 @@
+"""`unroll`, the one entry through which every cell is run in time, and `step`, one step of it."""
+
+from typing import Any, Literal, overload
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike, DTypeLike
+
+from seqjax._padding import (
+    as_array,
+    boolean_steps,
+    check_batch,
+    first_steps,
+    select,
+    valid_steps,
+)
+from seqjax.cells._cell import Cell
+from seqjax.executors._choice import resolve
+from seqjax.executors._executor import Executor, Inputs
+
+
+@overload
+def unroll(
+    cell: Cell,
+    params: Any,
+    xs: ArrayLike,
+    *,
+    initial_state: Any = None,
+    lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    resets: ArrayLike | None = None,
+    reverse: bool = False,
+    return_states: Literal[False] = False,
+    dtype: DTypeLike | None = None,
+    carry_dtype: DTypeLike | None = None,
+    executor: Executor | str | None = None,
+    key: Array | None = None,
+) -> tuple[Array, Any]: ...
+
+
+@overload
+def unroll(
+    cell: Cell,
+    params: Any,
+    xs: ArrayLike,
+    *,
+    initial_state: Any = None,
+    lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    resets: ArrayLike | None = None,
+    reverse: bool = False,
+    return_states: Literal[True],
+    dtype: DTypeLike | None = None,
+    carry_dtype: DTypeLike | None = None,
+    executor: Executor | str | None = None,
+    key: Array | None = None,
+) -> tuple[Array, Any, Any]: ...
+
+
+def unroll(
+    cell: Cell,
+    params: Any,
+    xs: ArrayLike,
+    *,
+    initial_state: Any = None,
+    lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    resets: ArrayLike | None = None,
+    reverse: bool = False,
+    return_states: bool = False,
+    dtype: DTypeLike | None = None,
+    carry_dtype: DTypeLike | None = None,
+    executor: Executor | str | None = None,
+    key: Array | None = None,
+) -> tuple[Array, Any] | tuple[Array, Any, Any]:
+    """Runs a cell over sequences, time first.
+
+    A step that is masked out, or lies at or after its sequence's length, leaves the state as it
+    was and outputs zero; whatever is in the input there, NaN included, reaches no output, no
+    state and no gradient. The final state is that of the last valid step; a sequence of length 0
+    returns the initial state. Two calls with the state carried over equal one call.
+
+    Args:
+      cell: the cell.
+      params: its parameters, as `cell.init` makes them, not prepared.
+      xs: inputs, shape (T, *B, D), with any number of batch axes, also none.
+      initial_state: the state before the first step; by default `cell.initial_state`.
+      lengths: valid steps of each sequence, integers of shape (*B,), 0 <= length <= T.
+      mask: True at the valid steps, booleans of shape (T, *B). Valid steps need not be adjacent;
+        with `lengths` both must hold.
+      resets: True where the state becomes `cell.initial_state` before that step is run, booleans
+        of shape (T, *B), for packed sequences and episodes. A reset at a masked step counts. With
+        `reverse` a step's predecessor is the one after it in time, so packed sequences there need
+        a reset at each sequence's last step.
+      reverse: whether each sequence runs from its last valid step to its first. Outputs stay at
+        their own time index.
+      return_states: whether the states after every step are returned too.
+      dtype: the dtype of the products; by default that of `xs`. Prepared parameters are cast to
+        it, complex ones to as many bits a part. Integers stay as they are, and so do in float32
+        those that the cell keeps in full precision.
+      carry_dtype: the dtype of real fields of the state; by default `dtype` promoted with float32,
+        so that low precision accumulates in float32. Complex fields have as many bits a part;
+        integers and booleans keep their own dtype.
+      executor: how the cell is run in time: an executor such as
+        `seqjax.executors.Sequential(residuals="states")`, or the short name of one ("sequential",
+        "associative", "scan"). By default `seqjax.executors.choose` chooses. All give the same
+        numbers.
+      key: key of a cell's noise. No cell draws noise yet, so it must be None.
+
+    Returns:
+      `(ys, state)`: outputs of shape (T, *B, out_size) in `dtype`, and the final state in
+      `carry_dtype`. With `return_states`, `(ys, state, states)`, where the leaves of `states` are
+      (T, *B, ...).
+
+    Raises:
+      ValueError: if a shape does not fit, lengths known while tracing are out of range, or the
+        executor is unknown or cannot run the cell.
+      TypeError: if `cell` is no cell, `xs` is not floating, `lengths` are not integers, or `mask`
+        or `resets` are not boolean.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, seqjax
+      >>> cell = seqjax.lstm(4)
+      >>> params = cell.init(jax.random.key(0), 3)
+      >>> xs = jnp.ones((5, 2, 3))
+      >>> ys, state = seqjax.unroll(cell, params, xs, lengths=jnp.array([5, 2]))
+      >>> ys.shape, bool((ys[2:, 1] == 0).all()), bool((state.hidden[1] == ys[1, 1]).all())
+      ((5, 2, 4), True, True)
+    """
+    if not isinstance(cell, Cell):
+        raise TypeError(
+            f"seqjax.unroll: the first argument must be a cell, got {type(cell).__name__}. Call "
+            "unroll(cell, params, xs)."
+        )
+    if key is not None:
+        raise ValueError(
+            f"seqjax.unroll: `key` is for cells that draw noise, and {cell!r} draws none. Leave it "
+            "out."
+        )
+    chosen = resolve("seqjax.unroll", executor, cell)
+    xs = as_array("xs", xs)
+    if xs.ndim < 2:
+        raise ValueError(
+            f"seqjax.unroll: `xs` must have shape (T, *B, D), got {xs.shape}. "
+            "A sequence of numbers needs xs[:, None]."
+        )
+    dtype = xs.dtype if dtype is None else _dtype("dtype", dtype)
+    if not jnp.issubdtype(dtype, jnp.floating) or jnp.iscomplexobj(xs):
+        got = xs.dtype if jnp.iscomplexobj(xs) else dtype
+        raise TypeError(
+            f"seqjax.unroll: `xs` must be floating, got {got}. Embed token ids first, or pass "
+            "xs.astype(float)."
+        )
+    if carry_dtype is None:
+        carry_dtype = jnp.promote_types(dtype, jnp.float32)
+    carry_dtype = _dtype("carry_dtype", carry_dtype)
+    if not jnp.issubdtype(carry_dtype, jnp.floating):
+        raise TypeError(f"seqjax.unroll: `carry_dtype` must be floating, got {carry_dtype}.")
+    num_steps, batch_shape = xs.shape[0], xs.shape[1:-1]
+    valid = valid_steps(num_steps, batch_shape, lengths, mask)
+    if resets is not None:
+        resets = boolean_steps("resets", resets, num_steps, batch_shape)
+
+    params = jax.tree.map(jnp.asarray, params)
+    reset_state = cell.initial_state(params, batch_shape, carry_dtype)
+    state = reset_state
+    if initial_state is not None:
+        check_state(cell, initial_state, reset_state, batch_shape)
+        state = jax.tree.map(_in_dtype_of, initial_state, reset_state)
+    prepared = cast_params(cell, cell.prepare(widened(params)), dtype)
+    starts = None
+    if cell.uses_starts:
+        starts, _ = first_steps(state[-1], valid, resets, num_steps, reverse=reverse)
+    inputs = Inputs(xs.astype(dtype), valid, resets, starts)
+    final, states = chosen.run(
+        cell,
+        prepared,
+        inputs,
+        state,
+        reset_state,
+        reverse=reverse,
+        all_states=return_states or type(cell).output is not Cell.output,
+    )
+    ys = cell.output(prepared, states, inputs.clean_xs())
+    if jnp.iscomplexobj(ys):
+        raise TypeError(f"seqjax.unroll: the output of {cell!r} must be real, got {ys.dtype}.")
+    ys = ys.astype(dtype)
+    if valid is not None:
+        ys = select(valid, ys, jnp.zeros_like(ys))
+    return (ys, final, states) if return_states else (ys, final)
+
+
+def step(cell: Cell, params: Any, x: ArrayLike, state: Any = None) -> tuple[Array, Any]:
+    """Runs a cell one step: what `unroll` does with a sequence of one, without its time axis.
+
+    Args:
+      cell: the cell.
+      params: its parameters.
+      x: the input of this step, shape (*B, D).
+      state: the state that the step before returned; by default `cell.initial_state`.
+
+    Returns:
+      `(y, state)`: the output of shape (*B, out_size) in the dtype of `x`, and the state after the
+      step.
+
+    Raises:
+      ValueError: if a shape does not fit.
+      TypeError: if `x` is not floating.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, seqjax
+      >>> cell = seqjax.lstm(4)
+      >>> params = cell.init(jax.random.key(0), 3)
+      >>> xs = jax.random.normal(jax.random.key(1), (5, 2, 3))
+      >>> state = None
+      >>> for x in xs:
+      ...     y, state = seqjax.step(cell, params, x, state)
+      >>> bool(jnp.allclose(y, seqjax.unroll(cell, params, xs)[0][-1], atol=1e-6))
+      True
+    """
+    ys, state = unroll(cell, params, jnp.asarray(x)[None], initial_state=state)
+    return ys[0], state
+
+
+def widened(params: Any) -> Any:
+    """Returns parameters whose floating leaves are in float32 or wider, for `Cell.prepare`."""
+
+    def widen(leaf: Array) -> Array:
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            return leaf
+        return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
+
+    return jax.tree.map(widen, params)
+
+
+def cast_params(cell: Cell, params: Any, dtype: DTypeLike) -> Any:
+    """Returns prepared parameters in the dtype of the products.
+
+    Complex leaves get as many bits a part as real ones, 32 at least. Leaves under a name in
+    `cell.full_precision` get float32 at least. Integers and booleans stay as they are.
+    """
+
+    def cast(path: tuple[Any, ...], leaf: Array) -> Array:
+        if not jnp.issubdtype(leaf.dtype, jnp.inexact):
+            return leaf
+        names = {getattr(part, "name", getattr(part, "key", None)) for part in path}
+        wide = not names.isdisjoint(cell.full_precision)
+        target = jnp.promote_types(dtype, jnp.float32) if wide else jnp.dtype(dtype)
+        if jnp.iscomplexobj(leaf):
+            target = jnp.promote_types(target, jnp.complex64)
+        return leaf.astype(target)
+
+    return jax.tree_util.tree_map_with_path(cast, params)
+
+
+def check_state(cell: Cell, got: Any, expected: Any, batch_shape: tuple[int, ...]) -> None:
+    """Refuses an initial state of another structure or batch than the cell's."""
+    if jax.tree.structure(got) != jax.tree.structure(expected):
+        raise ValueError(
+            f"seqjax.unroll: `initial_state` must be a {type(expected).__name__} as {cell.name} "
+            f"makes it, got {type(got).__name__}. Start from cell.initial_state(params, batch)."
+        )
+    for leaf, wanted in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        if jnp.shape(leaf) != wanted.shape:
+            check_batch("initial_state", jnp.shape(leaf)[: len(batch_shape)], batch_shape)
+            raise ValueError(
+                f"seqjax.unroll: `initial_state` must have leaves of shape {wanted.shape} for "
+                f"{cell!r}, got {jnp.shape(leaf)}. Start from cell.initial_state(params, batch)."
+            )
+
+
+def _in_dtype_of(leaf: ArrayLike, expected: Array) -> Array:
+    """Returns a field of a given state in the dtype of the cell's own."""
+    if jnp.iscomplexobj(leaf) and not jnp.iscomplexobj(expected):
+        raise TypeError(
+            "seqjax.unroll: `initial_state` must have real fields where the cell's state has, got "
+            "a complex one. Start from cell.initial_state(params, batch)."
+        )
+    return jnp.asarray(leaf, expected.dtype)
+
+
+def _dtype(name: str, value: Any) -> jnp.dtype:
+    try:
+        return jnp.dtype(value)
+    except TypeError:
+        raise TypeError(f"seqjax.unroll: `{name}` must be a dtype, got {value!r}.") from None

@@ -1,0 +1,244 @@
+"""The contract of a cell: one time step of a recurrence in five pure stages.
+
+Axes: `T` time, `B` batch (any number of axes, also none), `D` input features, `H` hidden units.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.sharding import PartitionSpec
+from jax.typing import DTypeLike
+
+from seqjax.cells._operations import check_hidden_size
+
+Params = Any
+State = Any
+
+
+class HiddenState(NamedTuple):
+    """A state of one field.
+
+    Attributes:
+      hidden: shape (*B, H), or the shape that the cell declares.
+    """
+
+    hidden: Array
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Cell:
+    """One time step of any recurrence.
+
+    To write a cell, subclass this as a frozen dataclass whose fields are hyper-parameters. Its
+    methods are pure functions of their arguments and these fields. Two cells made alike are then
+    equal, hash alike and can be pickled. `seqjax.gated_cell` and `seqjax.linear_cell` need less
+    code, and more executors can run what they make.
+
+    | stage | called | computes |
+    | --- | --- | --- |
+    | `prepare` | once a run | what depends on neither the input nor time |
+    | `project` | for many steps at once | what depends on the input |
+    | `step` | for each step in turn | the recurrence, nothing else |
+    | `output` | for many steps at once, after the recurrence | what the next layer sees |
+    | `initial_state` | before the first step, and at resets | the state to start from |
+
+    Attributes:
+      hidden_size: hidden units, `H`.
+      name: the cell's name in summaries and messages; by default that of its class.
+      full_precision: names of prepared parameters that stay in float32 or wider when a run
+        computes in a narrower dtype, such as decays near 1.
+      uses_starts: whether `project` takes a third argument, `starts`: booleans (T, *B, 1), True at
+        the first valid step of a sequence and at the first valid step after a reset. The last
+        field of the state must then be `fresh`, see `LinearCell`.
+
+    Example:
+      A leaky sum of its inputs:
+
+      >>> import dataclasses, jax, jax.numpy as jnp, seqjax
+      >>> from seqjax.cells import Cell, HiddenState
+      >>> @dataclasses.dataclass(frozen=True, repr=False)
+      ... class LeakySum(Cell):
+      ...     decay: float = 0.5
+      ...     def init(self, key, in_size, dtype=jnp.float32):
+      ...         return {"scale": jnp.ones(in_size, dtype)}
+      ...     def initial_state(self, params, batch_shape=(), dtype=jnp.float32):
+      ...         return HiddenState(jnp.zeros((*batch_shape, self.hidden_size), dtype))
+      ...     def project(self, params, xs):
+      ...         return xs * params["scale"]
+      ...     def step(self, params, state, drive):
+      ...         return HiddenState(self.decay * state.hidden + drive)
+      >>> cell = LeakySum(3)
+      >>> ys, state = seqjax.unroll(cell, cell.init(jax.random.key(0), 3), jnp.ones((4, 3)))
+      >>> ys[:, 0].tolist()
+      [1.0, 1.5, 1.75, 1.875]
+    """
+
+    hidden_size: int
+    name: str = dataclasses.field(default="", kw_only=True)
+    full_precision: ClassVar[tuple[str, ...]] = ()
+    uses_starts: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Fills in the name and checks the size."""
+        if not self.name:
+            object.__setattr__(self, "name", type(self).__name__)
+        check_hidden_size(self.name, self.hidden_size)
+
+    def __repr__(self) -> str:
+        """Returns the name and the size."""
+        return f"{self.name}({self.hidden_size})"
+
+    @property
+    def out_size(self) -> int:
+        """Features of the output."""
+        return self.hidden_size
+
+    def init(self, key: Array, in_size: int, dtype: DTypeLike = jnp.float32) -> Params:
+        """Draws the parameters, a pytree of arrays."""
+        raise NotImplementedError(f"{type(self).__name__} must define `init`.")
+
+    def initial_state(
+        self, params: Params, batch_shape: Sequence[int] = (), dtype: DTypeLike = jnp.float32
+    ) -> State:
+        """Returns the state before the first step, a tuple of arrays (*batch_shape, ...).
+
+        Args:
+          params: the parameters as `init` makes them, not prepared.
+          batch_shape: batch axes.
+          dtype: dtype of real fields; complex fields have as many bits a part. Integers and
+            booleans keep their own.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define `initial_state`.")
+
+    def prepare(self, params: Params) -> Params:
+        """Computes once a run what depends on the parameters alone.
+
+        It gets the parameters in float32 or wider. The other stages get what it returns.
+        """
+        return params
+
+    def project(self, params: Params, xs: Array) -> Any:
+        """Computes what depends on the input, `xs` of shape (..., D), for many steps at once."""
+        return xs
+
+    def step(self, params: Params, state: State, drive: Any) -> State:
+        """Takes one step in time from the state before it and the step's part of `project`."""
+        raise NotImplementedError(f"{type(self).__name__} must define `step`.")
+
+    def output(self, params: Params, states: State, xs: Array) -> Array:
+        """Computes the outputs, (..., out_size), from the states after many steps and the input.
+
+        By default the first field of the state.
+        """
+        return states[0]
+
+    def jacobian(self, params: Params, state: State, drive: Any) -> Array:
+        """Returns the Jacobian of one step of one example, (N, N), see `FlatState`.
+
+        Kinds of cells that know the structure of their step override it.
+        """
+        return automatic_jacobian(self, params, state, drive)
+
+    def partition(self, params: Params) -> Any:
+        """Says how each parameter may be split over the axis "hidden" of a mesh of devices."""
+        return jax.tree.map(lambda _: PartitionSpec(), params)
+
+
+def project(cell: Cell, params: Params, xs: Array, starts: Array | None) -> Any:
+    """Calls `cell.project`, with `starts` where the cell takes it."""
+    if not cell.uses_starts:
+        return cell.project(params, xs)
+    if starts is None:
+        starts = jnp.zeros(xs.shape[:-1], bool)
+    return cell.project(params, xs, starts[..., None])  # pyright: ignore[reportCallIssue]
+
+
+def advance(cell: Cell, params: Params, x: Array, state: State) -> tuple[Array, State]:
+    """Takes one step through all stages: what a loop of one's own needs.
+
+    Args:
+      cell: any cell.
+      params: its parameters, not prepared.
+      x: input, shape (*B, D).
+      state: the state before the step.
+
+    Returns:
+      The output, (*B, out_size), and the state after the step.
+    """
+    params = cell.prepare(params)
+    drive = project(cell, params, x, state[-1] if cell.uses_starts else None)
+    state = cell.step(params, state, drive)
+    return cell.output(params, state, x), state
+
+
+class FlatState:
+    """The inexact numbers of one example's state as one real vector of `size` numbers, `N`.
+
+    Fields stand one after the other. A complex field stands as its real parts, then its imaginary
+    parts. Integers and booleans are not part of the vector.
+    """
+
+    def __init__(self, cell: Cell, params: Params):
+        """Reads the shapes of the fields off the initial state."""
+        template = jax.eval_shape(lambda p: cell.initial_state(p, (), jnp.float32), params)
+        leaves, self._structure = jax.tree.flatten(template)
+        self._shapes = [leaf.shape for leaf in leaves]
+        self._complex = [jnp.issubdtype(leaf.dtype, jnp.complexfloating) for leaf in leaves]
+        self._inexact = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves]
+        self._sizes = [
+            math.prod(shape) * (1 + is_complex) * is_inexact
+            for shape, is_complex, is_inexact in zip(
+                self._shapes, self._complex, self._inexact, strict=True
+            )
+        ]
+        self.size = sum(self._sizes)
+
+    def flatten(self, state: State) -> Array:
+        """Returns a state, leaves (*lead, ...), as one array (*lead, N)."""
+        parts = []
+        for leaf, shape, inexact in zip(
+            jax.tree.leaves(state), self._shapes, self._inexact, strict=True
+        ):
+            if not inexact:
+                continue
+            flat = leaf.reshape(*leaf.shape[: leaf.ndim - len(shape)], math.prod(shape))
+            parts += [flat.real, flat.imag] if jnp.iscomplexobj(leaf) else [flat]
+        return jnp.concatenate(parts, axis=-1)
+
+    def unflatten(self, vector: Array, state: State = None) -> State:
+        """Returns the state of an array (*lead, N).
+
+        Args:
+          vector: shape (*lead, N).
+          state: where the fields come from that are not part of the vector; None in their place
+            without it.
+        """
+        lead = vector.shape[:-1]
+        others = jax.tree.leaves(state) if state is not None else [None] * len(self._shapes)
+        ends = [sum(self._sizes[: index + 1]) for index in range(len(self._sizes))]
+        parts = jnp.split(vector, ends[:-1], axis=-1)
+        leaves = []
+        for index, (part, shape, other) in enumerate(zip(parts, self._shapes, others, strict=True)):
+            if not self._inexact[index]:
+                leaves.append(other)
+            elif self._complex[index]:
+                real, imag = jnp.split(part, 2, axis=-1)
+                leaves.append(jax.lax.complex(real, imag).reshape(*lead, *shape))
+            else:
+                leaves.append(part.reshape(*lead, *shape))
+        return jax.tree.unflatten(self._structure, leaves)
+
+
+def automatic_jacobian(cell: Cell, params: Params, state: State, drive: Any) -> Array:
+    """Returns the Jacobian of one step of one example by `N` tangents through `cell.step`."""
+    form = FlatState(cell, params)
+
+    def step(vector: Array) -> Array:
+        return form.flatten(cell.step(params, form.unflatten(vector, state), drive))
+
+    return jax.jacfwd(step)(form.flatten(state))

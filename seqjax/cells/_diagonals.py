@@ -1,0 +1,144 @@
+"""The Jacobian of a gated step, made of the diagonals of its pointwise functions."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from seqjax.cells._cell import automatic_jacobian
+from seqjax.cells._product import dense_kernel
+
+if TYPE_CHECKING:
+    from seqjax.cells._gated import GatedCell, GatedParams
+
+
+def is_pointwise(cell: GatedCell) -> bool:
+    """Returns whether `update` and `inner_state` treat every unit by itself.
+
+    A function that declares itself row-wise is not asked. Any other is tried once a cell, on
+    random numbers: along a random direction `v` its derivative must be its row sums times `v`,
+    which holds for no Jacobian but a diagonal one.
+    """
+    return not cell.rowwise and _diagonal_by_trial(cell)
+
+
+@functools.lru_cache(maxsize=256)
+def _diagonal_by_trial(cell: GatedCell) -> bool:
+    size = cell.hidden_size
+    if size == 1:
+        return True
+    with jax.ensure_compile_time_eval():
+        keys = iter(jax.random.split(jax.random.key(0), 8))
+        fields = len(cell.state._fields)  # pyright: ignore[reportAttributeAccessIssue]
+        shape = (fields + len(cell.gates) + len(cell.unsummed) + len(cell.units), size)
+        point = jax.random.uniform(next(keys), shape, minval=0.1, maxval=0.9)
+        _, tangent = jax.linearize(functools.partial(_stacked, cell), point)
+        direction = jax.random.normal(next(keys), shape)
+        # One input at a time, so that sums of cancelling terms cannot hide each other.
+        differences = [
+            tangent(jnp.zeros(shape).at[row].set(direction[row]))
+            - tangent(jnp.zeros(shape).at[row].set(1.0)) * direction[row][None]
+            for row in range(shape[0])
+        ]
+        largest = jnp.abs(jnp.stack(differences)).max()
+        scale = 1 + jnp.abs(jnp.stack([tangent(direction)])).max()
+        # A NaN is the business of the cell, not of this question.
+        return not bool(largest > 1e-3 * scale)
+
+
+def _stacked(cell: GatedCell, rows: Array) -> Array:
+    """Returns the new fields of the state, and the inner state, from a row for each input."""
+    rows_of = iter(rows)
+    state = cell.state(*(next(rows_of) for _ in cell.state._fields))  # pyright: ignore[reportAttributeAccessIssue]
+    gates: dict[str, Any] = {
+        gate: (next(rows_of), next(rows_of)) if gate in cell.unsummed else next(rows_of)
+        for gate in cell.gates
+    }
+    units = {name: next(rows_of) for name, _ in cell.units}
+    values = list(cell.update(state, **gates, **units))
+    if cell.inner_state is not None:
+        outer = {gate: value for gate, value in gates.items() if gate not in cell.inner_gates}
+        values.append(cell.inner_state(state, **outer, **units))
+    return jnp.stack(values)
+
+
+def update_diagonals(
+    cell: GatedCell, params: GatedParams, state: Any, drive: Array
+) -> tuple[Array, Array]:
+    """Returns the diagonals of the pointwise functions for one example.
+
+    Returns:
+      With respect to the fields of the state, (F, F, H), and to the recurrent part of the gates'
+      pre-activations, (F, G, H); the new field first. After the fields stands the inner state,
+      where the cell has one: then the first axis has F + 1 entries.
+
+    Raises:
+      ValueError: if the functions are not pointwise.
+    """
+    if not is_pointwise(cell):
+        raise ValueError(
+            f"seqjax: the diagonals of {cell!r} need a pointwise `update`, got one that mixes the "
+            "units of a row. Take cell.jacobian or gradflow.step_jacobians, which are dense then."
+        )
+    inputs = cell.gate_inputs(params, state, drive)
+    seen = cell.by_gate(inputs)
+    fields = jnp.stack(jax.tree.leaves(state))
+    rows = [value[1] if gate in cell.unsummed else value for gate, value in seen.items()]
+    recurrent = jnp.stack(rows).astype(fields.dtype)
+    drives = {gate: value[0] for gate, value in seen.items() if gate in cell.unsummed}
+    units = [inputs.units[name] for name, _ in cell.units] if inputs.units else []
+
+    def pointwise(fields: Array, recurrent: Array) -> Array:
+        gates = []
+        for gate, part in zip(cell.gates, recurrent, strict=True):
+            gates += [drives[gate], part] if gate in drives else [part]
+        return _stacked(cell, jnp.stack([*fields, *gates, *units]))
+
+    _, tangent = jax.linearize(pointwise, fields, recurrent)
+    count = len(fields) + len(recurrent)
+
+    def along(number: Array) -> Array:
+        # Pointwise: a tangent of ones in one input reads the whole diagonal at once.
+        chosen = (jnp.arange(count) == number).astype(fields.dtype)[:, None]
+        ones = jnp.broadcast_to(chosen, (count, fields.shape[1]))
+        return tangent(ones[: len(fields)], ones[len(fields) :])
+
+    every = jax.vmap(along, out_axes=1)(jnp.arange(count))
+    return every[:, : len(fields)], every[:, len(fields) :]
+
+
+def gated_jacobian(cell: GatedCell, params: GatedParams, state: Any, drive: Array) -> Array:
+    """Returns the Jacobian of one step of one example, (F * H, F * H).
+
+    With the state's fields `s^1 = h, s^2, ...` and gates `z_g = drive_g + h R_g`, its blocks are
+
+        J[f, f'] = diag(du_f / ds^f') + [f' = 1] sum_g diag(du_f / dz_g) R_g^T
+
+    where `u` is `update`. For an inner gate, `z_g = drive_g + m R_g`, the sum has
+    `R_g^T dm / ds`, where `dm / ds` is made of diagonals in the same way.
+    """
+    if not is_pointwise(cell):
+        return automatic_jacobian(cell, params, state, drive)
+    of_fields, of_gates = update_diagonals(cell, params, state, drive)
+    _, num_gates, size = of_gates.shape
+    num_fields = of_fields.shape[1]
+    blocks = of_fields[..., None] * jnp.eye(size, dtype=of_fields.dtype)[None, None]
+    if params.recurrent_kernel is not None:
+        kernels = dense_kernel(params.recurrent_kernel, num_gates).astype(of_gates.dtype)
+
+        def through(inner: bool) -> Array:
+            chosen = jnp.array([(gate in cell.inner_gates) is inner for gate in cell.gates])
+            return jnp.einsum(
+                "fgi,jgi->fij", of_gates * chosen[None, :, None], kernels, precision="highest"
+            )
+
+        blocks = blocks.at[:, 0].add(through(inner=False))
+        if cell.inner_gates:
+            of_middle = through(inner=True)[:num_fields]
+            passed = jnp.einsum("fij,kjl->fkil", of_middle, blocks[-1], precision="highest")
+            blocks = blocks[:num_fields] + passed
+    return jnp.swapaxes(blocks, 1, 2).reshape(num_fields * size, num_fields * size)

@@ -1,0 +1,413 @@
+"""Gated cells: recurrent products followed by a pointwise function of the state and the gates."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.sharding import PartitionSpec
+from jax.typing import DTypeLike
+
+from seqjax.cells._cell import Cell, HiddenState, State
+from seqjax.cells._diagonals import gated_jacobian
+from seqjax.cells._operations import (
+    Initializer,
+    add_bias,
+    affine,
+    check_features,
+    check_in_size,
+    glorot_uniform,
+    orthogonal,
+    whole_features,
+    zeros,
+)
+from seqjax.cells._product import recurrent_product
+
+
+class GatedParams(NamedTuple):
+    """Parameters of a `GatedCell` with `G` gates of which the last `S` are unsummed.
+
+    The columns of a kernel are those of its gates side by side, in their order.
+
+    Attributes:
+      input_kernel: `W`, shape (D, G * H).
+      recurrent_kernel: `R`, shape (H, G * H); with `n` heads (n, H / n, G * H / n); None without a
+        recurrent product.
+      bias: `b`, shape (G * H,).
+      recurrent_bias: bias of the recurrent part of the unsummed gates, shape (S * H,), or None.
+      initial_state: learned initial state, leaves of shape (H,), or None.
+      units: learned numbers of each unit by name, each of shape (H,), or None.
+    """
+
+    input_kernel: Array
+    recurrent_kernel: Array | None
+    bias: Array
+    recurrent_bias: Array | None = None
+    initial_state: State | None = None
+    units: dict[str, Array] | None = None
+
+
+class GateInputs(NamedTuple):
+    """What `update` of a `GatedCell` reads at a step, beside the state.
+
+    `S` of the `G` gates are unsummed and `M` are inner gates.
+
+    Attributes:
+      total: drive plus recurrent part of the outer, summed gates, (..., (G - S - M) * H).
+      inner: drive plus recurrent part of the inner gates, (..., M * H), or None.
+      drive: drive of the unsummed gates, (..., S * H), or None.
+      recurrent: recurrent part of the unsummed gates with its bias, (..., S * H), or None.
+      units: learned numbers of each unit by name, each (..., H), or None.
+    """
+
+    total: Array
+    inner: Array | None = None
+    drive: Array | None = None
+    recurrent: Array | None = None
+    units: dict[str, Array] | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class GatedCell(Cell):
+    """A cell whose step is a recurrent product, or two in a row, and a pointwise function.
+
+    With `h` the first field of the state and `z = x W + b + h R` split by gate::
+
+        state = update(state, **{gate: z[gate] for gate in gates}, **units)
+
+    An unsummed gate reaches `update` as the pair `(drive, recurrent)`: its part from the input,
+    and its part from the hidden state, not yet added. The inner gates have a second product, with
+    a pointwise function of the state and of the other gates in the place of `h`::
+
+        m = inner_state(state, **{gate: z[gate] for gate in gates if gate not in inner_gates})
+        z[gate] = x W[gate] + b[gate] + m R[gate],    gate in inner_gates
+
+    `step`, the backward pass and the Jacobian all follow from `update`. So
+    `dataclasses.replace(cell, update=...)` changes all of them. Make a cell with `gated_cell`,
+    whose arguments these attributes are.
+    """
+
+    gates: tuple[str, ...]
+    update: Callable[..., State]
+    unsummed: tuple[str, ...] = ()
+    inner_gates: tuple[str, ...] = ()
+    inner_state: Callable[..., Array] | None = None
+    heads: int = 1
+    units: tuple[tuple[str, Initializer], ...] = ()
+    rowwise: bool = False
+    state: type = HiddenState
+    starts: tuple[tuple[str, float], ...] = ()
+    bias_inits: tuple[tuple[str, Initializer], ...] = ()
+    kernel_init: Initializer = glorot_uniform
+    recurrent_init: Initializer = orthogonal
+    learned_initial_state: bool = False
+    full_precision = ("units",)
+
+    def __post_init__(self) -> None:
+        """Checks that the parts fit."""
+        super().__post_init__()
+        where = f"seqjax.gated_cell({self.name!r})"
+        gates, unsummed, inner = self.gates, self.unsummed, self.inner_gates
+        if len(set(gates)) != len(gates) or not gates:
+            raise ValueError(f"{where}: `gates` must be one or more distinct names, got {gates}.")
+        named = {*unsummed, *inner, *(gate for gate, _ in self.bias_inits)}
+        if unknown := sorted(named - {*gates}):
+            raise ValueError(f"{where}: gates must be among {gates}, got {unknown}.")
+        if unsummed and unsummed != gates[-len(unsummed) :]:
+            raise ValueError(
+                f"{where}: `unsummed` must name the last gates of {gates} in their order, "
+                f"got {unsummed}. Reorder `gates`."
+            )
+        summed = gates[: len(gates) - len(unsummed)]
+        if inner and inner != summed[-len(inner) :]:
+            raise ValueError(
+                f"{where}: `inner_gates` must name the last gates of {summed} in their order, got "
+                f"{inner}. Reorder `gates`; an unsummed gate cannot be an inner gate."
+            )
+        if bool(inner) != (self.inner_state is not None):
+            raise ValueError(
+                f"{where}: `inner_gates` and `inner_state` must be given together, got {inner} "
+                f"and {self.inner_state}."
+            )
+        heads = self.heads
+        if isinstance(heads, bool) or not hasattr(heads, "__index__") or heads < 0:
+            raise ValueError(f"{where}: `heads` must be an integer of at least 0, got {heads!r}.")
+        if heads and self.hidden_size % heads:
+            raise ValueError(
+                f"{where}: `heads` must divide hidden_size = {self.hidden_size}, got {heads}."
+            )
+        if not heads and (unsummed or inner):
+            raise ValueError(
+                f"{where}: unsummed and inner gates need a recurrent product, got heads=0."
+            )
+        fields = self.state._fields  # pyright: ignore[reportAttributeAccessIssue]
+        if unknown := sorted({field for field, _ in self.starts} - {*fields}):
+            raise ValueError(f"{where}: `starts` must name fields of {fields}, got {unknown}.")
+        if clash := sorted({name for name, _ in self.units} & {*gates, "state"}):
+            raise ValueError(f"{where}: `units` must not have the name of a gate, got {clash}.")
+        learned = self.learned_initial_state
+        if learned and not all(abs(start) < float("inf") for _, start in self.starts):
+            raise ValueError(
+                f"{where}: a learned initial state must start at finite numbers, got "
+                f"{dict(self.starts)}."
+            )
+
+    def init(self, key: Array, in_size: int, dtype: DTypeLike = jnp.float32) -> GatedParams:
+        """Draws the parameters, each gate's block of a kernel by itself."""
+        check_in_size(self.name, in_size)
+        size, gates = self.hidden_size, self.gates
+        input_key, recurrent_key, bias_key = jax.random.split(key, 3)
+
+        def blocks(key: Array, shape: tuple[int, int], initializer: Initializer) -> Array:
+            keys = jax.random.split(key, len(gates))
+            return jnp.concatenate([initializer(k, shape, dtype) for k in keys], axis=-1)
+
+        recurrent = None
+        if self.heads == 1:
+            recurrent = blocks(recurrent_key, (size, size), self.recurrent_init)
+        elif self.heads:
+            keys = jax.random.split(recurrent_key, self.heads)
+            shape = (size // self.heads, size // self.heads)
+            recurrent = jnp.stack([blocks(k, shape, self.recurrent_init) for k in keys])
+        # One key for all gates: chrono's input and forget biases must mirror the same draw.
+        inits = dict(self.bias_inits)
+        biases = [inits.get(gate, zeros)(bias_key, (size,), dtype) for gate in gates]
+        units = {
+            name: initializer(jax.random.fold_in(bias_key, 1 + index), (size,), dtype)
+            for index, (name, initializer) in enumerate(self.units)
+        }
+        return GatedParams(
+            input_kernel=blocks(input_key, (in_size, size), self.kernel_init),
+            recurrent_kernel=recurrent,
+            bias=jnp.concatenate(biases),
+            recurrent_bias=jnp.zeros(len(self.unsummed) * size, dtype) if self.unsummed else None,
+            initial_state=self._start((size,), dtype) if self.learned_initial_state else None,
+            units=units or None,
+        )
+
+    def initial_state(
+        self, params: GatedParams, batch_shape: Sequence[int] = (), dtype: DTypeLike = jnp.float32
+    ) -> State:
+        """Returns the learned initial state, or every field at its start."""
+        shape = (*batch_shape, self.hidden_size)
+        learned = getattr(params, "initial_state", None)
+        if learned is None:
+            return self._start(shape, dtype)
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf.astype(dtype), shape), learned)
+
+    def project(self, params: GatedParams, xs: Array) -> Array:
+        """Returns `xs W + b`, (..., G * H)."""
+        check_features(self.name, xs, params.input_kernel)
+        return affine(xs, params.input_kernel, params.bias)
+
+    def step(self, params: GatedParams, state: State, drive: Array) -> State:
+        """Returns `update` of what the gates see."""
+        return self.next_state(state, self.gate_inputs(params, state, drive))
+
+    def jacobian(self, params: GatedParams, state: State, drive: Array) -> Array:
+        """Returns the Jacobian of a step, made of diagonals where `update` is pointwise."""
+        return gated_jacobian(self, params, state, drive)
+
+    def partition(self, params: GatedParams) -> GatedParams:
+        """Splits the columns of dense kernels; all else is whole on every device."""
+        columns = PartitionSpec(None, "hidden")
+        specs = jax.tree.map(lambda _: PartitionSpec(), params)
+        dense = {"recurrent_kernel": columns} if self.heads == 1 else {}
+        return specs._replace(input_kernel=columns, **dense)
+
+    def recurrent_kernels(self, params: GatedParams) -> tuple[Array, ...]:
+        """Returns the recurrent kernel's columns by product: no kernel, one, or two."""
+        kernel = params.recurrent_kernel
+        if kernel is None:
+            return ()
+        if not self.inner_gates:
+            return (kernel,)
+        before, after = self._columns(kernel.shape[-2])
+        outer = jnp.concatenate([kernel[..., :before], kernel[..., after:]], axis=-1)
+        return outer, kernel[..., before:after]
+
+    def joined_kernels(self, kernels: Sequence[Array]) -> Array | None:
+        """Puts columns that are split by product, (..., N) each, back in the gates' order."""
+        if not kernels:
+            return None
+        if not self.inner_gates:
+            return kernels[0]
+        outer, inner = kernels
+        before, _ = self._columns(outer.shape[-2])
+        return jnp.concatenate([outer[..., :before], inner, outer[..., before:]], axis=-1)
+
+    def gate_inputs(self, params: GatedParams, state: State, drive: Array) -> GateInputs:
+        """Returns what `update` reads, from the state, leaves (..., H), and drive (..., G * H)."""
+        before, after = self._columns(self.hidden_size)
+        kernels = self.recurrent_kernels(params)
+        if not kernels:
+            return self.with_units(params, GateInputs(whole_features(drive)))
+        recurrent = recurrent_product(state[0], kernels[0])
+        inputs = GateInputs(_summed(drive[..., :before], recurrent[..., :before]))
+        if self.unsummed:
+            biased = add_bias(recurrent[..., before:], params.recurrent_bias)
+            inputs = inputs._replace(drive=drive[..., after:], recurrent=biased)
+        inputs = self.with_units(params, inputs)
+        middle = self.middle(state, inputs)
+        if middle is not None:
+            inner = _summed(drive[..., before:after], recurrent_product(middle, kernels[1]))
+            inputs = inputs._replace(inner=inner)
+        return inputs
+
+    def with_units(self, params: GatedParams, inputs: GateInputs) -> GateInputs:
+        """Adds the numbers of each unit, spread over steps and batch."""
+        if not self.units:
+            return inputs
+        assert params.units is not None
+        shape = (*inputs.total.shape[:-1], self.hidden_size)
+        spread = {
+            name: jnp.broadcast_to(params.units[name].astype(inputs.total.dtype), shape)
+            for name, _ in self.units
+        }
+        return inputs._replace(units=spread)
+
+    def by_gate(self, inputs: GateInputs) -> dict[str, Any]:
+        """Returns what each gate sees, by its name; an unsummed gate sees a pair.
+
+        Without the inputs of the inner product, the outer gates alone.
+        """
+        values = self._split(inputs.total) + self._split(inputs.inner)
+        values += zip(self._split(inputs.drive), self._split(inputs.recurrent), strict=True)
+        missing = () if inputs.inner is not None else self.inner_gates
+        names = (gate for gate in self.gates if gate not in missing)
+        return dict(zip(names, values, strict=True))
+
+    def middle(self, state: State, inputs: GateInputs) -> Array | None:
+        """Returns `inner_state(state, **gates, **units)`, or None without inner gates."""
+        if self.inner_state is None:
+            return None
+        outer = self.by_gate(inputs._replace(inner=None))
+        return self.inner_state(state, **outer, **(inputs.units or {}))
+
+    def next_state(self, state: State, inputs: GateInputs) -> State:
+        """Returns `update(state, **gates, **units)`."""
+        return self.update(state, **self.by_gate(inputs), **(inputs.units or {}))
+
+    def _start(self, shape: tuple[int, ...], dtype: DTypeLike) -> State:
+        starts = dict(self.starts)
+        fields = self.state._fields  # pyright: ignore[reportAttributeAccessIssue]
+        return self.state(*(jnp.full(shape, starts.get(field, 0.0), dtype) for field in fields))
+
+    def _columns(self, size: int) -> tuple[int, int]:
+        """Where the columns of the inner gates begin and end, `size` columns a gate."""
+        end = len(self.gates) - len(self.unsummed)
+        return (end - len(self.inner_gates)) * size, end * size
+
+    def _split(self, columns: Array | None) -> list[Any]:
+        """Returns gates that stand side by side in an array one by one."""
+        if columns is None or not columns.shape[-1]:
+            return []
+        return jnp.split(columns, columns.shape[-1] // self.hidden_size, axis=-1)
+
+
+def gated_cell(
+    name: str,
+    hidden_size: int,
+    *,
+    gates: Sequence[str],
+    update: Callable[..., State],
+    unsummed: Sequence[str] = (),
+    inner_gates: Sequence[str] = (),
+    inner_state: Callable[..., Array] | None = None,
+    heads: int = 1,
+    units: Mapping[str, Initializer] | None = None,
+    rowwise: bool = False,
+    state: type = HiddenState,
+    starts: Mapping[str, float] | None = None,
+    bias_inits: Mapping[str, Initializer] | None = None,
+    kernel_init: Initializer = glorot_uniform,
+    recurrent_init: Initializer = orthogonal,
+    learned_initial_state: bool = False,
+) -> GatedCell:
+    """Makes a `GatedCell` from the names of its gates and a pointwise `update`.
+
+    Args:
+      name: the cell's name in summaries and messages.
+      hidden_size: hidden units, `H`.
+      gates: names of the gates, in the order of the kernels' columns.
+      update: `update(state, **gates, **units) -> state`, pointwise; every array is (*B, H).
+      unsummed: gates that arrive as the pair `(drive, recurrent)`. They stand last in `gates`.
+      inner_gates: gates whose recurrent product is with `inner_state` in the place of the hidden
+        state. They stand last in `gates`, but before the unsummed ones.
+      inner_state: `inner_state(state, **gates, **units) -> array` of shape (*B, H), pointwise, of
+        the gates that are no inner gates.
+      heads: blocks of the recurrent kernel. 1 is a dense kernel. `n` multiplies each of `n` parts
+        of the hidden state by a block of its own. 0 leaves the recurrent product out.
+      units: learned numbers of each unit, by name: their initialisers. `update` and `inner_state`
+        get them by name. They stay in float32 or wider.
+      rowwise: whether `update` mixes the units of a row, as a layer norm does. The backward pass
+        is exact either way; what needs a diagonal Jacobian takes the dense one, or refuses.
+      state: `NamedTuple` type of the state. Its first field is the hidden state, the output.
+      starts: number at which a field of the state starts, by field; 0 for the fields it leaves out.
+      bias_inits: initialiser of a gate's bias by gate; zeros for the gates it leaves out.
+      kernel_init: initialiser of each gate's block of the input kernel, (D, H).
+      recurrent_init: initialiser of each gate's block of the recurrent kernel, (H, H), or of each
+        head (H / n, H / n).
+      learned_initial_state: whether the initial state is a parameter. It starts at `starts`.
+
+    Returns:
+      The cell.
+
+    Raises:
+      ValueError: if `hidden_size` is below 1, a gate name is repeated or unknown, the unsummed
+        and the inner gates do not stand last, `inner_gates` and `inner_state` are not given
+        together, `heads` does not divide `hidden_size`, or a name in `units` or `starts` is wrong.
+
+    Example:
+      The minimal gated unit in its simplest form:
+
+      >>> import jax, jax.numpy as jnp, seqjax
+      >>> def update(state, forget, candidate):
+      ...     f = jax.nn.sigmoid(forget)
+      ...     return state._replace(hidden=(1 - f) * state.hidden + f * jnp.tanh(candidate))
+      >>> cell = seqjax.gated_cell("mine", 8, gates=("forget", "candidate"), update=update)
+      >>> params = cell.init(jax.random.key(0), 3)
+      >>> ys, state = seqjax.unroll(cell, params, jnp.ones((5, 2, 3)))
+      >>> ys.shape
+      (5, 2, 8)
+
+      As it was published. The candidate sees what the forget gate lets through of the state:
+
+      >>> def inner_state(state, forget):
+      ...     return jax.nn.sigmoid(forget) * state.hidden
+      >>> gates = ("forget", "candidate")
+      >>> options = {"update": update, "inner_gates": ("candidate",), "inner_state": inner_state}
+      >>> published = seqjax.gated_cell("published", 8, gates=gates, **options)
+      >>> ys, state = seqjax.unroll(published, params, jnp.ones((5, 2, 3)))
+      >>> ys.shape
+      (5, 2, 8)
+
+    Reference: Zhou et al. (2016), Minimal gated unit for recurrent neural networks.
+    """
+    return GatedCell(
+        hidden_size,
+        name=name,
+        gates=tuple(gates),
+        update=update,
+        unsummed=tuple(unsummed),
+        inner_gates=tuple(inner_gates),
+        inner_state=inner_state,
+        heads=heads,
+        units=tuple((units or {}).items()),
+        rowwise=rowwise,
+        state=state,
+        starts=tuple((starts or {}).items()),
+        bias_inits=tuple((bias_inits or {}).items()),
+        kernel_init=kernel_init,
+        recurrent_init=recurrent_init,
+        learned_initial_state=learned_initial_state,
+    )
+
+
+def _summed(drive: Array, recurrent: Array) -> Array:
+    """Returns the sum of what gates see of the input and of what they see of the state."""
+    # XLA recomputes a product in each of its fused consumers unless it is held back here; one
+    # barrier after the sum is half the cost of one around each term.
+    return whole_features(lax.optimization_barrier(drive + recurrent))

@@ -1,0 +1,213 @@
+"""Linear cells: `h_t = a_t * h_{t-1} + b_t`, whose coefficients depend on the input alone."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.sharding import PartitionSpec
+from jax.typing import DTypeLike
+
+from seqjax.cells._cell import Cell, HiddenState, Params
+
+
+class SegmentState(NamedTuple):
+    """The state of a linear cell that treats the first step of a sequence differently.
+
+    Attributes:
+      hidden: shape (*B, H), or the shape that the cell declares.
+      fresh: True until the sequence's first valid step, booleans (*B,). It travels with the state,
+        so that two calls with the state carried over equal one call.
+    """
+
+    hidden: Array
+    fresh: Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class LinearCell(Cell):
+    """A cell that is linear and diagonal in its state: `h_t = a_t * h_{t-1} + b_t`.
+
+    `h` is real or complex and of any shape. Make one with `linear_cell`, whose arguments the
+    attributes are.
+    """
+
+    init_params: Callable[..., Params]
+    coefficients: Callable[..., tuple[Array, Array]]
+    read_out: Callable[[Params, Array, Array], Array] | None = None
+    preparation: Callable[[Params], Params] | None = None
+    state_shape: tuple[int, ...] = ()
+    complex_state: bool = False
+    uses_starts: bool = False  # pyright: ignore[reportIncompatibleVariableOverride]
+    split: tuple[str, ...] = ()
+    full_precision: tuple[str, ...] = ()  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def init(self, key: Array, in_size: int, dtype: DTypeLike = jnp.float32) -> Params:
+        """Draws the parameters."""
+        return self.init_params(key, in_size, dtype)
+
+    def initial_state(
+        self, params: Params, batch_shape: Sequence[int] = (), dtype: DTypeLike = jnp.float32
+    ) -> HiddenState | SegmentState:
+        """Returns zeros, or the field `initial_state` of the parameters where they have one."""
+        if self.complex_state:
+            dtype = jnp.result_type(dtype, jnp.complex64)
+        shape = (*batch_shape, *self.state_shape)
+        learned = getattr(params, "initial_state", None)
+        if learned is None:
+            hidden = jnp.zeros(shape, dtype)
+        else:
+            hidden = jnp.broadcast_to(learned.hidden.astype(dtype), shape)
+        if not self.uses_starts:
+            return HiddenState(hidden)
+        return SegmentState(hidden, jnp.ones(tuple(batch_shape), bool))
+
+    def prepare(self, params: Params) -> Params:
+        """Computes what depends on the parameters alone."""
+        return params if self.preparation is None else self.preparation(params)
+
+    def project(self, params: Params, xs: Array, starts: Array | None = None) -> Any:
+        """Returns the coefficients `(a, b)`, checked."""
+        given = (params, xs) if starts is None else (params, xs, starts)
+        a, b = self.coefficients(*given)
+        lead = xs.shape[:-1]
+        if b.shape != (*lead, *self.state_shape) or not _fits(a.shape, b.shape, len(lead)):
+            raise ValueError(
+                f"seqjax {self.name}: for an input of shape {xs.shape}, `coefficients` must give "
+                f"b of shape {(*lead, *self.state_shape)} and a of that shape, up to axes of size "
+                f"1 and trailing axes left out, got a {a.shape} and b {b.shape}."
+            )
+        if jnp.iscomplexobj(b) and not self.complex_state:
+            raise TypeError(
+                f"seqjax {self.name}: complex coefficients need linear_cell(complex_state=True)."
+            )
+        return a, b
+
+    def step(self, params: Params, state: Any, drive: tuple[Array, Array]) -> Any:
+        """Returns `a * h + b`."""
+        a, b = drive
+        hidden = spread(a, b) * state.hidden + b
+        if not self.uses_starts:
+            return HiddenState(hidden)
+        return SegmentState(hidden, jnp.zeros_like(state.fresh))
+
+    def output(self, params: Params, states: Any, xs: Array) -> Array:
+        """Returns the read-out of the states, by default the states themselves."""
+        if self.read_out is None:
+            return states.hidden
+        return self.read_out(params, states.hidden, xs)
+
+    def partition(self, params: Params) -> Any:
+        """Splits the last axis of the parameters named in `split`."""
+
+        def spec(path: tuple[Any, ...], leaf: Array) -> PartitionSpec:
+            name = getattr(path[-1], "name", getattr(path[-1], "key", None))
+            if name not in self.split:
+                return PartitionSpec()
+            return PartitionSpec(*[None] * (leaf.ndim - 1), "hidden")
+
+        return jax.tree_util.tree_map_with_path(spec, params)
+
+    def jacobian(self, params: Params, state: Any, drive: tuple[Array, Array]) -> Array:
+        """Returns `diag(a)`; of a complex state as real numbers, real parts first."""
+        a = jnp.broadcast_to(spread(*drive), self.state_shape).ravel()
+        if not self.complex_state:
+            return jnp.diag(a)
+        real, imag = jnp.diag(a.real), jnp.diag(a.imag)
+        return jnp.block([[real, -imag], [imag, real]])
+
+
+def linear_cell(
+    name: str,
+    hidden_size: int,
+    *,
+    init: Callable[..., Params],
+    coefficients: Callable[..., tuple[Array, Array]],
+    output: Callable[[Params, Array, Array], Array] | None = None,
+    prepare: Callable[[Params], Params] | None = None,
+    state_shape: Sequence[int] | None = None,
+    complex_state: bool = False,
+    uses_starts: bool = False,
+    full_precision: Sequence[str] = (),
+    split: Sequence[str] = (),
+) -> LinearCell:
+    """Makes a `LinearCell` from its coefficients.
+
+    Args:
+      name: the cell's name in summaries and messages.
+      hidden_size: features of the output, `H`.
+      init: `init(key, in_size, dtype=float32) -> params`. Params may have a field `initial_state`
+        with a learned state.
+      coefficients: `coefficients(params, xs) -> (a, b)` of `h_t = a_t * h_{t-1} + b_t`, for inputs
+        (..., D) of many steps. `b` has shape (..., *state_shape). `a` may leave trailing axes out
+        (one number a head) and may have axes of size 1 (a decay that is constant in time).
+      output: `output(params, hidden, xs) -> ys`, the read-out of shape (..., H), from the states
+        and the inputs of many steps. By default the state, which then has shape (H,).
+      prepare: `prepare(params) -> params`, computed once a run and differentiated once. The other
+        functions get what it returns.
+      state_shape: shape of the state of one example; by default (H,).
+      complex_state: whether the state is complex.
+      uses_starts: whether `coefficients` takes a third argument: booleans (..., 1), True at the
+        first valid step of a sequence and at the first valid step after a reset.
+      full_precision: names of (prepared) parameters that stay in float32 or wider when a run
+        computes in bfloat16: decays near 1, and what they are made of.
+      split: names of parameters whose last axis may be split over devices, see `Cell.partition`.
+
+    Returns:
+      The cell. Its state is a `HiddenState`, or with `uses_starts` a `SegmentState`.
+
+    Raises:
+      ValueError: if `hidden_size` is below 1, or a state of another shape than (H,) has no
+        `output`.
+
+    Example:
+      >>> import jax.numpy as jnp, seqjax
+      >>> running_sum = seqjax.linear_cell(
+      ...     "running_sum",
+      ...     2,
+      ...     init=lambda key, in_size, dtype=jnp.float32: (),
+      ...     coefficients=lambda params, xs: (jnp.ones_like(xs), xs),
+      ... )
+      >>> ys, _ = seqjax.unroll(running_sum, (), jnp.ones((3, 2)))
+      >>> ys[:, 0].tolist()
+      [1.0, 2.0, 3.0]
+    """
+    shape = (hidden_size,) if state_shape is None else tuple(state_shape)
+    if output is None and (shape != (hidden_size,) or complex_state):
+        kind = "complex state" if complex_state else f"state of shape {shape}"
+        raise ValueError(
+            f"seqjax.linear_cell({name!r}): a {kind} needs `output`, which makes the "
+            f"{hidden_size} real features of the output from it."
+        )
+    return LinearCell(
+        hidden_size,
+        name=name,
+        init_params=init,
+        coefficients=coefficients,
+        read_out=output,
+        preparation=prepare,
+        state_shape=shape,
+        complex_state=complex_state,
+        uses_starts=uses_starts,
+        full_precision=tuple(full_precision),
+        split=tuple(split),
+    )
+
+
+def spread(a: Array, b: Array) -> Array:
+    """Returns `a` with axes of size 1 in the place of the trailing axes that it leaves out."""
+    return a.reshape(*a.shape, *(1,) * (b.ndim - a.ndim))
+
+
+def learned_zeros(shape: Sequence[int], dtype: DTypeLike) -> HiddenState:
+    """Returns a learned initial state of a linear cell as it starts."""
+    return HiddenState(jnp.zeros(shape, dtype))
+
+
+def _fits(a: tuple[int, ...], b: tuple[int, ...], lead: int) -> bool:
+    """Returns whether `a` has all leading axes of `b` and is broadcast by it."""
+    return lead <= len(a) <= len(b) and all(
+        size in (1, whole) for size, whole in zip(a, b, strict=False)
+    )

@@ -1,0 +1,162 @@
+"""What cells are built from: products in float32, initialisers, activations by name, checks."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.typing import DTypeLike
+
+Initializer = Callable[..., Array]
+Activation = str | Callable[[Array], Array]
+
+zeros: Initializer = jax.nn.initializers.zeros
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "tanh": jnp.tanh,
+    "relu": jax.nn.relu,
+    "sigmoid": jax.nn.sigmoid,
+    "hard_sigmoid": jax.nn.hard_sigmoid,
+    "softsign": jax.nn.soft_sign,
+    "elu": jax.nn.elu,
+    "gelu": jax.nn.gelu,
+    "silu": jax.nn.silu,
+}
+
+
+def glorot_uniform(key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> Array:
+    """Draws from `Uniform(-a, a)` with `a = sqrt(6 / (rows + columns))`."""
+    return jax.nn.initializers.glorot_uniform()(key, shape, dtype)
+
+
+def orthogonal(key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> Array:
+    """Draws an orthogonal matrix, in float32 or wider, where its decomposition exists."""
+    wide = jnp.promote_types(dtype, jnp.float32)
+    return jax.nn.initializers.orthogonal()(key, shape, wide).astype(dtype)
+
+
+def constant(
+    key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32, *, value: float
+) -> Array:
+    """Returns an array of one value."""
+    return jnp.full(shape, value, dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bound:
+    """A function with some of its keywords filled in, equal to another one made alike.
+
+    `functools.partial` and closures compare by identity. A cell that held one would differ from
+    a cell made alike, so that every new model would be compiled again.
+
+    Attributes:
+      function: a function of a module, so that it can be pickled.
+      keywords: the keywords and their values.
+    """
+
+    function: Callable[..., Any]
+    keywords: tuple[tuple[str, Any], ...]
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        """Calls the function."""
+        return self.function(*args, **dict(self.keywords), **keywords)
+
+
+def bind(function: Callable[..., Any], **keywords: Any) -> Bound:
+    """Fills in keywords of a function of a module."""
+    return Bound(function, tuple(keywords.items()))
+
+
+def named_activation(where: str, argument: str, activation: Activation) -> Activation:
+    """Returns an activation as its name where it has one, since a name compares and pickles."""
+    if isinstance(activation, str):
+        if activation not in ACTIVATIONS:
+            raise ValueError(
+                f"{where}: `{argument}` must be one of {', '.join(sorted(ACTIVATIONS))}, or a "
+                f"pointwise function, got {activation!r}."
+            )
+        return activation
+    if not callable(activation):
+        raise TypeError(
+            f"{where}: `{argument}` must be a name or a pointwise function, got {activation!r}."
+        )
+    names = [name for name, function in ACTIVATIONS.items() if function is activation]
+    return names[0] if names else activation
+
+
+def activate(activation: Activation, x: Array) -> Array:
+    """Applies an activation given by name or as a function."""
+    return ACTIVATIONS[activation](x) if isinstance(activation, str) else activation(x)
+
+
+def affine(x: Array, kernel: Array, bias: Array | None = None) -> Array:
+    """Returns `x @ kernel + bias`, accumulated and returned in float32 or wider.
+
+    Args:
+      x: shape (..., D), cast to the kernel's dtype so that low precision reaches the product.
+      kernel: shape (D, N).
+      bias: shape (N,), or None.
+
+    Returns:
+      Array of shape (..., N), its dtype that of the kernel promoted with float32.
+
+    Raises:
+      ValueError: if `x` does not have D features.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> affine(jnp.ones((2, 3), jnp.bfloat16), jnp.ones((3, 4), jnp.bfloat16)).dtype
+      dtype('float32')
+    """
+    check_features("affine", x, kernel)
+    dtype = jnp.promote_types(kernel.dtype, jnp.float32)
+    # Not reshaped to two axes first: merging time with a batch axis that is split over devices
+    # would gather the whole batch on each of them.
+    product = jnp.matmul(x.astype(kernel.dtype), kernel, preferred_element_type=dtype)
+    return add_bias(whole_features(product), bias)
+
+
+def add_bias(y: Array, bias: Array | None) -> Array:
+    """Adds `bias`, shape (N,), to the last axis of `y`; None adds nothing."""
+    return y if bias is None else y + jnp.broadcast_to(bias.astype(y.dtype), y.shape)
+
+
+def whole_features(x: Array) -> Array:
+    """Asks for all features of `x` on each device, where kernels are split over devices.
+
+    A device that holds some columns of a kernel holds some gates of all units, not all gates of
+    some units. One exchange after each product puts the gates together. Without this constraint
+    the compiler exchanges every gate separately at every step in time. Without an axis "hidden"
+    in the ambient mesh, as `seqjax.train.make_train_step` sets it, this does nothing.
+    """
+    if "hidden" not in jax.sharding.get_abstract_mesh().shape:
+        return x
+    free = jax.sharding.PartitionSpec.UNCONSTRAINED
+    spec = jax.sharding.PartitionSpec(*[free] * (x.ndim - 1), None)
+    return lax.with_sharding_constraint(x, spec)
+
+
+def check_hidden_size(name: str, hidden_size: int) -> None:
+    """Refuses a `hidden_size` that is no integer of at least 1."""
+    if isinstance(hidden_size, bool) or not hasattr(hidden_size, "__index__") or hidden_size < 1:
+        raise ValueError(
+            f"seqjax {name}: `hidden_size` must be an integer of at least 1, got {hidden_size!r}."
+        )
+
+
+def check_in_size(name: str, in_size: int) -> None:
+    """Refuses an `in_size` below 1."""
+    if in_size < 1:
+        raise ValueError(f"seqjax {name}.init: `in_size` must be at least 1, got {in_size}.")
+
+
+def check_features(name: str, x: Array, kernel: Array) -> None:
+    """Refuses an input whose features are not those that the parameters were made for."""
+    if x.shape[-1:] != kernel.shape[:1]:
+        raise ValueError(
+            f"seqjax {name}: the input must have in_size = {kernel.shape[0]} features on its last "
+            f"axis, got shape {x.shape}. Make the parameters with "
+            f"init(key, in_size={x.shape[-1] if x.ndim else '...'}), or fix the input."
+        )

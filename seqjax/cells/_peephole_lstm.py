@@ -1,0 +1,110 @@
+"""The LSTM whose gates see its memory."""
+
+from jax import Array
+
+from seqjax.cells._gated import GatedCell, gated_cell
+from seqjax.cells._lstm import LSTMState, lstm_bias_inits
+from seqjax.cells._operations import (
+    Activation,
+    Initializer,
+    activate,
+    bind,
+    glorot_uniform,
+    named_activation,
+    orthogonal,
+    zeros,
+)
+
+
+def peephole_lstm(
+    hidden_size: int,
+    *,
+    forget_bias: float = 1.0,
+    max_timescale: float | None = None,
+    activation: Activation = "tanh",
+    gate_activation: Activation = "sigmoid",
+    kernel_init: Initializer = glorot_uniform,
+    recurrent_init: Initializer = orthogonal,
+    peephole_init: Initializer = zeros,
+    learned_initial_state: bool = False,
+) -> GatedCell:
+    """Makes the long short-term memory cell with peepholes.
+
+        i_t = sigmoid(W_i x_t + R_i h_{t-1} + p_i * c_{t-1} + b_i)      input gate
+        f_t = sigmoid(W_f x_t + R_f h_{t-1} + p_f * c_{t-1} + b_f)      forget gate
+        g_t = tanh(W_g x_t + R_g h_{t-1} + b_g)                         candidate
+        c_t = f_t * c_{t-1} + i_t * g_t
+        o_t = sigmoid(W_o x_t + R_o h_{t-1} + p_o * c_t + b_o)          output gate
+        h_t = o_t * tanh(c_t)
+
+    Differs from `lstm` by the peepholes `p`, a number a unit and gate. The output gate sees the
+    memory after this step, the two others the memory before it.
+
+    Args:
+      hidden_size: hidden units, `H`.
+      forget_bias: start of `b_f`.
+      max_timescale: where given, chrono initialisation of `b_f` and `b_i`; see `lstm`.
+      activation: function of the candidate and of the memory on its way out.
+      gate_activation: function of the three gates.
+      kernel_init: initialiser of each `W`, (D, H).
+      recurrent_init: initialiser of each `R`, (H, H).
+      peephole_init: initialiser of each `p`, (H,).
+      learned_initial_state: whether `h_0` and `c_0` are parameters; zeros otherwise.
+
+    Returns:
+      The cell; its state is `LSTMState(hidden, cell)`, its parameters `GatedParams` with `units`
+      `input_peephole`, `forget_peephole` and `output_peephole`.
+
+    Raises:
+      ValueError: if `hidden_size` is below 1, an activation is unknown, or `max_timescale` is not
+        above 2.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, seqjax
+      >>> cell = seqjax.peephole_lstm(4)
+      >>> params = cell.init(jax.random.key(0), 3)
+      >>> ys, state = seqjax.unroll(cell, params, jnp.ones((7, 2, 3)))
+      >>> ys.shape, sorted(params.units)
+      ((7, 2, 4), ['forget_peephole', 'input_peephole', 'output_peephole'])
+
+    Reference: Gers, Schraudolph and Schmidhuber (2002), Learning precise timing with LSTM
+    recurrent networks.
+    """
+    where = "seqjax.peephole_lstm"
+    peepholes = ("input_peephole", "forget_peephole", "output_peephole")
+    return gated_cell(
+        "peephole_lstm",
+        hidden_size,
+        gates=("input", "forget", "candidate", "output"),
+        units=dict.fromkeys(peepholes, peephole_init),
+        update=bind(
+            _update,
+            activation=named_activation(where, "activation", activation),
+            gate_activation=named_activation(where, "gate_activation", gate_activation),
+        ),
+        state=LSTMState,
+        bias_inits=lstm_bias_inits(forget_bias, max_timescale),
+        kernel_init=kernel_init,
+        recurrent_init=recurrent_init,
+        learned_initial_state=learned_initial_state,
+    )
+
+
+def _update(
+    state: LSTMState,
+    input: Array,
+    forget: Array,
+    candidate: Array,
+    output: Array,
+    input_peephole: Array,
+    forget_peephole: Array,
+    output_peephole: Array,
+    *,
+    activation: Activation,
+    gate_activation: Activation,
+) -> LSTMState:
+    i = activate(gate_activation, input + input_peephole * state.cell)
+    f = activate(gate_activation, forget + forget_peephole * state.cell)
+    cell = f * state.cell + i * activate(activation, candidate)
+    o = activate(gate_activation, output + output_peephole * cell)
+    return LSTMState(hidden=o * activate(activation, cell), cell=cell)

@@ -1,0 +1,101 @@
+"""The recurrent product of a gated cell: dense, or block-diagonal by heads.
+
+A dense kernel has shape (H, G * H). A kernel of `n` heads has shape (n, H / n, G * H / n): each
+head multiplies its own part of the state, and its columns stand gate by gate. The results have
+shape (..., G * H) either way, gate by gate.
+"""
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from seqjax.cells._operations import affine
+
+
+def recurrent_product(hidden: Array, kernel: Array) -> Array:
+    """Returns the product of states (..., H) with a kernel: (..., G * H), float32 or wider."""
+    if kernel.ndim == 2:
+        return affine(hidden, kernel)
+    return _joined(_by_head(split_heads(hidden, len(kernel)), kernel), kernel.shape[1])
+
+
+def transposed_kernel(kernel: Array) -> Array:
+    """Returns the kernel that `transposed_product` takes."""
+    return jnp.swapaxes(kernel, -1, -2)
+
+
+def transposed_product(gates: Array, kernel: Array) -> Array:
+    """Returns what cotangents of the gates, (..., G * H), hand back to the states, (..., H).
+
+    Args:
+      gates: the cotangents.
+      kernel: from `transposed_kernel`.
+    """
+    if kernel.ndim == 2:
+        return affine(gates, kernel)
+    parts = _by_head(_heads_of_gates(gates, kernel), kernel)
+    return parts.reshape(*parts.shape[:-2], parts.shape[-2] * parts.shape[-1])
+
+
+def kernel_gradient(hidden: Array, gates: Array, kernel: Array) -> Array:
+    """Returns the sums over steps and each part of the batch of `hidden^T gates`.
+
+    Args:
+      hidden: states before the steps, split into parts of the batch: (K, parts, ..., H).
+      gates: cotangents of the gates, (K, parts, ..., G * H).
+      kernel: the kernel, for its structure.
+
+    Returns:
+      Array of shape (parts, *kernel.shape), float32 or wider.
+    """
+    gates = gates.astype(hidden.dtype)
+    shared: tuple[int, ...] = (1,)
+    if kernel.ndim == 3:
+        hidden = split_heads(hidden, len(kernel))
+        gates = _heads_of_gates(gates, jnp.swapaxes(kernel, -1, -2))
+        shared = (1, hidden.ndim - 2)
+    summed = tuple(axis for axis in range(hidden.ndim - 1) if axis not in shared)
+    return lax.dot_general(
+        hidden,
+        gates,
+        ((summed, summed), (shared, shared)),
+        preferred_element_type=jnp.promote_types(hidden.dtype, jnp.float32),
+    )
+
+
+def dense_kernel(kernel: Array, num_gates: int) -> Array:
+    """Returns a kernel as blocks (H, G, H), zeros between heads."""
+    if kernel.ndim == 2:
+        return kernel.reshape(kernel.shape[0], num_gates, -1)
+    heads, size, _ = kernel.shape
+    blocks = kernel.reshape(heads, size, num_gates, size)
+    diagonal = jnp.eye(heads, dtype=kernel.dtype)
+    spread = diagonal[:, None, None, :, None] * blocks[:, :, :, None, :]
+    return spread.reshape(heads * size, num_gates, heads * size)
+
+
+def split_heads(hidden: Array, heads: int) -> Array:
+    """Returns states (..., H) by head: (..., n, H / n)."""
+    return hidden.reshape(*hidden.shape[:-1], heads, hidden.shape[-1] // heads)
+
+
+def _by_head(x: Array, kernel: Array) -> Array:
+    """Multiplies (..., n, a) by (n, a, b), each head by itself: (..., n, b)."""
+    dtype = jnp.promote_types(kernel.dtype, jnp.float32)
+    return jnp.einsum(
+        "...na,nab->...nb", x.astype(kernel.dtype), kernel, preferred_element_type=dtype
+    )
+
+
+def _joined(gates: Array, size: int) -> Array:
+    """Returns gates by head, (..., n, G * size), gate by gate: (..., G * n * size)."""
+    *lead, heads, columns = gates.shape
+    gates = gates.reshape(*lead, heads, columns // size, size)
+    return jnp.swapaxes(gates, -3, -2).reshape(*lead, heads * columns)
+
+
+def _heads_of_gates(gates: Array, transposed: Array) -> Array:
+    """Returns gates side by side, (..., G * H), by head: (..., n, G * H / n)."""
+    heads, columns, size = transposed.shape
+    *lead, _ = gates.shape
+    gates = gates.reshape(*lead, columns // size, heads, size)
+    return jnp.swapaxes(gates, -3, -2).reshape(*lead, heads, columns)

@@ -1,0 +1,9 @@
+"""Executors: how a cell is run in time. All of them give the same numbers."""
+
+from seqjax.executors._associative import Associative as Associative
+from seqjax.executors._choice import EXECUTORS as EXECUTORS
+from seqjax.executors._choice import choose as choose
+from seqjax.executors._executor import Executor as Executor
+from seqjax.executors._executor import Inputs as Inputs
+from seqjax.executors._scan import Scan as Scan
+from seqjax.executors._sequential import Sequential as Sequential

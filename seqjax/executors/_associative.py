@@ -1,0 +1,160 @@
+"""`Associative`: linear cells parallel in time."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from seqjax._padding import select
+from seqjax.cells._cell import Cell
+from seqjax.cells._linear import LinearCell
+from seqjax.executors._executor import Inputs
+from seqjax.executors._linear import as_carry, coefficients, with_fresh
+from seqjax.executors._transposable import linear_map
+
+
+@dataclasses.dataclass(frozen=True)
+class Associative:
+    """Runs a linear cell by an associative scan, in about log2(T) steps instead of T.
+
+    The backward pass is one scan the other way. It keeps the decays and the states, no
+    intermediate of the scan. On a CPU `Sequential` is faster.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, seqjax
+      >>> cell = seqjax.min_gru(4)
+      >>> params, xs = cell.init(jax.random.key(0), 3), jnp.ones((100, 2, 3))
+      >>> ys, _ = seqjax.unroll(cell, params, xs, executor=seqjax.executors.Associative())
+      >>> bool(jnp.allclose(ys, seqjax.unroll(cell, params, xs)[0], atol=1e-5))
+      True
+
+    Reference: Blelloch (1990), Prefix sums and their applications; Martin and Cundy (2018),
+    Parallelizing linear recurrent neural nets over sequence length.
+    """
+
+    def refusal(self, cell: Cell) -> str | None:
+        """Refuses a cell that is not linear in its state."""
+        if isinstance(cell, LinearCell):
+            return None
+        return f"it needs a LinearCell, such as min_gru or lru, and {cell!r} is a {_kind(cell)}"
+
+    def run(
+        self,
+        cell: Cell,
+        params: Any,
+        inputs: Inputs,
+        state: Any,
+        reset_state: Any,
+        *,
+        reverse: bool,
+        all_states: bool,
+    ) -> tuple[Any, Any]:
+        """Runs the cell, see `Executor.run`."""
+        assert isinstance(cell, LinearCell)
+        if not inputs.xs.shape[0]:
+            return state, jax.tree.map(lambda leaf: jnp.zeros((0, *leaf.shape), leaf.dtype), state)
+        a, b = as_carry(coefficients(cell, params, inputs), state.hidden)
+        a = jnp.broadcast_to(a, b.shape)
+        if inputs.resets is not None:
+            again = a * reset_state.hidden[None] + b
+            b = select(inputs.resets, again, b)
+            # Not only a decay of zero: zero times a state that is not finite is no zero.
+            a = select(inputs.resets, jnp.zeros_like(a), a)
+        states = linear_recurrence(a, b, state.hidden, inputs.resets, reverse)
+        final = states[0 if reverse else -1]
+        return with_fresh(cell, (final, states), inputs, state, reverse=reverse)
+
+
+def linear_recurrence(
+    a: Array, b: Array, initial: Array, resets: Array | None, reverse: bool
+) -> Array:
+    """Returns `h_t = a_t * h_{t-1} + b_t` for every step, by an associative scan.
+
+    Args:
+      a: decays, shape (T, ...).
+      b: what is added, shape (T, ...).
+      initial: the state before the first step, shape (...).
+      resets: where nothing of the state before is kept, not even what is not finite, booleans
+        (T, *B), or None.
+      reverse: whether time runs from the last step to the first.
+
+    Returns:
+      Array of shape (T, ...).
+    """
+    cuts = None if resets is None else resets.reshape(*resets.shape, *(1,) * (b.ndim - resets.ndim))
+
+    @jax.custom_jvp
+    def run(a: Array, b: Array, initial: Array, cuts: Array | None) -> Array:
+        return _solve(reverse, (a, cuts), (b, initial))
+
+    @run.defjvp
+    def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
+        a, b, initial, cuts = primals
+        d_a, d_b, d_initial, _ = tangents
+        states = run(a, b, initial, cuts)
+        d_b = d_b + d_a * _before(states, initial, cuts, reverse)
+        # The derivative is the same recurrence, driven by other numbers.
+        moved = linear_map(
+            functools.partial(_solve, reverse),
+            functools.partial(_transposed, reverse),
+            (a, cuts),
+            (d_b, d_initial),
+            batch_axes=((1, 1), (1, 0), 1),
+        )
+        return states, moved
+
+    return run(a, b, initial, cuts)
+
+
+def _solve(reverse: bool, decays: tuple[Array, Array | None], driven: tuple[Array, Array]) -> Array:
+    (a, cuts), (b, initial) = decays, driven
+    edge = -1 if reverse else 0
+    past = a[edge] * initial
+    if cuts is not None:
+        past = jnp.where(cuts[edge], 0, past)
+    b = b.at[edge].add(past)
+
+    def combine(left: Any, right: Any) -> Any:
+        (a, b, cut), (a_right, b_right, cut_right) = left, right
+        passed = a_right * b
+        if cut is not None:
+            passed = jnp.where(cut_right, 0, passed)
+            cut = cut | cut_right
+        return a * a_right, passed + b_right, cut
+
+    return lax.associative_scan(combine, (a, b, cuts), reverse=reverse)[1]
+
+
+def _transposed(
+    reverse: bool, decays: tuple[Array, Array | None], d_states: Array
+) -> tuple[Array, Array]:
+    """Returns the cotangents of `b` and of the initial state."""
+    a, cuts = decays
+
+    def after(x: Array) -> Array:
+        nothing = jnp.zeros_like(x[:1])
+        return jnp.concatenate([nothing, x[:-1]] if reverse else [x[1:], nothing])
+
+    later = after(a), None if cuts is None else after(cuts)
+    along = _solve(not reverse, later, (d_states, jnp.zeros_like(d_states[0])))
+    edge = -1 if reverse else 0
+    d_initial = a[edge] * along[edge]
+    if cuts is not None:
+        d_initial = jnp.where(cuts[edge], 0, d_initial)
+    return along, d_initial
+
+
+def _before(states: Array, initial: Array, cuts: Array | None, reverse: bool) -> Array:
+    """Returns the state before each step, zero after a cut."""
+    parts = [states[1:], initial[None]] if reverse else [initial[None], states[:-1]]
+    before = jnp.concatenate(parts)
+    return before if cuts is None else jnp.where(cuts, 0, before)
+
+
+def _kind(cell: Cell) -> str:
+    return next(
+        kind.__name__ for kind in type(cell).__mro__ if kind.__module__.startswith("seqjax")
+    )

@@ -1,0 +1,142 @@
+"""A `lax.scan` whose body takes many steps at a time."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from seqjax._padding import known
+from seqjax.executors._parts import batch_parts
+
+
+def scan_chunks(
+    body: Callable[[Any, Any, Any], tuple[Any, Any]],
+    carry: Any,
+    inputs: Any,
+    *,
+    chunk_size: int,
+    reverse: bool,
+    differentiated: bool = True,
+) -> tuple[Any, Any]:
+    """A `lax.scan` whose body takes `chunk_size` steps at a time, and at the end of time the rest.
+
+    Args:
+      body: `body(carry, start, chunk) -> (carry, results)`; `start` is the index of the chunk's
+        first step in time, leaves of `chunk` have the chunk's steps first, and the leading axes of
+        `results` are joined.
+      carry: the first carry.
+      inputs: pytree whose leaves have time first.
+      chunk_size: steps of a chunk.
+      reverse: whether the chunks run from the last to the first.
+      differentiated: whether JAX makes a backward pass of this. Otherwise steps that are left over
+        cost no copy of inputs and results.
+
+    Returns:
+      The last carry and the results of all steps.
+    """
+    num_steps = jax.tree.leaves(inputs)[0].shape[0]
+    num_chunks, rest = divmod(num_steps, chunk_size)
+    whole = num_chunks * chunk_size
+    if known(num_steps) and num_chunks <= 1 and not (num_chunks and rest):
+        return body(carry, 0, inputs)
+
+    def whole_chunks(carry):
+        split = jax.tree.map(
+            lambda leaf: leaf[:whole].reshape(num_chunks, chunk_size, *leaf.shape[1:]), inputs
+        )
+        starts = chunk_size * jnp.arange(num_chunks)
+        carry, results = lax.scan(
+            lambda carry, at: body(carry, *at), carry, (starts, split), reverse=reverse
+        )
+        merged = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), results)
+        return carry, merged
+
+    if not rest:
+        return whole_chunks(carry)
+    if not differentiated:
+        return _scan_chunks_in_place(body, carry, inputs, chunk_size, reverse)
+    tail = jax.tree.map(lambda leaf: leaf[whole:], inputs)
+    if reverse:
+        carry, last = body(carry, whole, tail)
+        carry, first = whole_chunks(carry)
+    else:
+        carry, first = whole_chunks(carry)
+        carry, last = body(carry, whole, tail)
+    return carry, jax.tree.map(lambda first, last: jnp.concatenate([first, last]), first, last)
+
+
+def _scan_chunks_in_place(
+    body: Callable[[Any, Any, Any], tuple[Any, Any]],
+    carry: Any,
+    inputs: Any,
+    chunk_size: int,
+    reverse: bool,
+) -> tuple[Any, Any]:
+    """Does the same, reading chunks out of the whole inputs and writing them into whole results."""
+    num_steps = jax.tree.leaves(inputs)[0].shape[0]
+    num_chunks, rest = divmod(num_steps, chunk_size)
+
+    def chunk_at(start, size):
+        return jax.tree.map(lambda leaf: lax.dynamic_slice_in_dim(leaf, start, size), inputs)
+
+    def shapes(size):
+        return jax.eval_shape(lambda carry: body(carry, 0, chunk_at(0, size))[1], carry)
+
+    # A chunk may have fewer results than steps, as a segment has one state before it.
+    whole, last = shapes(chunk_size), shapes(rest)
+    results = jax.tree.map(
+        lambda a, b: jnp.zeros((num_chunks * a.shape[0] + b.shape[0], *a.shape[1:]), a.dtype),
+        whole,
+        last,
+    )
+
+    def run(state, start, size):
+        carry, results = state
+        carry, new = body(carry, start, chunk_at(start, size))
+        place = start // chunk_size
+        results = jax.tree.map(
+            lambda all_, leaf, chunk: lax.dynamic_update_slice_in_dim(
+                all_, leaf, place * chunk.shape[0], axis=0
+            ),
+            results,
+            new,
+            whole,
+        )
+        return carry, results
+
+    state = carry, results
+    if reverse:
+        state = run(state, num_chunks * chunk_size, rest)
+    starts = chunk_size * jnp.arange(num_chunks)
+    state, _ = lax.scan(
+        lambda state, start: (run(state, start, chunk_size), None), state, starts, reverse=reverse
+    )
+    return state if reverse else run(state, num_chunks * chunk_size, rest)
+
+
+def default_chunk_size(
+    num_steps: int, batch_shape: tuple[int, ...], *, rows: int = 512, most: int = 8
+) -> int:
+    """Returns how many steps are projected together.
+
+    Few leave the product too small to be fast, many push its result out of the cache: for a gated
+    cell on a CPU 8 steps are best for 16 to 64 rows, 2 for 288. A number that divides the steps is
+    preferred to one near it: what is left over is one more body to compile, and a copy where JAX
+    differentiates.
+
+    Args:
+      num_steps: steps, `T`.
+      batch_shape: batch axes.
+      rows: rows of a chunk's product on each device that are aimed at.
+      most: steps of a chunk, at most, before one that divides `T` is looked for.
+    """
+    if not known(num_steps):
+        return 1  # of any number of steps nothing is left over
+    batch = math.prod(batch_shape) // batch_parts(batch_shape) if known(*batch_shape) else 1
+    best = min(most, max(1, round(rows / max(1, batch))))
+    near = range(max(1, (best + 1) // 2), best + best // 4 + 1)
+    dividing = [size for size in near if num_steps % size == 0]
+    return min(dividing, key=lambda size: abs(size - best), default=best)

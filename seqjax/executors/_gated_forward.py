@@ -1,0 +1,141 @@
+"""The forward pass of gated cells: what it takes, gives, and keeps for the backward pass.
+
+It keeps the states, and the gates' inputs where there is room, or only the states at the boundaries
+of segments where there is little.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+from jax import Array
+
+from seqjax.cells._cell import State
+from seqjax.cells._gated import GatedCell, GatedParams, GateInputs
+from seqjax.executors._chunks import scan_chunks
+from seqjax.executors._executor import Inputs
+from seqjax.executors._scan import run_scan
+
+
+class Plan(NamedTuple):
+    """What is fixed before the numbers are known.
+
+    Attributes:
+      cell: the cell.
+      reverse: whether time runs from the last step to the first.
+      chunk_size: steps taken together.
+      residuals: what is kept for the backward pass: "gates", "states" or "boundaries".
+      all_states: whether every field of the states is a result, or only the hidden state.
+      state_gradient_clip: bound on what a step hands back to the step before, or None.
+    """
+
+    cell: GatedCell
+    reverse: bool
+    chunk_size: int
+    residuals: str
+    all_states: bool
+    state_gradient_clip: float | None
+
+    def segment_size(self, num_steps: int) -> int:
+        """Steps between two boundaries: about the root of all steps, in whole chunks."""
+        return self.chunk_size * math.ceil(math.sqrt(num_steps) / self.chunk_size)
+
+
+class Operands(NamedTuple):
+    """What a run is differentiated by.
+
+    Attributes:
+      params: parameters of the cell, without those of the initial state.
+      xs: inputs, shape (T, *B, D).
+      initial_state: the state before the first step.
+      reset_state: the state that a reset puts in place, or None without resets.
+    """
+
+    params: GatedParams
+    xs: Array
+    initial_state: State
+    reset_state: State | None
+
+
+class Kept(NamedTuple):
+    """What the backward pass reads beside the operands.
+
+    Attributes:
+      states: the state after every step, leaves (T, *B, H), or before every segment.
+      gates: what the gates saw at every step, or None.
+    """
+
+    states: State
+    gates: GateInputs | None
+
+
+class Results(NamedTuple):
+    """What a run gives.
+
+    Attributes:
+      final: the final state.
+      states: the state after every step, leaves (T, *B, H); None for a field not asked for.
+    """
+
+    final: State
+    states: State
+
+
+def scan_forward(
+    plan: Plan, operands: Operands, inputs: Inputs, state: State, step: Any = None
+) -> tuple[State, State, Any]:
+    """Runs the cell forward; see `run_scan`, whose results these are."""
+    return run_scan(
+        plan.cell,
+        operands.params,
+        inputs,
+        state,
+        operands.reset_state,
+        reverse=plan.reverse,
+        chunk_size=plan.chunk_size,
+        step=step,
+        differentiated=False,
+    )
+
+
+def forward(plan: Plan, operands: Operands, constants: tuple[Any, Any]) -> Results:
+    """Runs the cell; `constants` are the valid steps and the resets."""
+    inputs = Inputs(operands.xs, *constants)
+    final, states, _ = scan_forward(plan, operands, inputs, operands.initial_state)
+    return _results(plan, final, states)
+
+
+def forward_keeping(
+    plan: Plan, operands: Operands, constants: tuple[Any, Any]
+) -> tuple[Results, Kept]:
+    """Does the same, and keeps what the backward pass reads."""
+    inputs = Inputs(operands.xs, *constants)
+
+    def step(params: GatedParams, state: State, drive: Array) -> tuple[State, GateInputs]:
+        seen = plan.cell.gate_inputs(params, state, drive)
+        return plan.cell.next_state(state, seen), seen._replace(units=None)
+
+    def segment(state: State, _: Any, inputs: Inputs):
+        final, states, _ = scan_forward(plan, operands, inputs, state)
+        boundary = jax.tree.map(lambda leaf: leaf[None], state)
+        return final, (_results(plan, final, states).states, boundary)
+
+    if plan.residuals != "boundaries":
+        kept = step if plan.residuals == "gates" else None
+        final, states, gates = scan_forward(plan, operands, inputs, operands.initial_state, kept)
+        return _results(plan, final, states), Kept(states, gates)
+    final, (states, boundaries) = scan_chunks(
+        segment,
+        operands.initial_state,
+        inputs,
+        chunk_size=plan.segment_size(operands.xs.shape[0]),
+        reverse=plan.reverse,
+        differentiated=False,
+    )
+    return Results(final, states), Kept(boundaries, None)
+
+
+def _results(plan: Plan, final: State, states: State) -> Results:
+    if not plan.all_states:
+        states = type(states)(states[0], *(None for _ in states[1:]))
+    return Results(final, states)

@@ -1,0 +1,167 @@
+"""The plain scan over time: any cell, any mask, both directions, differentiated by JAX."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from seqjax._padding import known, select
+from seqjax.cells._cell import Cell, project
+from seqjax.executors._chunks import default_chunk_size, scan_chunks
+from seqjax.executors._clipping import clip_gradient
+from seqjax.executors._executor import Inputs
+from seqjax.executors._parts import run_in_parts
+from seqjax.executors._stepwise import Stepwise
+
+INLINED = 10  # steps in one pass of a loop that is not differentiated, at most
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scan(Stepwise):
+    """Runs any cell by a `lax.scan` that JAX differentiates: the plain reference.
+
+    Attributes:
+      chunk_size: see `Sequential`.
+      rematerialise: whether only the states between segments of about sqrt(T) steps are kept for
+        the backward pass, which computes the rest again (`jax.checkpoint`).
+      truncation: see `Sequential`.
+      state_gradient_clip: see `Sequential`.
+
+    Raises:
+      ValueError: if an option is out of range.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, seqjax
+      >>> cell = seqjax.gru(4)
+      >>> params, xs = cell.init(jax.random.key(0), 3), jnp.ones((7, 2, 3))
+      >>> plain, _ = seqjax.unroll(cell, params, xs, executor=seqjax.executors.Scan())
+      >>> bool(jnp.allclose(plain, seqjax.unroll(cell, params, xs)[0], atol=1e-6))
+      True
+    """
+
+    rematerialise: bool = False
+
+    def refusal(self, cell: Cell) -> str | None:
+        """Refuses no cell."""
+        return None
+
+    def run_whole(
+        self, cell, params, inputs, state, reset_state, *, reverse, all_states
+    ) -> tuple[Any, Any]:
+        """Runs the cell without truncation."""
+        num_steps = inputs.xs.shape[0]
+        chunk_size = self.chunk_size
+        if chunk_size is None and self.rematerialise and known(num_steps):
+            chunk_size = math.ceil(math.sqrt(max(1, num_steps)))
+        elif chunk_size is None:
+            chunk_size = default_chunk_size(num_steps, inputs.xs.shape[1:-1])
+
+        def plain(params, inputs, state, reset_state):
+            return run_scan(
+                cell,
+                params,
+                inputs,
+                state,
+                reset_state,
+                reverse=reverse,
+                chunk_size=chunk_size,
+                remat=self.rematerialise,
+                state_gradient_clip=self.state_gradient_clip,
+            )[:2]
+
+        return run_in_parts(plain, params, inputs, state, reset_state)
+
+
+def run_scan(
+    cell: Cell,
+    params: Any,
+    inputs: Inputs,
+    initial_state: Any,
+    reset_state: Any,
+    *,
+    reverse: bool,
+    chunk_size: int,
+    step: Callable[[Any, Any, Any], tuple[Any, Any]] | None = None,
+    remat: bool = False,
+    state_gradient_clip: float | None = None,
+    differentiated: bool = True,
+) -> tuple[Any, Any, Any]:
+    """Runs a cell step after step; see `seqjax.unroll` for the semantics.
+
+    The input is projected `chunk_size` steps at a time: one large product per chunk, without the
+    (T, *B, gates * H) temporary of projecting everything at once, whose memory traffic costs more
+    than it saves.
+
+    Args:
+      cell: the cell.
+      params: its parameters.
+      inputs: inputs, masks and resets.
+      initial_state: the state before the first step.
+      reset_state: the state that a reset puts in place.
+      reverse: whether time runs from the last step to the first.
+      chunk_size: steps projected together.
+      step: used in place of `cell.step`; returns the new state and something to keep of the step.
+      remat: whether only the states between chunks are kept for JAX's backward pass.
+      state_gradient_clip: bound on what JAX's backward pass hands from a step to the one before.
+      differentiated: whether JAX makes a backward pass of this. Otherwise the steps of a chunk are
+        inlined in the loop, and results are written in place.
+
+    Returns:
+      The final state, the state after every step with time first, and what `step` kept.
+    """
+
+    def run_step(params, state, at_step):
+        drive, valid, reset = at_step
+        state = clip_gradient(state, state_gradient_clip)
+        if reset is not None:
+            state = jax.tree.map(lambda new, old: select(reset, new, old), reset_state, state)
+        new, kept = step(params, state, drive) if step else (cell.step(params, state, drive), None)
+        new = jax.tree.map(functools.partial(_like, cell), new, state)
+        if valid is not None:
+            new = jax.tree.map(lambda leaf, old: select(valid, leaf, old), new, state)
+        return new, (new, kept)
+
+    def run_chunk(state: Any, _: Any, chunk: Inputs):
+        # JAX takes out of the loop what depends on parameters alone, such as the bias spread over
+        # a chunk. Read back from memory at every step it keeps XLA on CPU from vectorising the
+        # gates: a fifth of an LSTM's training step.
+        here = params
+        if not differentiated:
+            here, state = lax.optimization_barrier((params, state))
+        drives = project(cell, here, chunk.clean_xs(), chunk.starts)
+        # A coefficient that is constant in time may have one step.
+        drives = jax.tree.map(
+            lambda leaf: jnp.broadcast_to(leaf, (len(chunk.xs), *leaf.shape[1:])), drives
+        )
+        steps = drives, chunk.valid, chunk.resets
+        # XLA on CPU does not vectorise a pointwise function of slices that move with the step.
+        # Inlined they stand still, which took a third off the forward pass of an LSTM. A backward
+        # pass made by JAX gets slower by it: it computes what it keeps once for each use.
+        inlined = 1 if differentiated else min(chunk_size, INLINED)
+        run = functools.partial(run_step, here)
+        return lax.scan(run, state, steps, reverse=reverse, unroll=inlined)
+
+    final, (states, kept) = scan_chunks(
+        jax.checkpoint(run_chunk) if remat else run_chunk,
+        initial_state,
+        inputs,
+        chunk_size=chunk_size,
+        reverse=reverse,
+        differentiated=differentiated,
+    )
+    return final, states, kept
+
+
+def _like(cell: Cell, new: Any, old: Any) -> Any:
+    """Returns a field after a step in the dtype it had before."""
+    if jnp.iscomplexobj(new) and not jnp.iscomplexobj(old):
+        raise TypeError(
+            f"seqjax {cell!r}: a step must keep the dtype of its state, got a complex field where "
+            "the initial state is real. Make the initial state complex."
+        )
+    return new.astype(old.dtype)

@@ -1,0 +1,94 @@
+"""What executors share that take one step after the other: chunks, truncation, clipping."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+
+from seqjax.cells._cell import Cell
+from seqjax.executors._executor import Inputs
+from seqjax.executors._truncation import run_truncated
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stepwise:
+    """The options of an executor that takes one step after the other, see `Sequential`."""
+
+    chunk_size: int | None = None
+    truncation: int | tuple[int, int] | None = None
+    state_gradient_clip: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses options out of range."""
+        where = f"seqjax.executors.{type(self).__name__}"
+        if self.chunk_size is not None and not _integer(self.chunk_size, at_least=1):
+            raise ValueError(
+                f"{where}: `chunk_size` must be an integer of at least 1, got {self.chunk_size!r}."
+            )
+        clip = self.state_gradient_clip
+        if clip is not None and not (isinstance(clip, int | float | np.number) and clip > 0):
+            raise ValueError(
+                f"{where}: `state_gradient_clip` must be a number above 0, got {clip!r}. None "
+                "clips nothing."
+            )
+        blocks = self.blocks
+        if blocks is None:
+            return
+        sound = len(blocks) == 2 and all(_integer(block, at_least=1) for block in blocks)
+        if not (sound and blocks[0] <= blocks[1]):
+            raise ValueError(
+                f"{where}: `truncation` must be integers (k1, k2) with 1 <= k1 <= k2, or one for "
+                f"both, got {self.truncation!r}."
+            )
+
+    @property
+    def blocks(self) -> tuple[int, int] | None:
+        """Returns the truncation as `(k1, k2)`, or None for the full gradient."""
+        if self.truncation is None or isinstance(self.truncation, tuple | list):
+            return self.truncation
+        return self.truncation, self.truncation
+
+    def run(
+        self,
+        cell: Cell,
+        params: Any,
+        inputs: Inputs,
+        state: Any,
+        reset_state: Any,
+        *,
+        reverse: bool,
+        all_states: bool,
+    ) -> tuple[Any, Any]:
+        """Runs the cell, see `Executor.run`."""
+        whole = functools.partial(self.run_whole, cell)
+        blocks = self.blocks
+        if blocks is None or max(blocks) >= inputs.xs.shape[0]:
+            return whole(params, inputs, state, reset_state, reverse=reverse, all_states=all_states)
+
+        def run(inputs: Inputs, state: Any, reset_state: Any, *, frozen: bool = False):
+            here = jax.lax.stop_gradient(params) if frozen else params
+            return whole(here, inputs, state, reset_state, reverse=False, all_states=True)
+
+        return run_truncated(run, inputs, state, reset_state, truncation=blocks, reverse=reverse)
+
+    def run_whole(
+        self,
+        cell: Cell,
+        params: Any,
+        inputs: Inputs,
+        state: Any,
+        reset_state: Any,
+        *,
+        reverse: bool,
+        all_states: bool,
+    ) -> tuple[Any, Any]:
+        """Runs the cell without truncation."""
+        raise NotImplementedError
+
+
+def _integer(value: Any, *, at_least: int) -> bool:
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, int | np.integer) and bool(value >= at_least)

@@ -1,0 +1,160 @@
+"""Executors are values: chosen, named, given, compared, and refused where they cannot run."""
+
+import dataclasses
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cell_table import BATCH, HIDDEN, ROWS, STEPS, assert_trees_close, problem, random_params
+
+import seqjax
+from seqjax.executors import EXECUTORS, Associative, Scan, Sequential
+
+LINEAR = ("min_gru", "lru", "rg_lru", "matrix")
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_who_runs_what(row):
+    accepted = {name for name, made in EXECUTORS.items() if made().refusal(row.cell) is None}
+    expected = {"sequential", "scan"} | ({"associative"} if row.name in LINEAR else set())
+    assert accepted == expected
+
+
+def test_a_refusal_names_cell_and_executor():
+    cell = seqjax.lstm(4)
+    with pytest.raises(
+        ValueError, match=r"Associative cannot run lstm\(4\): it needs a LinearCell"
+    ):
+        seqjax.unroll(
+            cell, cell.init(jax.random.key(0), 3), jnp.ones((5, 3)), executor="associative"
+        )
+
+
+@pytest.mark.parametrize(
+    ("executor", "cell"),
+    [
+        (Sequential(residuals="gates"), seqjax.min_gru(4)),
+        (Sequential(residuals="states"), next(row.cell for row in ROWS if row.name == "plain")),
+    ],
+    ids=str,
+)
+def test_an_option_that_would_be_ignored_is_refused(executor, cell):
+    with pytest.raises(ValueError, match="needs a cell of another kind"):
+        seqjax.unroll(cell, cell.init(jax.random.key(0), 3), jnp.ones((5, 3)), executor=executor)
+
+
+def test_an_option_of_another_executor_does_not_exist():
+    with pytest.raises(TypeError):
+        Associative(truncation=3)  # pyright: ignore[reportCallIssue]
+
+
+def test_executors_compare_hash_and_pickle():
+    for made in EXECUTORS.values():
+        assert made() == made()
+        assert hash(made()) == hash(made())
+        assert pickle.loads(pickle.dumps(made())) == made()
+    assert Sequential(chunk_size=3) != Sequential()
+
+
+def test_what_is_chosen_can_be_asked(monkeypatch):
+    for row in ROWS:
+        assert seqjax.executors.choose(row.cell) == Sequential()
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    chosen = {row.name: type(seqjax.executors.choose(row.cell)) for row in ROWS}
+    assert {name for name, made in chosen.items() if made is Associative} == set(LINEAR)
+
+
+def test_a_class_is_no_executor():
+    cell = seqjax.lstm(4)
+    params = cell.init(jax.random.key(0), 3)
+    with pytest.raises(TypeError, match="must be an executor such as"):
+        seqjax.unroll(cell, params, jnp.ones((5, 3)), executor=Scan)  # pyright: ignore
+
+
+@dataclasses.dataclass(frozen=True)
+class InPython:
+    """An executor as a user would write one: a loop in Python over real steps."""
+
+    def refusal(self, cell):
+        return None if cell.name == "lstm" else "it runs lstm only"
+
+    def run(self, cell, params, inputs, state, reset_state, *, reverse, all_states):
+        states = []
+        for x in inputs.xs[::-1] if reverse else inputs.xs:
+            state = cell.step(params, state, cell.project(params, x))
+            states.append(state)
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states[:: -1 if reverse else 1])
+        return state, stacked
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_users_own_executor(reverse):
+    cell = seqjax.lstm(HIDDEN)
+    params, xs = random_params(cell, dtype=jnp.float32), problem().xs.astype(np.float32)
+    got = seqjax.unroll(cell, params, xs, executor=InPython(), reverse=reverse)
+    assert_trees_close(got, seqjax.unroll(cell, params, xs, reverse=reverse), 1e-5, 1e-5)
+    with pytest.raises(ValueError, match="it runs lstm only"):
+        seqjax.unroll(seqjax.gru(4), params, xs, executor=InPython())
+
+
+@pytest.mark.parametrize("name", ["min_gru", "lru", "rg_lru"])
+def test_layers_pass_their_executor_on(name):
+    from flax import nnx
+
+    cell = seqjax.make_cell(name, HIDDEN)
+    rngs = nnx.Rngs(0)
+    layers = [
+        seqjax.nn.RNN(cell, 3, executor="associative", rngs=rngs),
+        seqjax.nn.Bidirectional(cell, HIDDEN, executor=Associative(), rngs=rngs),
+    ]
+    stack = seqjax.nn.Stack(layers)
+    program = str(jax.make_jaxpr(stack)(jnp.ones((2, STEPS, 3))))
+    assert "scan[" not in program  # nothing runs in sequence
+    with pytest.raises(ValueError, match="Associative cannot run"):
+        seqjax.nn.RNN(seqjax.lstm(4), 3, executor="associative", rngs=rngs)
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_what_a_linear_cell_keeps(name):
+    """In sequence the states alone."""
+    cell = next(row for row in ROWS if row.name == name).make(64)
+    steps, batch = 256, 8
+    xs = jax.ShapeDtypeStruct((steps, batch, 64), jnp.float32)
+    params = jax.eval_shape(lambda key: cell.init(key, 64), jax.random.key(0))
+
+    def kept(executor):
+        def hidden(params, xs):
+            return seqjax.unroll(cell, params, xs, executor=executor, return_states=True)[2].hidden
+
+        def pulled(params, xs):
+            return jax.vjp(hidden, params, xs)[1]
+
+        leaves = jax.tree.leaves(jax.eval_shape(jax.jit(pulled), params, xs))
+        state = jax.eval_shape(lambda p: cell.initial_state(p), params)[0]
+        given = xs.size + sum(leaf.size for leaf in jax.tree.leaves(params))
+        return (sum(leaf.size for leaf in leaves) - given) / (steps * batch * state.size)
+
+    assert kept("sequential") < 1.3
+
+
+def test_a_state_that_is_not_finite_ends_at_a_reset():
+    """Zero times infinity is no zero: a reset must not be a multiplication."""
+    cell = seqjax.linear_cell(
+        "sum",
+        2,
+        init=lambda key, in_size, dtype=jnp.float32: (),
+        coefficients=lambda params, xs: (jnp.ones_like(xs), xs),
+    )
+    xs = jnp.ones((6, BATCH, 2)).at[1].set(jnp.inf)
+    resets = jnp.zeros((6, BATCH), bool).at[3].set(True)
+    for executor in ("sequential", "associative", "scan"):
+        ys, _ = seqjax.unroll(cell, (), xs, resets=resets, executor=executor)
+        np.testing.assert_array_equal(ys[3:, 0, 0], [1, 2, 3])
+        d_xs = jax.grad(
+            lambda xs, executor=executor: seqjax.unroll(
+                cell, (), xs, resets=resets, executor=executor
+            )[0][3:].sum()
+        )(xs)
+        np.testing.assert_array_equal(d_xs[:, 0, 0], [0, 0, 0, 3, 2, 1])
