@@ -195,6 +195,7 @@ def with_peaks(row: dict[str, Any], case: Case, cores: int) -> dict[str, Any]:
     peaks = {}
     for side, name in (("ours", "seqjax"), ("peer", row["peer"])):
         worker = Worker(name, cores)
+        worker.ask("return_memory")
         worker.ask("build", case, *make_arrays(case))
         peaks[f"{side}_peak_mib"] = worker.ask("peak", row["mode"])
         worker.close()

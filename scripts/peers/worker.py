@@ -1,13 +1,19 @@
 """The process in which one framework is built and timed, told what to do through a pipe."""
 
 import contextlib
+import ctypes
 import importlib
 import os
+import sys
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from peers import Case
+
+# Numbers of malloc.h: the trim threshold, the padding, from where on a block is a mapping of its
+# own, and how many may be.
+MALLOC_OPTIONS = {-1: 2**16, -2: 0, -3: 2**16, -4: 2**16}
 
 
 def serve(connection: Connection, peer: str, cores: int) -> None:
@@ -15,7 +21,8 @@ def serve(connection: Connection, peer: str, cores: int) -> None:
 
     Requests are `build` (case, weights, xs, cotangent), which returns the results and the seconds
     of each mode's first call; `time` (mode, calls), the seconds of each call; and `peak` (mode),
-    the MiB that a call adds to the process at most, or None where the system does not tell.
+    the MiB that a call adds to the process at most, or None where the system does not tell. Ask for
+    `return_memory` before the program is built whose peak is wanted.
     """
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     try:
@@ -39,6 +46,7 @@ def serve(connection: Connection, peer: str, cores: int) -> None:
     def peak(mode: str):
         call = getattr(program, mode)
         call()
+        libc("malloc_trim", 0)  # what compiling has left
         before = resident("VmRSS")
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
@@ -47,7 +55,7 @@ def serve(connection: Connection, peer: str, cores: int) -> None:
             return None if before is None or after is None else after - before
         return None
 
-    handlers = {"build": build, "time": timed, "peak": peak}
+    handlers = {"build": build, "time": timed, "peak": peak, "return_memory": return_memory}
     with contextlib.suppress(EOFError):
         while True:
             name, *arguments = connection.recv()
@@ -62,6 +70,19 @@ def seconds(call) -> float:
     begin = time.perf_counter()
     call()
     return time.perf_counter() - begin
+
+
+def return_memory() -> None:
+    """Lets glibc return freed memory at once; what it kept would hide the peak of the next call."""
+    for option, value in MALLOC_OPTIONS.items():
+        libc("mallopt", option, value)
+
+
+def libc(name: str, *arguments: int) -> None:
+    """Calls a function of glibc, where there is one."""
+    function = getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
+    if function is not None:
+        function(*arguments)
 
 
 def resident(field: str) -> float | None:
