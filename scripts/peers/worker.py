@@ -16,15 +16,18 @@ from peers import Case
 MALLOC_OPTIONS = {-1: 2**16, -2: 0, -3: 2**16, -4: 2**16}
 
 
-def serve(connection: Connection, peer: str, cores: int) -> None:
+def serve(connection: Connection, peer: str, cores: int, folder: str | None = None) -> None:
     """Answers requests `(name, *arguments)` until the pipe closes; an error is an answer too.
 
-    Requests are `build` (case, weights, xs, cotangent), which returns the results and the seconds
-    of each mode's first call; `time` (mode, calls), the seconds of each call; and `peak` (mode),
-    the MiB that a call adds to the process at most, or None where the system does not tell. Ask for
-    `return_memory` before the program is built whose peak is wanted.
+    Requests are `draw` (case), which returns weights in our layout, of seqjax alone; `build` (case,
+    weights, xs, cotangent), the results and the seconds of each mode's first call; `time` (mode,
+    calls), the seconds of each call; and `peak` (mode), the MiB that a call adds to the process at
+    most, or None where the system does not tell. Ask for `return_memory` before the program is
+    built whose peak is wanted. With a `folder`, modules are looked for there first.
     """
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    if folder is not None:
+        sys.path.insert(0, folder)
     try:
         adapter = importlib.import_module(f"peers.{peer}_peer")
     except ImportError as error:
@@ -56,6 +59,8 @@ def serve(connection: Connection, peer: str, cores: int) -> None:
         return None
 
     handlers = {"build": build, "time": timed, "peak": peak, "return_memory": return_memory}
+    if hasattr(adapter, "draw"):
+        handlers["draw"] = adapter.draw
     with contextlib.suppress(EOFError):
         while True:
             name, *arguments = connection.recv()
