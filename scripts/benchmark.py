@@ -1,13 +1,20 @@
 """Times our recurrent layers against those of other frameworks.
 
     python scripts/benchmark.py --json=benchmark.json
-    python scripts/benchmark.py --peers=torch,flax --cells=lstm --shapes=64x200x128x128
+    python scripts/benchmark.py --peers=torch,flax --cells=lstm --shapes=200x64x128x128
+    python scripts/benchmark.py --cells=min_gru --peers=associative_autodiff,scan --peak
+
+An earlier commit, checked out in another folder, is the peer `baseline`:
+
+    git worktree add ../earlier COMMIT
+    python scripts/benchmark.py --peers=baseline --baseline=../earlier
 
 Each framework runs in a process of its own, on the same cores, with the same weights, inputs and
 float32 arithmetic. In training the gradients of all weights and of the input are computed. For
 every case the results are compared first, and a case whose results differ is not timed. Then the
 frameworks run in turn, one call each, round after round, and the medians over rounds are compared:
-the ratio is the peer's time by ours, above 1 where we are faster.
+the ratio is the peer's time by ours, above 1 where we are faster. The last lines name the smallest
+ratio to each peer. The exit status is 1 where the earlier commit gives other results, or none.
 """
 
 import json
@@ -23,10 +30,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import peers
 from absl import app, flags
-from peers import Case
+from peers import LINEAR_CELLS, USUAL_CELLS, Case, Weights
 from peers.worker import serve
 
-CELLS = ("rnn", "lstm", "gru", "bilstm", "bigru", "own")
+CELLS = (*USUAL_CELLS, "bilstm", "bigru", "own", *LINEAR_CELLS)
 MODES = ("train", "inference")
 # T x B x D x H; the last is IMDB's: reviews in segments of 50 words, side by side.
 SHAPES = {
@@ -37,12 +44,19 @@ SHAPES = {
     "50x128x512x512": "short, wide",
     "50x576x132x64": "IMDB",
 }
+LINEAR_SHAPES = ("200x64x128x128", "1000x32x128x128", "10000x4x64x64", "50000x1x64x64")
 TOLERANCE = 2e-4  # of the norm of what is compared: float32, thousands of steps
 
 FLAGS = flags.FLAGS
-flags.DEFINE_list("peers", list(peers.NAMES), "frameworks; those not installed are left out")
+flags.DEFINE_list("peers", None, "frameworks; default: all that are installed")
+flags.DEFINE_string("baseline", None, "folder with another checkout of seqjax: the peer `baseline`")
 flags.DEFINE_list("cells", list(CELLS), "cells")
-flags.DEFINE_list("shapes", list(SHAPES), "shapes, as steps x batch x inputs x hidden units")
+flags.DEFINE_list(
+    "shapes",
+    None,
+    f"shapes, as steps x batch x inputs x hidden units; default: {', '.join(SHAPES)}, and for "
+    f"linear cells {', '.join(LINEAR_SHAPES)}",
+)
 flags.DEFINE_list("modes", list(MODES), "train (gradients), inference (outputs alone)")
 flags.DEFINE_integer("rounds", 9, "calls of each framework in each case", lower_bound=1)
 flags.DEFINE_integer("cores", None, "processor cores; default: all this process may use")
@@ -59,7 +73,7 @@ class Worker:
     Attributes:
       name: of the framework.
       versions: what runs there.
-      cells: which of our cells stand for its own, where it has others.
+      cells: which of our cells stand for its own, where it has others; "" where it has none.
     """
 
     def __init__(self, name: str, cores: int):
@@ -67,7 +81,9 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self.name = name
         self._pipe, far = context.Pipe()
-        self._process = context.Process(target=serve, args=(far, name, cores), daemon=True)
+        folder = str(Path(FLAGS.baseline).resolve()) if name == "baseline" else None
+        args = (far, name, cores, folder)
+        self._process = context.Process(target=serve, args=args, daemon=True)
         self._process.start()
         far.close()
         self.versions, self.cells = self._receive()
@@ -76,6 +92,11 @@ class Worker:
         """Returns the answer to a request; raises what it raised."""
         self._pipe.send(request)
         return self._receive()
+
+    def variant(self, cell: str) -> str:
+        """Returns which of our cells, one way, stands for a cell of its own; "" for none."""
+        one_way = cell.removeprefix("bi")
+        return self.cells.get(one_way, one_way if one_way in USUAL_CELLS else "")
 
     def close(self) -> None:
         """Ends the process."""
@@ -101,9 +122,32 @@ class Shape(NamedTuple):
     hidden_size: int
 
 
-def make_arrays(case: Case, seed: int = 0):
-    """Draws weights in our layout, none of them zero, inputs, and a cotangent of the outputs."""
-    rng = np.random.default_rng(seed)
+class Arrays(NamedTuple):
+    """Weights in our layout, a dictionary a direction, inputs, and a cotangent of the outputs."""
+
+    weights: list[Weights]
+    xs: np.ndarray
+    cotangent: np.ndarray
+
+
+def make_arrays(case: Case, ours: Worker) -> Arrays:
+    """Draws what a case computes with."""
+    rng = np.random.default_rng(0)
+    linear = case.cell in LINEAR_CELLS
+    weights = ours.ask("draw", case) if linear else draw_gated(case, rng)
+    width = case.hidden_size * (1 + case.bidirectional)
+    return Arrays(
+        weights,
+        rng.standard_normal((case.steps, case.batch, case.in_size), np.float32),
+        rng.standard_normal((case.steps, case.batch, width), np.float32),
+    )
+
+
+def draw_gated(case: Case, rng: np.random.Generator) -> list[Weights]:
+    """Draws weights of a gated cell, none of them zero.
+
+    They are small enough that differences of rounding do not grow with the steps.
+    """
     hidden = case.hidden_size
     gates = {"rnn": 1, "rnn_relu": 1, "own": 3}.get(case.cell, 4 if case.cell == "lstm" else 3)
 
@@ -112,7 +156,6 @@ def make_arrays(case: Case, seed: int = 0):
 
     weights = []
     for _ in range(1 + case.bidirectional):
-        # Small enough that differences of rounding do not grow with the steps.
         direction = {
             "input_kernel": draw(case.in_size**-0.5, case.in_size, gates * hidden),
             "recurrent_kernel": draw(0.5 * hidden**-0.5, hidden, gates * hidden),
@@ -121,9 +164,7 @@ def make_arrays(case: Case, seed: int = 0):
         if case.cell == "gru":
             direction["recurrent_bias"] = draw(0.1, hidden)
         weights.append(direction)
-    xs = draw(1.0, case.steps, case.batch, case.in_size)
-    cotangent = draw(1.0, case.steps, case.batch, hidden * (1 + case.bidirectional))
-    return weights, xs, cotangent
+    return weights
 
 
 def largest_difference(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> float:
@@ -136,9 +177,10 @@ def largest_difference(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray
     )
 
 
-def measure(case: Case, ours: Worker, others: list[Worker], modes: list[str], rounds: int):
+def measure(
+    case: Case, arrays: Arrays, ours: Worker, others: list[Worker], modes: list[str], rounds: int
+):
     """Yields the rows of one case, after the results have been found equal."""
-    arrays = make_arrays(case)
     expected, our_compile = ours.ask("build", case, *arrays)
     built = []
     for other in others:
@@ -154,8 +196,10 @@ def measure(case: Case, ours: Worker, others: list[Worker], modes: list[str], ro
         built.append((other, compile_s, difference))
     for mode in modes:
         times: dict[str, list[float]] = {}
+        turns = [ours, *(other for other, *_ in built)]
         for _ in range(rounds):
-            for worker in (ours, *(other for other, *_ in built)):
+            turns.reverse()  # nobody always runs behind the same one
+            for worker in turns:
                 # The first call of a turn finds its threads asleep and another's data in the cache.
                 times.setdefault(worker.name, []).append(worker.ask("time", mode, 2)[-1])
         ms = {name: quartiles(values) for name, values in times.items()}
@@ -190,12 +234,13 @@ def quartiles(seconds: list[float]) -> list[float]:
     return [round(1e3 * q, 3) for q in statistics.quantiles(seconds, n=4, method="inclusive")]
 
 
-def with_peaks(row: dict[str, Any], case: Case, cores: int) -> dict[str, Any]:
+def with_peaks(row: dict[str, Any], case: Case, arrays: Arrays) -> dict[str, Any]:
     """Adds the peak memory of both sides, each in a fresh process."""
     peaks = {}
     for side, name in (("ours", "seqjax"), ("peer", row["peer"])):
-        worker = Worker(name, cores)
-        worker.ask("build", case, *make_arrays(case))
+        worker = Worker(name, case.cores)
+        worker.ask("return_memory")
+        worker.ask("build", case, *arrays)
         peaks[f"{side}_peak_mib"] = worker.ask("peak", row["mode"])
         worker.close()
     return {**row, **peaks}
@@ -235,6 +280,21 @@ def table(rows: list[dict[str, Any]], names: list[str]) -> str:
     return "\n".join(lines)
 
 
+def smallest_ratios(rows: list[dict[str, Any]], names: list[str]) -> str:
+    """Returns a line for each mode and peer: where we are slowest beside it."""
+    lines = []
+    for mode in MODES:
+        for name in names:
+            found = [row for row in rows if (row["mode"], row["peer"]) == (mode, name)]
+            if found:
+                row = min(found, key=lambda row: row["ratio"])
+                shape = label(Shape(row["T"], row["B"], row["in_size"], row["hidden_size"]))
+                lines.append(
+                    f"smallest ratio to {name}, {mode}: {row['ratio']:.2f}, {row['cell']} {shape}"
+                )
+    return "\n".join(lines)
+
+
 def replace_table(path: Path, text: str) -> None:
     """Puts the text between the benchmark marks of a page."""
     page = path.read_text()
@@ -255,75 +315,132 @@ def parse(name: str) -> Shape:
         ) from None
 
 
-def main(argv: list[str]) -> None:
-    """Runs the grid."""
-    if len(argv) > 1:
-        raise SystemExit(f"benchmark.py: unknown argument {argv[1]!r}.")
-    chosen = {"peers": FLAGS.peers, "cells": FLAGS.cells, "modes": FLAGS.modes}
+def label(shape: Shape) -> str:
+    """Writes a shape as `parse` reads it."""
+    return "x".join(map(str, shape))
+
+
+def check_flags() -> None:
+    """Refuses what cannot run, before an hour is spent."""
+    chosen = {"peers": FLAGS.peers or [], "cells": FLAGS.cells, "modes": FLAGS.modes}
     for name, known in (("peers", peers.NAMES), ("cells", CELLS), ("modes", MODES)):
         if unknown := sorted(set(chosen[name]) - set(known)):
             raise SystemExit(f"benchmark.py: --{name} must be among {known}, got {unknown}.")
-    shapes = {name: parse(name) for name in FLAGS.shapes}
-    if FLAGS.table and not Path(FLAGS.table).is_file():  # before an hour is spent
+    if FLAGS.baseline is None and "baseline" in chosen["peers"]:
+        raise SystemExit("benchmark.py: the peer baseline needs --baseline=FOLDER.")
+    if FLAGS.baseline is not None:
+        if not (Path(FLAGS.baseline) / "seqjax" / "__init__.py").is_file():
+            raise SystemExit(
+                f"benchmark.py: --baseline must be a checkout of seqjax, got {FLAGS.baseline!r}."
+            )
+        if "baseline" not in (FLAGS.peers or peers.NAMES):
+            raise SystemExit("benchmark.py: --baseline needs baseline among --peers.")
+    if FLAGS.table and not Path(FLAGS.table).is_file():
         raise SystemExit(f"benchmark.py: --table must be a page, got {FLAGS.table!r}.")
-    cores = FLAGS.cores or len(os.sched_getaffinity(0))
-    ours, others = Worker("seqjax", cores), []
-    for name in FLAGS.peers:
+
+
+def start_peers(cores: int) -> list[Worker]:
+    """Starts the chosen peers that are installed."""
+    others = []
+    for name in FLAGS.peers or peers.NAMES:
+        if name == "baseline" and FLAGS.baseline is None:
+            continue
         try:
             others.append(Worker(name, cores))
         except ImportError as error:
             print(f"{name} is left out: {error}")
+    return others
+
+
+def earlier_rows(versions: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Returns the rows of `--json`, if any, and all versions."""
+    if not (FLAGS.json and Path(FLAGS.json).exists()):
+        return [], versions
+    try:
+        earlier = json.loads(Path(FLAGS.json).read_text())
+        rows, before = earlier["rows"], earlier["versions"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise SystemExit(
+            f"benchmark.py: {FLAGS.json} holds no rows of a benchmark. Give another file."
+        ) from None
+    if any(versions.get(name, got) != got for name, got in before.items()):
+        raise SystemExit(
+            f"benchmark.py: {FLAGS.json} holds rows of {before}, here are {versions}. Give another "
+            "file."
+        )
+    return rows, {**before, **versions}
+
+
+def measure_cell(cell: str, shape: Shape, cores: int, ours: Worker, others: list[Worker]):
+    """Yields the rows of a cell at a shape, beside every peer that has it."""
+    # A peer whose cell is a variant of ours is compared with that variant.
+    variants: dict[str, list[Worker]] = {}
+    for other in others:
+        if variant := other.variant(cell):
+            variants.setdefault(variant, []).append(other)
+    for variant, group in variants.items():
+        case = Case(variant, cell.startswith("bi"), *shape, cores)
+        arrays = make_arrays(case, ours)
+        for row in measure(case, arrays, ours, group, FLAGS.modes, FLAGS.rounds):
+            row = {"cell": cell, "variant": variant, **row}
+            yield with_peaks(row, case, arrays) if FLAGS.peak else row
+
+
+def told(row: dict[str, Any]) -> str:
+    """Returns a row in a line."""
+    peak = ""
+    if None not in (row.get("ours_peak_mib"), row.get("peer_peak_mib")):
+        peak = f", peak {row['ours_peak_mib']:.0f} and {row['peer_peak_mib']:.0f} MiB"
+    return (
+        f"{row['mode']}: ours {row['ours_ms']:.1f} ms, {row['peer']} {row['peer_ms']:.1f} ms, "
+        f"ratio {row['ratio']:.2f}{peak}"
+    )
+
+
+def main(argv: list[str]) -> None:
+    """Runs the grid."""
+    if len(argv) > 1:
+        raise SystemExit(f"benchmark.py: unknown argument {argv[1]!r}.")
+    check_flags()
+    grid = [
+        (cell, parse(shape))
+        for cell in FLAGS.cells
+        for shape in FLAGS.shapes or (LINEAR_SHAPES if cell in LINEAR_CELLS else SHAPES)
+    ]
+    cores = FLAGS.cores or len(os.sched_getaffinity(0))
+    ours, others = Worker("seqjax", cores), start_peers(cores)
     versions = {"python": platform.python_version(), "cores": cores, **ours.versions}
     for other in others:
         versions.update(other.versions)
-    rows: list[dict[str, Any]] = []
-    if FLAGS.json and Path(FLAGS.json).exists():
-        try:
-            earlier = json.loads(Path(FLAGS.json).read_text())
-            earlier = {name: earlier[name] for name in ("versions", "rows")}
-        except (OSError, ValueError, KeyError, TypeError):
-            raise SystemExit(
-                f"benchmark.py: {FLAGS.json} holds no rows of a benchmark. Give another file."
-            ) from None
-        if any(versions.get(name, got) != got for name, got in earlier["versions"].items()):
-            raise SystemExit(
-                f"benchmark.py: {FLAGS.json} holds rows of {earlier['versions']}, here are "
-                f"{versions}. Give another file."
-            )
-        rows, versions = earlier["rows"], {**earlier["versions"], **versions}
+    rows, versions = earlier_rows(versions)
     header = ", ".join(f"{name} {version}" for name, version in versions.items())
     print(header, flush=True)
-    for shape in shapes.values():
-        for cell in FLAGS.cells:
-            # A peer whose cell is a variant of ours is compared with that variant.
-            variants: dict[str, list[Worker]] = {}
-            for other in others:
-                one_way = cell.removeprefix("bi")
-                variant = other.cells.get(one_way, one_way if one_way != "own" else "")
-                if variant:
-                    variants.setdefault(variant, []).append(other)
-            for variant, group in variants.items():
-                case = Case(variant, cell.startswith("bi"), *shape, cores)
-                label = "x".join(map(str, shape))
-                for row in measure(case, ours, group, FLAGS.modes, FLAGS.rounds):
-                    row = {"cell": cell, "variant": variant, **row}
-                    if FLAGS.peak:
-                        row = with_peaks(row, case, cores)
-                    rows = [old for old in rows if key_of(old) != key_of(row)] + [row]
-                    print(
-                        f"{cell} {label} {row['mode']}: ours {row['ours_ms']:.1f} ms, "
-                        f"{row['peer']} {row['peer_ms']:.1f} ms, ratio {row['ratio']:.2f}",
-                        flush=True,
-                    )
-                    if FLAGS.json:
-                        Path(FLAGS.json).write_text(
-                            json.dumps({"versions": versions, "rows": rows}, indent=1) + "\n"
-                        )
+    for cell in FLAGS.cells:
+        if not ours.variant(cell):
+            print(f"{cell} is left out: this seqjax has no such cell")
+    grid = [(cell, shape) for cell, shape in grid if ours.variant(cell)]
+    wrong = []
+    for cell, shape in grid:
+        compared = set()
+        for row in measure_cell(cell, shape, cores, ours, others):
+            compared.add(row["peer"])
+            rows = [old for old in rows if key_of(old) != key_of(row)] + [row]
+            print(f"{cell} {label(shape)} {told(row)}", flush=True)
+            if FLAGS.json:
+                Path(FLAGS.json).write_text(
+                    json.dumps({"versions": versions, "rows": rows}, indent=1) + "\n"
+                )
+        asked = {other.name for other in others if other.variant(cell)}
+        if "baseline" in asked - compared:
+            wrong.append(f"{cell} {label(shape)}")
     names = [name for name in peers.NAMES if any(row["peer"] == name for row in rows)]
     text = f"{table(rows, names)}\n{header}.\n"
     print(text)
     if FLAGS.table:
         replace_table(Path(FLAGS.table), text)
+    print(smallest_ratios(rows, names))
+    if wrong:
+        raise SystemExit(f"benchmark.py: baseline gives other results, or none: {', '.join(wrong)}")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ An adapter is a module with `VERSIONS`, the versions it runs; `CELLS`, which of 
 are where they are not the usual ones; `start(cores)`; and `build(case, weights, xs, cotangent)`,
 which returns a `Program`. Weights come in our layout, one dictionary a direction, and each adapter
 says in one function, `place`, where they stand in its own.
+
+A new linear cell is one entry of `LINEAR_CELLS`: the name of its maker in `seqjax`.
 """
 
 from collections.abc import Callable
@@ -11,7 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-NAMES = ("torch", "flax", "keras", "haiku", "equinox", "scan")
+NAMES = ("torch", "flax", "keras", "haiku", "equinox", "scan", "associative_autodiff", "baseline")
+USUAL_CELLS = ("rnn", "lstm", "gru")
+LINEAR_CELLS = ("min_gru", "lru", "rg_lru")
 Weights = dict[str, np.ndarray]
 
 
@@ -19,7 +23,7 @@ class Case(NamedTuple):
     """What is run.
 
     Attributes:
-      cell: rnn, lstm, gru, or one of their variants that a peer has instead.
+      cell: a usual or a linear cell, `own`, or a variant that a peer has instead.
       bidirectional: whether a backward layer runs beside the forward one.
       steps: `T`.
       batch: `B`.

@@ -3,7 +3,7 @@
 from peers import Case, seqjax_peer
 
 VERSIONS = seqjax_peer.VERSIONS
-CELLS = {"own": "own"}
+CELLS = seqjax_peer.CELLS
 start = seqjax_peer.start
 
 

@@ -5,15 +5,15 @@ from importlib import metadata
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 import seqjax
-from peers import Case
+from peers import LINEAR_CELLS, Case, Program, Weights
 from peers.jax_program import jax_program
 from seqjax.train import data_mesh, use_all_cores
 
 VERSIONS = {"seqjax": metadata.version("seqjax"), "jax": jax.__version__}
-CELLS: dict[str, str] = {}
 
 
 def own_cell(hidden_size: int) -> seqjax.cells.GatedCell:
@@ -38,11 +38,39 @@ MAKERS = {
     "gru_no_recurrent_bias": seqjax.gru,
     "gru_reset_before": functools.partial(seqjax.gru, reset_after=False),
     "own": own_cell,
+    **{name: getattr(seqjax, name) for name in LINEAR_CELLS if hasattr(seqjax, name)},
 }
+CELLS = {name: name if name in MAKERS else "" for name in ("own", *LINEAR_CELLS)}
 
 
-def build(case: Case, weights, xs, cotangent, executor: str = "auto"):
-    """Makes the program."""
+def place(case: Case, weights):
+    """Puts weights where the cell has them; a leaf without a weight, as a bias, is left out."""
+    cell = MAKERS[case.cell](case.hidden_size)
+    template = jax.eval_shape(lambda: cell.init(jax.random.key(0), case.in_size))
+    return [
+        jax.tree_util.tree_map_with_path(lambda path, _, w=w: w.get(leaf_name(path)), template)
+        for w in weights
+    ]
+
+
+def draw(case: Case) -> list[Weights]:
+    """Draws weights as the cell does, its vectors moved away from where they start, as from 0."""
+    params = MAKERS[case.cell](case.hidden_size).init(jax.random.key(0), case.in_size)
+    rng = np.random.default_rng(0)
+    weights = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        moved = 0.1 * rng.standard_normal(leaf.shape) if leaf.ndim == 1 else 0.0
+        weights[leaf_name(path)] = np.asarray(leaf + moved, np.float32)
+    return [weights]
+
+
+def leaf_name(path) -> str:
+    """Returns the name of a leaf of the parameters, such as `input_kernel`."""
+    return jax.tree_util.keystr(path, simple=True, separator=".")
+
+
+def build(case: Case, weights, xs, cotangent, **options):
+    """Makes the program; `options` are those of `seqjax.unroll`."""
     cell = MAKERS[case.cell](case.hidden_size)
     mesh = data_mesh(case.batch)
 
@@ -50,26 +78,24 @@ def build(case: Case, weights, xs, cotangent, executor: str = "auto"):
         spec = PartitionSpec() if axis is None else PartitionSpec(*[None] * axis, "batch")
         return jax.device_put(tree, NamedSharding(mesh, spec))
 
-    def place(weights):
-        return [
-            seqjax.cells.GatedParams(
-                direction["input_kernel"],
-                direction["recurrent_kernel"],
-                direction["bias"],
-                direction.get("recurrent_bias"),
-                None,
-            )
-            for direction in weights
-        ]
-
     def run(params, xs):
         ys = [
-            seqjax.unroll(cell, each, xs, reverse=bool(index), executor=executor)[0]
+            seqjax.unroll(cell, each, xs, reverse=bool(index), **options)[0]
             for index, each in enumerate(params)
         ]
         return ys[0] if len(ys) == 1 else jnp.concatenate(ys, axis=-1)
 
-    return jax_program(run, place, weights, xs, cotangent, put=put)
+    def in_mesh(call):
+        """`unroll` reads off the ambient mesh over how many devices the batch is split."""
+
+        def called():
+            with jax.set_mesh(mesh):
+                return call()
+
+        return called
+
+    own = functools.partial(place, case)
+    return Program(*map(in_mesh, jax_program(run, own, weights, xs, cotangent, put=put)))
 
 
 def start(cores: int) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+REPOSITORY = Path(__file__).parents[2]
+SCRIPTS = REPOSITORY / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 import benchmark  # noqa: E402
@@ -48,11 +49,69 @@ def test_rows_and_table(tmp_path):
     assert "| bilstm | 6 | 4 | 3 | 5 |" in text
 
 
+def test_an_earlier_commit():
+    done = run(
+        f"--baseline={REPOSITORY}",
+        "--peers=baseline",
+        "--cells=lstm",
+        "--shapes=6x4x3x5",
+        "--rounds=1",
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^lstm 6x4x3x5 train: ours .* baseline .* ratio", done.stdout, re.M)
+    *_, train, inference = done.stdout.splitlines()
+    assert re.fullmatch(r"smallest ratio to baseline, train: [\d.]+, lstm 6x4x3x5", train)
+    assert re.fullmatch(r"smallest ratio to baseline, inference: [\d.]+, lstm 6x4x3x5", inference)
+
+
+# The repository's seqjax, but for a minGRU whose input counts twice.
+WRONG = """
+from pathlib import Path
+__path__ = [{package!r}]
+exec(Path({package!r}, "__init__.py").read_text())
+right = min_gru
+
+def min_gru(hidden_size):
+    cell = right(hidden_size)
+
+    def coefficients(params, x):
+        a, b = cell.coefficients(params, x)
+        return a, 2 * b
+
+    return linear_cell("min_gru", hidden_size, init=cell.init, coefficients=coefficients)
+"""
+
+
+def test_a_wrong_commit_is_not_timed(tmp_path):
+    (tmp_path / "seqjax").mkdir()
+    wrong = WRONG.format(package=str(REPOSITORY / "seqjax"))
+    (tmp_path / "seqjax" / "__init__.py").write_text(wrong)
+    rows = tmp_path / "rows.json"
+    done = run(
+        f"--baseline={tmp_path}",
+        "--peers=associative_autodiff,baseline",
+        "--cells=min_gru",
+        "--shapes=6x4x3x5",
+        "--rounds=1",
+        f"--json={rows}",
+    )
+    assert done.returncode == 1
+    assert "baseline gives other results, or none: min_gru 6x4x3x5" in done.stderr
+    assert "left out: baseline differs by" in done.stdout
+    found = json.loads(rows.read_text())["rows"]
+    assert [(row["peer"], row["mode"]) for row in found] == [
+        ("associative_autodiff", mode) for mode in benchmark.MODES
+    ]
+    assert all(row["difference"] < benchmark.TOLERANCE for row in found)
+
+
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
         ("--peers=theano", "--peers must be among .*theano"),
         ("--table=nowhere.md", "--table must be a page, got 'nowhere.md'"),
+        ("--peers=baseline", "the peer baseline needs --baseline=FOLDER"),
+        ("--baseline=nowhere", "--baseline must be a checkout of seqjax, got 'nowhere'"),
         ("--shapes=2x3", "a shape must be four numbers like 200x64x128x128, got '2x3'"),
     ],
 )
