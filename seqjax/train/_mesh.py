@@ -25,65 +25,68 @@ Tree = TypeVar("Tree")
 
 SPLIT_KERNELS = ("input_kernel", "recurrent_kernel")
 
-# As `use_mesh` was told: batch and hidden; whether members of a population share the devices.
-_chosen: tuple[int, int] | None = None
-_by_members: bool | None = None
 
-
-def use_mesh(shape: str = "auto") -> None:
-    """Chooses how devices share the work, for everything that is made from now on.
+def check_mesh(shape: str) -> None:
+    """Refuses what does not describe a mesh; starts no device.
 
     Args:
-      shape: "members" for seeds and members of a sweep that train together where they can, each on
-        its part of the devices, and else as "batch"; "batch" for one after the other, all devices
-        along the batch; "auto" for "batch" on CPUs, whose cores one network fills, and "members"
-        elsewhere; or "4x2" for 4 parts of the batch times 2 parts of the hidden units, which must
-        be all devices of all processes.
+      shape: as `data_mesh` takes it.
 
     Raises:
-      RunError: if it is none of them.
+      RunError: if it is none of the descriptions.
 
     Example:
-      >>> use_mesh("auto")
+      >>> check_mesh("4x2")
     """
-    global _chosen, _by_members
-    _by_members = None if shape == "auto" else shape == "members"
-    if shape in ("auto", "members", "batch"):
-        _chosen = None
-        return
-    if not re.fullmatch(r"[1-9][0-9]{0,8}x[1-9][0-9]{0,8}", shape):
-        raise RunError(
-            f"--mesh must be auto, members, batch, or BATCHxHIDDEN such as 4x2; got {shape!r}."
-        )
-    batch, hidden = map(int, shape.split("x"))
-    _chosen = (batch, hidden)
+    _batch_and_hidden(shape)
 
 
-def shared_by_members() -> bool:
-    """Returns whether members of a population are to share the devices, see `use_mesh`."""
-    return jax.default_backend() != "cpu" if _by_members is None else _by_members
+def shared_by_members(shape: str = "auto") -> bool:
+    """Returns whether members of a population share the devices.
+
+    Args:
+      shape: as `data_mesh` takes it.
+
+    Returns:
+      True for "members"; for "auto", whether the devices are accelerators, since one network fills
+      the cores of a CPU.
+
+    Raises:
+      RunError: if `shape` does not describe a mesh.
+
+    Example:
+      >>> shared_by_members("members"), shared_by_members("batch")
+      (True, False)
+    """
+    check_mesh(shape)
+    return jax.default_backend() != "cpu" if shape == "auto" else shape == "members"
 
 
-def data_mesh(batch_size: int | None = None) -> Mesh:
-    """Lines the devices up along "batch", and along "hidden" where `use_mesh` chose so.
+def data_mesh(batch_size: int | None = None, shape: str = "auto") -> Mesh:
+    """Lines the devices up along "batch", or along "batch" and "hidden".
 
     Args:
       batch_size: if given, only as many devices are used as divide it evenly, of every process
         as many.
+      shape: "auto", "batch" or "members" for all devices along the batch; "4x2" for 4 parts of the
+        batch times 2 parts of the hidden units, which must be all devices of all processes. The
+        first three differ only in how seeds share the devices, see `can_train_together`.
 
     Returns:
       A mesh with the axis "batch", or the axes "batch" and "hidden".
 
     Raises:
-      RunError: if the devices, or the batch, cannot be divided so.
+      RunError: if `shape` does not describe a mesh, or the devices or the batch cannot be divided
+        so.
 
     Example:
       >>> data_mesh(batch_size=1).shape["batch"]
       1
     """
     devices = jax.devices()
-    if _chosen is not None:
-        batch, hidden = _chosen
+    along = _batch_and_hidden(shape)
+    if along is not None:
+        batch, hidden = along
         if batch * hidden != len(devices) or (batch_size or 0) % batch:
             raise RunError(
                 f"--mesh={batch}x{hidden} needs {batch * hidden} devices and a batch that is a "
@@ -103,6 +106,18 @@ def data_mesh(batch_size: int | None = None) -> Mesh:
         )
     chosen = [device for own in of_process.values() for device in own[: fitting[-1]]]
     return Mesh(np.array(chosen), ("batch",), axis_types=(AxisType.Auto,))
+
+
+def _batch_and_hidden(shape: str) -> tuple[int, int] | None:
+    """Returns the sizes in a description like "4x2"; None where the devices decide."""
+    if shape in ("auto", "members", "batch"):
+        return None
+    if not re.fullmatch(r"[1-9][0-9]{0,8}x[1-9][0-9]{0,8}", shape):
+        raise RunError(
+            f"--mesh must be auto, members, batch, or BATCHxHIDDEN such as 4x2; got {shape!r}."
+        )
+    batch, hidden = map(int, shape.split("x"))
+    return batch, hidden
 
 
 def shard(mesh: Mesh, tree: Tree, *, axis: int = 0) -> Tree:

@@ -49,14 +49,12 @@ def batches(epoch):
 
 def make(shape="batch", batch_size=BATCH):
     """A step with all that has state; a batch size of 1 makes it use a single device."""
-    train.use_mesh(shape)
-    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.01))
-    try:
-        mesh = train.data_mesh(batch_size)
-    finally:
-        train.use_mesh()
     return train.make_train_step(
-        loss, optimizer, ema_decay=0.9, mesh=mesh, carry=np.zeros(BATCH, np.float32)
+        loss,
+        optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.01)),
+        ema_decay=0.9,
+        mesh=train.data_mesh(batch_size, shape),
+        carry=np.zeros(BATCH, np.float32),
     )
 
 

@@ -1,15 +1,26 @@
 """Devices: all the cores, the batch split, the parameters everywhere."""
 
+import ast
 import platform
 import textwrap
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 from fresh import output_of
 
+import seqjax
+from seqjax.train import (
+    RunError,
+    check_mesh,
+    data_mesh,
+    replicate,
+    shard,
+    split_batch,
+    use_all_cores,
+)
 from seqjax.train import _cores as cores
-from seqjax.train import data_mesh, replicate, shard, split_batch, use_all_cores
 from seqjax.train._cores import _usable_cores
 
 
@@ -45,6 +56,28 @@ def test_mesh_takes_the_devices_that_divide_the_batch():
     assert data_mesh().shape["batch"] == 2
     assert data_mesh(batch_size=6).shape["batch"] == 2
     assert data_mesh(batch_size=7).shape["batch"] == 1
+
+
+def test_no_module_has_a_global_statement():
+    """What a call does follows from its arguments."""
+    for path in sorted(Path(seqjax.__file__).parent.rglob("*.py")):
+        found = [node for node in ast.walk(ast.parse(path.read_text())) if type(node) is ast.Global]
+        assert not found, f"{path}:{found[0].lineno}"
+
+
+def test_a_description_holds_for_one_mesh_alone():
+    assert dict(data_mesh(4, "1x2").shape) == {"batch": 1, "hidden": 2}
+    assert dict(data_mesh(4).shape) == {"batch": 2}
+    with pytest.raises(RunError, match="needs 3 devices"):
+        data_mesh(4, "3x1")
+    assert dict(data_mesh(4).shape) == {"batch": 2}
+
+
+def test_check_mesh():
+    for shape in ("auto", "members", "batch", "64x3"):  # whatever the devices
+        check_mesh(shape)
+    with pytest.raises(RunError, match="must be auto, members, batch, or BATCHxHIDDEN such as 4x2"):
+        check_mesh("4x")
 
 
 def test_shard_and_replicate():
