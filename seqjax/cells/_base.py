@@ -82,6 +82,19 @@ class Cell:
     def __repr__(self) -> str:
         return f"{self.name}({self.hidden_size})"
 
+    def partition(self, params: Params) -> Any:
+        """Says how devices may split the parameters.
+
+        Args:
+          params: from `init`, or their shapes.
+
+        Returns:
+          A pytree of the structure of `params`, with a `PartitionSpec` for each array, whose axis
+          "hidden" is that of `seqjax.train.data_mesh`. Here each is whole on every device; a cell
+          that may be split says so in a subclass.
+        """
+        return jax.tree.map(lambda _: jax.sharding.PartitionSpec(), params)
+
 
 class GatedParams(NamedTuple):
     """Parameters of a `GatedCell` with `G` gates of which the last `S` are separate.
@@ -201,6 +214,12 @@ class GatedCell(Cell):
             return []
         return jnp.split(columns, columns.shape[-1] // self.hidden_size, axis=-1)
 
+    def partition(self, params: GatedParams) -> GatedParams:
+        """Says that devices may split both kernels by their columns."""
+        columns: Any = jax.sharding.PartitionSpec(None, "hidden")
+        whole = super().partition(params)
+        return whole._replace(input_kernel=columns, recurrent_kernel=columns)
+
 
 class GateInputs(NamedTuple):
     """What the gates of a `GatedCell` see, with `S` separate gates and `M` second among `G`.
@@ -229,6 +248,11 @@ class LinearCell(Cell):
     """
 
     coefficients: Callable[[Params, Array], tuple[Array, Array]]
+
+    def partition(self, params: Params) -> Any:
+        """Says that devices may split every matrix, a kernel of the input, by its columns."""
+        whole, columns = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec(None, "hidden")
+        return jax.tree.map(lambda leaf: columns if jnp.ndim(leaf) == 2 else whole, params)
 
 
 def gated_cell(
