@@ -1,7 +1,8 @@
 """Where the numbers live: devices along one axis that splits the batch, or two, batch and hidden.
 
-What is split over "hidden" is the columns of the kernels of recurrent layers, with their moments
-and averages; each device then multiplies by its own columns, and all have the whole states.
+What is split over "hidden" is what the cells say (`Cell.partition`): the columns of the kernels of
+recurrent layers, with their moments and averages. Each device then multiplies by its own columns,
+and all have the whole states.
 
 The gates do not interleave: columns stand gate by gate, so a device has some gates of all units and
 not all gates of some. What a product of the recurrence gives is therefore put together once a step
@@ -10,20 +11,21 @@ order of columns that depends on the devices, in every checkpoint and converter,
 of every kernel in every training step. A recurrence waits for the exchange, not for its volume.
 """
 
+import math
 import re
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+from flax import nnx
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from seqjax.train._errors import RunError
 from seqjax.train._processes import fetch
 
 Tree = TypeVar("Tree")
-
-SPLIT_KERNELS = ("input_kernel", "recurrent_kernel")
 
 
 def check_mesh(shape: str) -> None:
@@ -197,33 +199,68 @@ def replicate(mesh: Mesh, tree: Tree) -> Tree:
     return put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
-def layout(mesh: Mesh, tree: Any) -> Any:
-    """Says where parameters live, or whatever has arrays by their names, such as moments of them.
+def layout(mesh: Mesh, tree: Any, params: Any, partition: Any = None) -> Any:
+    """Says where a state of training lives.
 
-    Columns of the kernels of recurrent layers are split over "hidden" where their number can be
-    divided; all else is whole on every device.
+    Whatever has the structure of the parameters lives as they do: moments of an optimiser, an
+    average, and what is left of them under `optax.masked`. All else is whole on every device.
 
     Args:
       mesh: from `data_mesh`.
       tree: pytree of arrays.
+      params: the parameters.
+      partition: a `PartitionSpec` for each parameter, in their structure; by default what Flax's
+        Variables among them say (`out_sharding`), and no split of other arrays. An axis that the
+        mesh does not have, or whose size does not divide the dimension, leaves that whole.
 
     Returns:
       A pytree of shardings.
 
     Example:
-      >>> layout(data_mesh(), {"recurrent_kernel": np.zeros((2, 8))})["recurrent_kernel"].spec
-      P()
+      >>> params = {"kernel": np.zeros((2, 8)), "bias": np.zeros(8)}
+      >>> partition = {"kernel": PartitionSpec(None, "batch"), "bias": PartitionSpec()}
+      >>> found = layout(data_mesh(1), {"mu": params, "count": np.zeros(())}, params, partition)
+      >>> found["mu"]["kernel"].spec, found["mu"]["bias"].spec, found["count"].spec
+      (P(None, 'batch'), P(), P())
     """
-    parts = mesh.shape.get("hidden", 1)
+    structure = jax.tree.structure(params)
+    if partition is None:
+        partition = nnx.get_partition_spec(params)
 
-    def place(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
-        shape, spec = np.shape(leaf), PartitionSpec()
-        named = any(name in jax.tree_util.keystr(path) for name in SPLIT_KERNELS)
-        if parts > 1 and named and len(shape) > 1 and shape[-1] % parts == 0:
-            spec = PartitionSpec(*[None] * (len(shape) - 1), "hidden")
-        return NamedSharding(mesh, spec)
+    def like_params(node: Any) -> bool:
+        return jax.tree.structure(node, is_leaf=_is_masked) == structure
 
-    return jax.tree_util.tree_map_with_path(place, tree)
+    def place(node: Any) -> Any:
+        if not like_params(node):
+            return NamedSharding(mesh, PartitionSpec())
+        return jax.tree.map(
+            lambda leaf, spec: leaf if _is_masked(leaf) else _sharding(mesh, np.shape(leaf), spec),
+            node,
+            partition,
+            is_leaf=_is_masked,
+        )
+
+    return jax.tree.map(place, tree, is_leaf=like_params)
+
+
+def _is_masked(node: Any) -> bool:
+    return isinstance(node, optax.MaskedNode)
+
+
+def _sharding(mesh: Mesh, shape: tuple[int, ...], spec: PartitionSpec) -> NamedSharding:
+    """Returns the sharding of an array; dimensions that `spec` cannot split are whole."""
+    if len(spec) > len(shape):  # of an optimiser that keeps less than the whole parameter
+        return NamedSharding(mesh, PartitionSpec())
+
+    def fits(size: int, names: Any) -> bool:
+        axes = names if isinstance(names, tuple) else (names,)
+        return (
+            all(name in mesh.shape for name in axes)
+            and size % math.prod(mesh.shape[name] for name in axes) == 0
+        )
+
+    axes = [names if fits(size, names) else None for size, names in zip(shape, spec, strict=False)]
+    return NamedSharding(mesh, PartitionSpec(*axes) if any(axes) else PartitionSpec())
 
 
 def put(tree: Tree, shardings: Any) -> Tree:

@@ -22,7 +22,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from seqjax.train._errors import StoppedError
 from seqjax.train._loop import FitResult, Member, Options, training
-from seqjax.train._mesh import layout, shared_by_members
+from seqjax.train._mesh import shared_by_members
 from seqjax.train._preemption import asked_to_stop
 from seqjax.train._processes import several_processes
 from seqjax.train._state import PyTree, TrainState
@@ -149,7 +149,7 @@ class Program:
         def state() -> TrainState:
             mine = jax.tree.map(lambda leaf: leaf[number], self._states)
             mesh = self._steps[number].mesh
-            return jax.device_put(mine, layout(mesh, mine))
+            return jax.device_put(mine, NamedSharding(mesh, PartitionSpec()))
 
         return state
 

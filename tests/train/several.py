@@ -20,15 +20,19 @@ BATCH, STEPS, EPOCHS = 8, 4, 3
 
 
 def init():
-    """Initial parameters, whose names say that the kernels may be split."""
+    """Initial parameters."""
     head = 0.3 * jax.random.normal(jax.random.key(1), (8, 2))
-    return {"layer": CELL.init(jax.random.key(0), 3)._asdict(), "head": head}
+    return {"layer": CELL.init(jax.random.key(0), 3), "head": head}
+
+
+def partition():
+    """How they may be split."""
+    return {"layer": CELL.partition(init()["layer"]), "head": jax.sharding.PartitionSpec()}
 
 
 def outputs(params, xs):
     """Maps (B, T, 3) to (B, T, 2)."""
-    cell = seqjax.cells.GatedParams(**params["layer"])
-    ys, _ = seqjax.unroll(CELL, cell, jnp.swapaxes(xs, 0, 1))
+    ys, _ = seqjax.unroll(CELL, params["layer"], jnp.swapaxes(xs, 0, 1))
     return jnp.swapaxes(ys, 0, 1) @ params["head"]
 
 
@@ -55,6 +59,7 @@ def make(shape="batch", batch_size=BATCH):
         ema_decay=0.9,
         mesh=train.data_mesh(batch_size, shape),
         carry=np.zeros(BATCH, np.float32),
+        partition=partition(),
     )
 
 
@@ -139,7 +144,7 @@ def one(folder: Path) -> None:
         text = step.update.lower(state, train.shard(step.mesh, next(batches(1))))
         (folder / f"{shape}.txt").write_text(text.compile().as_text())
         state, _ = step.update(state, train.shard(step.mesh, next(batches(1))))
-        kernel = state.opt_state[1][0].mu["layer"]["recurrent_kernel"]
+        kernel = state.opt_state[1][0].mu["layer"].recurrent_kernel
         (folder / f"{shape}_kernel.txt").write_text(str(kernel.addressable_shards[0].data.shape))
 
 
