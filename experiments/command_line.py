@@ -201,7 +201,7 @@ def main(
 
     Args:
       experiment: its package, with `Config`, `configure(**given)` and `run(config, *, workdir,
-        resume)`.
+        resume, mesh)`.
       run_flags: further arguments of `run` that are text or None, and their help.
       predict: help of `--predict`, and a function from the run folder and the flag's value to the
         lines to print; without it there is no such flag.
@@ -230,14 +230,15 @@ def main(
         if question is None:
             # First: a module of the user's own may start JAX.
             train.use_all_cores()
-            train.use_mesh(FLAGS.mesh)
+            train.check_mesh(FLAGS.mesh)
             train.join_processes(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
         settings = given_settings(experiment.Config)
-        given = {flag: FLAGS[flag].value for flag in further}
+        how = {"resume": FLAGS.resume, "mesh": FLAGS.mesh}
+        how |= {flag: FLAGS[flag].value for flag in further}
         if FLAGS.sweep is not None:
             from experiments import sweep  # which needs this module
 
-            options = {"workdir": FLAGS.workdir, "resume": FLAGS.resume, **given}
+            options = {"workdir": FLAGS.workdir, **how}
             sweep.run_sweep(experiment, settings, FLAGS.sweep, **options)
             return
         config = experiment.configure(**settings)
@@ -246,7 +247,7 @@ def main(
             for line in predict[1](str(workdir), question):
                 print(line)
             return
-        experiment.run(config, workdir=workdir, resume=FLAGS.resume, **given)
+        experiment.run(config, workdir=workdir, **how)
 
     run_program(define, body)
 

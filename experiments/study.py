@@ -74,8 +74,8 @@ class Study:
     checkpoint_every: int = 200
 
 
-Prepare = Callable[[Any, Callable[[str], None]], Study]
-"""`prepare(config, notify)`: loads the data and makes the model of a configuration."""
+Prepare = Callable[..., Study]
+"""`prepare(config, notify, mesh=...)`: loads the data and makes the model of a configuration."""
 
 
 class _Begun(NamedTuple):
@@ -94,6 +94,7 @@ def run_study(
     *,
     workdir: str | Path | None,
     resume: bool,
+    mesh: str,
     notify: Callable[[str], None],
 ) -> Result:
     """Trains every seed, tests each once at its selected epoch, and leaves the run folder.
@@ -105,6 +106,7 @@ def run_study(
       prepare: loads the data and makes the model.
       workdir: the run folder; `runs/<experiment>/<cell>-<hash of the settings>` by default.
       resume: whether a run begun there is continued; without it one is refused.
+      mesh: how devices share the work, as `seqjax.train.data_mesh` takes it.
       notify: receives the lines of the report.
 
     Returns:
@@ -116,7 +118,7 @@ def run_study(
     """
     folder = workdir or command_line.default_workdir(experiment, config)
     runs = {"": (config, Path(folder))}
-    return run_studies(experiment, runs, prepare, resume=resume, notify=notify)[0]
+    return run_studies(experiment, runs, prepare, resume=resume, mesh=mesh, notify=notify)[0]
 
 
 def run_studies(
@@ -125,12 +127,13 @@ def run_studies(
     prepare: Prepare,
     *,
     resume: bool,
+    mesh: str,
     notify: Callable[[str], None],
 ) -> list[Result]:
     """Trains several configurations; see `run_study`, which trains one.
 
-    All seeds of all of them train in one program where their batches are alike and devices are
-    shared by members (`seqjax.train.use_mesh`), and one after the other elsewhere.
+    All seeds of all of them train in one program where their batches are alike and `mesh` lets
+    members share the devices (`seqjax.train.can_train_together`), and else one after the other.
 
     Args:
       experiment: its name.
@@ -138,6 +141,7 @@ def run_studies(
         differ only in `experiments.optimizer.IN_STATE`.
       prepare: called for each that has not finished.
       resume: whether runs begun there are continued; without it they are refused.
+      mesh: how devices share the work, as `seqjax.train.data_mesh` takes it.
       notify: receives the lines of the report.
 
     Returns:
@@ -146,15 +150,16 @@ def run_studies(
     Raises:
       DataError, RunError: as `run_study`.
     """
+    train.check_mesh(mesh)
     if not train.is_first_process():
         notify = _silent
     results: dict[str, Result] = {}
     together: dict[str, _Begun] = {}
     for name, (config, path) in runs.items():
-        run = _begin(config, path, prepare, resume, notify, name)
+        run = _begin(config, path, prepare, resume, mesh, notify, name)
         if isinstance(run, Result):
             results[name] = run
-        elif run.study.alike and train.can_train_together(run.study.step):
+        elif run.study.alike and train.can_train_together(run.study.step, mesh):
             together[name] = run
         else:
             results[name] = _finish_seeds(experiment, run, _fit_in_turn(run), notify)
@@ -178,6 +183,7 @@ def _begin(
     path: Path,
     prepare: Prepare,
     resume: bool,
+    mesh: str,
     notify: Callable[[str], None],
     name: str,
 ) -> _Begun | Result:
@@ -193,8 +199,9 @@ def _begin(
             return Result(path, folder.result())
     notify("Reading the data and fitting the floors ...")  # a minute or more where it is large
     with train.together():
-        train.data_mesh(config.batch_size)  # devices that cannot share it are refused before that
-        study = prepare(config, notify)
+        # Devices that cannot share the batch are refused before that.
+        train.data_mesh(config.batch_size, mesh)
+        study = prepare(config, notify, mesh=mesh)
     folder = folder or train.open_run(path, settings, resume=resume)
     folder.claim_data(study.sha256)
     with train.together():

@@ -91,6 +91,7 @@ def run_sweep(
     *,
     workdir: str | Path | None = None,
     resume: bool = False,
+    mesh: str = "auto",
     notify: Callable[[str], None] = print,
     **options: Any,
 ) -> list[Member]:
@@ -103,6 +104,7 @@ def run_sweep(
       workdir: the folder; `runs/<experiment>/sweep-<hash>` by default. Each member is a run folder
         in it.
       resume: whether a sweep begun there is continued; without it one is refused.
+      mesh: how devices share the work, as `--mesh` says it; see `seqjax.train.data_mesh`.
       notify: receives the lines of the report.
       **options: further arguments of `prepare`.
 
@@ -125,7 +127,7 @@ def run_sweep(
         runs = {_name(grid[i]): (configs[i], folder.path / _name(grid[i])) for i in group}
         numbers = ", ".join(str(i + 1) for i in group)
         notify(f"\nmember {numbers} of {len(grid)}: {'; '.join(runs)}")
-        found = run_studies(name, runs, prepare, resume=True, notify=notify)
+        found = run_studies(name, runs, prepare, resume=True, mesh=mesh, notify=notify)
         results |= {member: run.result for member, run in zip(runs, found, strict=True)}
         jax.clear_caches()  # no other member runs the programs of these
     members = [Member(_name(settings), settings, results[_name(settings)]) for settings in grid]

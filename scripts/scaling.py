@@ -102,9 +102,12 @@ def step_and_batch(shape: tuple[str, int, int, int], mesh: str) -> tuple[Any, An
     else:
         axes = ("batch", "hidden")
         devices_mesh = Mesh(devices.reshape(along), axes, axis_types=(AxisType.Auto,) * 2)
-    made = train.make_train_step(loss, optax.adam(1e-3), mesh=devices_mesh)
+    params = cell.init(jax.random.key(0), hidden)
+    made = train.make_train_step(
+        loss, optax.adam(1e-3), mesh=devices_mesh, partition=cell.partition(params)
+    )
     xs = np.random.default_rng(0).normal(size=(batch, steps, hidden)).astype(np.float32)
-    state = made.init(cell.init(jax.random.key(0), hidden), jax.random.key(1))
+    state = made.init(params, jax.random.key(1))
     return made, state, train.shard(made.mesh, xs)
 
 

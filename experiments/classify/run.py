@@ -26,6 +26,7 @@ def run(
     *,
     workdir: str | Path | None = None,
     resume: bool = False,
+    mesh: str = "auto",
     notify: Callable[[str], None] = print,
 ) -> Result:
     """Trains every seed, tests each once at its selected epoch, and leaves the run folder.
@@ -37,6 +38,7 @@ def run(
       config: the settings; see `configure`.
       workdir: the run folder; `runs/classify/<cell>-<hash of the settings>` by default.
       resume: whether a run begun there is continued; without it one is refused.
+      mesh: how devices share the work, as `--mesh` says it; see `seqjax.train.data_mesh`.
       notify: receives the lines of the report.
 
     Returns:
@@ -57,11 +59,12 @@ def run(
         prepare,
         workdir=workdir,
         resume=resume,
+        mesh=mesh,
         notify=notify,
     )
 
 
-def prepare(config: Config, notify: Callable[[str], None] = print) -> Study:
+def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str = "auto") -> Study:
     """Loads the data, fits the floors and makes the model."""
     task = load_task(config)
     functions = model_functions(config, task.inputs)
@@ -70,7 +73,7 @@ def prepare(config: Config, notify: Callable[[str], None] = print) -> Study:
         make_loss(functions, config.label_smoothing),
         make_optimizer(config, steps_per_epoch * config.epochs),
         ema_decay=config.ema_decay or None,
-        mesh=train.data_mesh(config.batch_size),
+        mesh=train.data_mesh(config.batch_size, mesh),
     )
     answer = make_answers(functions.apply, step.mesh)
     validation, test = (

@@ -24,6 +24,7 @@ def run(
     *,
     workdir: str | Path | None = None,
     resume: bool = False,
+    mesh: str = "auto",
     notify: Callable[[str], None] = print,
 ) -> Result:
     """Trains every seed, tests each once at its selected epoch, and leaves the run folder.
@@ -35,6 +36,7 @@ def run(
       config: the settings; see `configure`.
       workdir: the run folder; `runs/generate/<cell>-<hash of the settings>` by default.
       resume: whether a run begun there is continued; without it one is refused.
+      mesh: how devices share the work, as `--mesh` says it; see `seqjax.train.data_mesh`.
       notify: receives the lines of the report.
 
     Returns:
@@ -56,11 +58,12 @@ def run(
         prepare,
         workdir=workdir,
         resume=resume,
+        mesh=mesh,
         notify=notify,
     )
 
 
-def prepare(config: Config, notify: Callable[[str], None] = print) -> Study:
+def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str = "auto") -> Study:
     """Loads the data, fits the floors and makes the model."""
     task = load_task(config)
     functions = model_functions(config, task.num_kinds)
@@ -69,7 +72,7 @@ def prepare(config: Config, notify: Callable[[str], None] = print) -> Study:
         make_loss(functions),
         make_optimizer(config, len(first) * config.epochs),
         ema_decay=config.ema_decay or None,
-        mesh=train.data_mesh(config.batch_size),
+        mesh=train.data_mesh(config.batch_size, mesh),
         carry=zero_state(functions, first[0]),
     )
     judge = make_judge(functions, step.mesh)

@@ -20,6 +20,7 @@ def run(
     *,
     workdir: str | Path | None = None,
     resume: bool = False,
+    mesh: str = "auto",
     cache_dir: str | None = None,
     notify: Callable[[str], None] = print,
 ) -> Result:
@@ -29,6 +30,7 @@ def run(
       config: the settings.
       workdir: the run folder; `runs/imdb/<cell>-<hash of the settings>` by default.
       resume: whether a run begun there is continued; without it one is refused.
+      mesh: how devices share the work, as `--mesh` says it; see `seqjax.train.data_mesh`.
       cache_dir: where encodings and floors are kept; `~/.cache/seqjax` by default.
       notify: receives the lines of the report.
 
@@ -50,12 +52,17 @@ def run(
         functools.partial(prepare, cache_dir=cache_dir),
         workdir=workdir,
         resume=resume,
+        mesh=mesh,
         notify=notify,
     )
 
 
 def prepare(
-    config: Config, notify: Callable[[str], None] = print, *, cache_dir: str | None = None
+    config: Config,
+    notify: Callable[[str], None] = print,
+    *,
+    mesh: str = "auto",
+    cache_dir: str | None = None,
 ) -> Study:
     """Loads the reviews and makes the model."""
     task = load_task(config, cache_dir, notify)
@@ -67,7 +74,7 @@ def prepare(
         make_loss(functions, config.soft_labels),
         make_optimizer(config, num_steps),
         ema_decay=config.ema_decay or None,
-        mesh=train.data_mesh(config.batch_size),
+        mesh=train.data_mesh(config.batch_size, mesh),
         tables=make_lazy_tables(config, num_steps, reads),
     )
     predict = make_predict(functions, step.mesh)

@@ -19,6 +19,7 @@ def run(
     *,
     workdir: str | Path | None = None,
     resume: bool = False,
+    mesh: str = "auto",
     notify: Callable[[str], None] = print,
 ) -> Result:
     """Trains every seed, tests each once at its selected epoch, and leaves the run folder.
@@ -30,6 +31,7 @@ def run(
       config: the settings.
       workdir: the run folder; `runs/tagging/<cell>-<hash of the settings>` by default.
       resume: whether a run begun there is continued; without it one is refused.
+      mesh: how devices share the work, as `--mesh` says it; see `seqjax.train.data_mesh`.
       notify: receives the lines of the report.
 
     Returns:
@@ -50,11 +52,12 @@ def run(
         prepare,
         workdir=workdir,
         resume=resume,
+        mesh=mesh,
         notify=notify,
     )
 
 
-def prepare(config: Config, notify: Callable[[str], None] = print) -> Study:
+def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str = "auto") -> Study:
     """Loads the sentences and makes the model."""
     task = load_task(config)
     tags = task.vocabulary.tags
@@ -64,7 +67,7 @@ def prepare(config: Config, notify: Callable[[str], None] = print) -> Study:
         make_loss(functions),
         make_optimizer(config, steps_per_epoch * config.epochs),
         ema_decay=config.ema_decay or None,
-        mesh=train.data_mesh(config.batch_size),
+        mesh=train.data_mesh(config.batch_size, mesh),
     )
     predict = make_predict(functions, step.mesh)
     validation = make_batches(task.validation, config.batch_size, task.buckets)

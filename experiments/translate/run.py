@@ -30,6 +30,7 @@ def run(
     *,
     workdir: str | Path | None = None,
     resume: bool = False,
+    mesh: str = "auto",
     notify: Callable[[str], None] = print,
 ) -> Result:
     """Trains every seed, tests each once at its selected epoch, and leaves the run folder.
@@ -41,6 +42,7 @@ def run(
       config: the settings; see `configure`.
       workdir: the run folder; `runs/translate/<cell>-<hash of the settings>` by default.
       resume: whether a run begun there is continued; without it one is refused.
+      mesh: how devices share the work, as `--mesh` says it; see `seqjax.train.data_mesh`.
       notify: receives the lines of the report.
 
     Returns:
@@ -61,11 +63,12 @@ def run(
         prepare,
         workdir=workdir,
         resume=resume,
+        mesh=mesh,
         notify=notify,
     )
 
 
-def prepare(config: Config, notify: Callable[[str], None] = print) -> Study:
+def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str = "auto") -> Study:
     """Loads the pairs, fits the floors and makes the model."""
     task = load_task(config)
     if config.task == "generated":
@@ -76,7 +79,7 @@ def prepare(config: Config, notify: Callable[[str], None] = print) -> Study:
         make_loss(config, functions),
         make_optimizer(config, num_steps),
         ema_decay=config.ema_decay or None,
-        mesh=train.data_mesh(config.batch_size),
+        mesh=train.data_mesh(config.batch_size, mesh),
     )
     nll = make_nll(functions, step.mesh)
     greedy = make_translate(functions, step.mesh, width=1, alpha=0.0)

@@ -51,10 +51,7 @@ def flag_readers(base: Path) -> list[Reader]:
         gradient_flow.Config(**{name: names[name] for name in known if name in names})
 
     def mesh(path: Path) -> None:
-        try:
-            train.use_mesh(_text(path))
-        finally:
-            train.use_mesh()
+        train.check_mesh(_text(path))
 
     own = (f"{MODULE}:minimal", f"bi:{MODULE}:minimal", "gru")
     wrong = (f"{MODULE}:wrong", f"{MODULE}:number", f"{MODULE}.deeper:minimal", "no_module_here:x")

@@ -142,7 +142,8 @@ class RNN(Recurrent):
       rngs: gives the key of the initialisers; nothing random stays in the module.
 
     Attributes:
-      params: the cell's parameters, a `NamedTuple` of `nnx.Param`.
+      params: the cell's parameters, a `NamedTuple` of `nnx.Param`. Their metadata `out_sharding`
+        says how devices may split them, see `Cell.partition`.
 
     Example:
       >>> import jax.numpy as jnp, seqjax
@@ -172,7 +173,7 @@ class RNN(Recurrent):
         self.out_size = cell.out_size
         self.reverse = reverse
         params = cell.init(rngs.params(), in_size, param_dtype)
-        self.params = nnx.data(jax.tree.map(nnx.Param, params))
+        self.params = nnx.data(jax.tree.map(_param, params, cell.partition(params)))
 
     def cell_params(self) -> Any:
         """Returns the parameters as the plain arrays that `seqjax.unroll` takes."""
@@ -310,6 +311,14 @@ class Bidirectional(Recurrent):
             )
         forward, backward = jnp.split(ys, 2, axis=-1)
         return self.merged(self.forward.last(forward, valid), self.backward.last(backward, valid))
+
+
+def _param(value: Array, spec: jax.sharding.PartitionSpec) -> nnx.Param:
+    """Returns a parameter that says how it may be split, and is not yet."""
+    if not spec:
+        return nnx.Param(value)
+    # Not sharded by Flax: that would take a mesh with these axes wherever a layer is made.
+    return nnx.Param(value, out_sharding=spec, eager_sharding=False)
 
 
 def time_first(x: Array, axis: int) -> Array:

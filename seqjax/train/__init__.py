@@ -9,11 +9,11 @@ from seqjax.train._figures import plot_training as plot_training
 from seqjax.train._files import replace_file as replace_file
 from seqjax.train._loop import FitResult as FitResult
 from seqjax.train._loop import Member as Member
+from seqjax.train._mesh import check_mesh as check_mesh
 from seqjax.train._mesh import data_mesh as data_mesh
 from seqjax.train._mesh import replicate as replicate
 from seqjax.train._mesh import shard as shard
 from seqjax.train._mesh import split_batch as split_batch
-from seqjax.train._mesh import use_mesh as use_mesh
 from seqjax.train._population import can_train_together as can_train_together
 from seqjax.train._population import fit_together as fit_together
 from seqjax.train._processes import fetch as fetch

@@ -1,7 +1,8 @@
 """Where the numbers live: devices along one axis that splits the batch, or two, batch and hidden.
 
-What is split over "hidden" is the columns of the kernels of recurrent layers, with their moments
-and averages; each device then multiplies by its own columns, and all have the whole states.
+What is split over "hidden" is what the cells say (`Cell.partition`): the columns of the kernels of
+recurrent layers, with their moments and averages. Each device then multiplies by its own columns,
+and all have the whole states.
 
 The gates do not interleave: columns stand gate by gate, so a device has some gates of all units and
 not all gates of some. What a product of the recurrence gives is therefore put together once a step
@@ -10,12 +11,15 @@ order of columns that depends on the devices, in every checkpoint and converter,
 of every kernel in every training step. A recurrence waits for the exchange, not for its volume.
 """
 
+import math
 import re
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+from flax import nnx
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from seqjax.train._errors import RunError
@@ -23,67 +27,68 @@ from seqjax.train._processes import fetch
 
 Tree = TypeVar("Tree")
 
-SPLIT_KERNELS = ("input_kernel", "recurrent_kernel")
 
-# As `use_mesh` was told: batch and hidden; whether members of a population share the devices.
-_chosen: tuple[int, int] | None = None
-_by_members: bool | None = None
-
-
-def use_mesh(shape: str = "auto") -> None:
-    """Chooses how devices share the work, for everything that is made from now on.
+def check_mesh(shape: str) -> None:
+    """Refuses what does not describe a mesh; starts no device.
 
     Args:
-      shape: "members" for seeds and members of a sweep that train together where they can, each on
-        its part of the devices, and else as "batch"; "batch" for one after the other, all devices
-        along the batch; "auto" for "batch" on CPUs, whose cores one network fills, and "members"
-        elsewhere; or "4x2" for 4 parts of the batch times 2 parts of the hidden units, which must
-        be all devices of all processes.
+      shape: as `data_mesh` takes it.
 
     Raises:
-      RunError: if it is none of them.
+      RunError: if it is none of the descriptions.
 
     Example:
-      >>> use_mesh("auto")
+      >>> check_mesh("4x2")
     """
-    global _chosen, _by_members
-    _by_members = None if shape == "auto" else shape == "members"
-    if shape in ("auto", "members", "batch"):
-        _chosen = None
-        return
-    if not re.fullmatch(r"[1-9][0-9]{0,8}x[1-9][0-9]{0,8}", shape):
-        raise RunError(
-            f"--mesh must be auto, members, batch, or BATCHxHIDDEN such as 4x2; got {shape!r}."
-        )
-    batch, hidden = map(int, shape.split("x"))
-    _chosen = (batch, hidden)
+    _batch_and_hidden(shape)
 
 
-def shared_by_members() -> bool:
-    """Returns whether members of a population are to share the devices, see `use_mesh`."""
-    return jax.default_backend() != "cpu" if _by_members is None else _by_members
+def shared_by_members(shape: str = "auto") -> bool:
+    """Returns whether members of a population share the devices.
+
+    Args:
+      shape: as `data_mesh` takes it.
+
+    Returns:
+      True for "members"; for "auto", whether the devices are accelerators, since one network fills
+      the cores of a CPU.
+
+    Raises:
+      RunError: if `shape` does not describe a mesh.
+
+    Example:
+      >>> shared_by_members("members"), shared_by_members("batch")
+      (True, False)
+    """
+    check_mesh(shape)
+    return jax.default_backend() != "cpu" if shape == "auto" else shape == "members"
 
 
-def data_mesh(batch_size: int | None = None) -> Mesh:
-    """Lines the devices up along "batch", and along "hidden" where `use_mesh` chose so.
+def data_mesh(batch_size: int | None = None, shape: str = "auto") -> Mesh:
+    """Lines the devices up along "batch", or along "batch" and "hidden".
 
     Args:
       batch_size: if given, only as many devices are used as divide it evenly, of every process
         as many.
+      shape: "auto", "batch" or "members" for all devices along the batch; "4x2" for 4 parts of the
+        batch times 2 parts of the hidden units, which must be all devices of all processes. The
+        first three differ only in how seeds share the devices, see `can_train_together`.
 
     Returns:
       A mesh with the axis "batch", or the axes "batch" and "hidden".
 
     Raises:
-      RunError: if the devices, or the batch, cannot be divided so.
+      RunError: if `shape` does not describe a mesh, or the devices or the batch cannot be divided
+        so.
 
     Example:
       >>> data_mesh(batch_size=1).shape["batch"]
       1
     """
     devices = jax.devices()
-    if _chosen is not None:
-        batch, hidden = _chosen
+    along = _batch_and_hidden(shape)
+    if along is not None:
+        batch, hidden = along
         if batch * hidden != len(devices) or (batch_size or 0) % batch:
             raise RunError(
                 f"--mesh={batch}x{hidden} needs {batch * hidden} devices and a batch that is a "
@@ -103,6 +108,18 @@ def data_mesh(batch_size: int | None = None) -> Mesh:
         )
     chosen = [device for own in of_process.values() for device in own[: fitting[-1]]]
     return Mesh(np.array(chosen), ("batch",), axis_types=(AxisType.Auto,))
+
+
+def _batch_and_hidden(shape: str) -> tuple[int, int] | None:
+    """Returns the sizes in a description like "4x2"; None where the devices decide."""
+    if shape in ("auto", "members", "batch"):
+        return None
+    if not re.fullmatch(r"[1-9][0-9]{0,8}x[1-9][0-9]{0,8}", shape):
+        raise RunError(
+            f"--mesh must be auto, members, batch, or BATCHxHIDDEN such as 4x2; got {shape!r}."
+        )
+    batch, hidden = map(int, shape.split("x"))
+    return batch, hidden
 
 
 def shard(mesh: Mesh, tree: Tree, *, axis: int = 0) -> Tree:
@@ -182,33 +199,68 @@ def replicate(mesh: Mesh, tree: Tree) -> Tree:
     return put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
-def layout(mesh: Mesh, tree: Any) -> Any:
-    """Says where parameters live, or whatever has arrays by their names, such as moments of them.
+def layout(mesh: Mesh, tree: Any, params: Any, partition: Any = None) -> Any:
+    """Says where a state of training lives.
 
-    Columns of the kernels of recurrent layers are split over "hidden" where their number can be
-    divided; all else is whole on every device.
+    Whatever has the structure of the parameters lives as they do: moments of an optimiser, an
+    average, and what is left of them under `optax.masked`. All else is whole on every device.
 
     Args:
       mesh: from `data_mesh`.
       tree: pytree of arrays.
+      params: the parameters.
+      partition: a `PartitionSpec` for each parameter, in their structure; by default what Flax's
+        Variables among them say (`out_sharding`), and no split of other arrays. An axis that the
+        mesh does not have, or whose size does not divide the dimension, leaves that whole.
 
     Returns:
       A pytree of shardings.
 
     Example:
-      >>> layout(data_mesh(), {"recurrent_kernel": np.zeros((2, 8))})["recurrent_kernel"].spec
-      P()
+      >>> params = {"kernel": np.zeros((2, 8)), "bias": np.zeros(8)}
+      >>> partition = {"kernel": PartitionSpec(None, "batch"), "bias": PartitionSpec()}
+      >>> found = layout(data_mesh(1), {"mu": params, "count": np.zeros(())}, params, partition)
+      >>> found["mu"]["kernel"].spec, found["mu"]["bias"].spec, found["count"].spec
+      (P(None, 'batch'), P(), P())
     """
-    parts = mesh.shape.get("hidden", 1)
+    structure = jax.tree.structure(params)
+    if partition is None:
+        partition = nnx.get_partition_spec(params)
 
-    def place(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
-        shape, spec = np.shape(leaf), PartitionSpec()
-        named = any(name in jax.tree_util.keystr(path) for name in SPLIT_KERNELS)
-        if parts > 1 and named and len(shape) > 1 and shape[-1] % parts == 0:
-            spec = PartitionSpec(*[None] * (len(shape) - 1), "hidden")
-        return NamedSharding(mesh, spec)
+    def like_params(node: Any) -> bool:
+        return jax.tree.structure(node, is_leaf=_is_masked) == structure
 
-    return jax.tree_util.tree_map_with_path(place, tree)
+    def place(node: Any) -> Any:
+        if not like_params(node):
+            return NamedSharding(mesh, PartitionSpec())
+        return jax.tree.map(
+            lambda leaf, spec: leaf if _is_masked(leaf) else _sharding(mesh, np.shape(leaf), spec),
+            node,
+            partition,
+            is_leaf=_is_masked,
+        )
+
+    return jax.tree.map(place, tree, is_leaf=like_params)
+
+
+def _is_masked(node: Any) -> bool:
+    return isinstance(node, optax.MaskedNode)
+
+
+def _sharding(mesh: Mesh, shape: tuple[int, ...], spec: PartitionSpec) -> NamedSharding:
+    """Returns the sharding of an array; dimensions that `spec` cannot split are whole."""
+    if len(spec) > len(shape):  # of an optimiser that keeps less than the whole parameter
+        return NamedSharding(mesh, PartitionSpec())
+
+    def fits(size: int, names: Any) -> bool:
+        axes = names if isinstance(names, tuple) else (names,)
+        return (
+            all(name in mesh.shape for name in axes)
+            and size % math.prod(mesh.shape[name] for name in axes) == 0
+        )
+
+    axes = [names if fits(size, names) else None for size, names in zip(shape, spec, strict=False)]
+    return NamedSharding(mesh, PartitionSpec(*axes) if any(axes) else PartitionSpec())
 
 
 def put(tree: Tree, shardings: Any) -> Tree:

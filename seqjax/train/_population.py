@@ -22,23 +22,31 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from seqjax.train._errors import StoppedError
 from seqjax.train._loop import FitResult, Member, Options, training
-from seqjax.train._mesh import layout, shared_by_members
+from seqjax.train._mesh import shared_by_members
 from seqjax.train._preemption import asked_to_stop
 from seqjax.train._processes import several_processes
 from seqjax.train._state import PyTree, TrainState
 from seqjax.train._step import TrainStep
 
 
-def can_train_together(train: TrainStep) -> bool:
-    """Returns whether members with this step are to train together.
+def can_train_together(train: TrainStep, shape: str = "auto") -> bool:
+    """Returns whether members with this step are to train together, by `fit_together`.
 
-    Lazy tables, kernels that are split over devices, and several processes are for `fit` alone, and
-    so is all else where `use_mesh` says so.
+    Lazy tables, kernels that are split over devices, and several processes are for `fit` alone.
 
     Args:
       train: from `make_train_step`.
+      shape: "members" for members that share the devices wherever they can; "batch", or sizes like
+        "4x2", for one member after the other; "auto" for "members" on accelerators and "batch" on
+        CPUs, whose cores one network fills.
+
+    Returns:
+      True or False.
+
+    Raises:
+      RunError: if `shape` is none of these.
     """
-    return shared_by_members() and _can(train)
+    return shared_by_members(shape) and _can(train)
 
 
 def _can(train: TrainStep) -> bool:
@@ -141,7 +149,7 @@ class Program:
         def state() -> TrainState:
             mine = jax.tree.map(lambda leaf: leaf[number], self._states)
             mesh = self._steps[number].mesh
-            return jax.device_put(mine, layout(mesh, mine))
+            return jax.device_put(mine, NamedSharding(mesh, PartitionSpec()))
 
         return state
 

@@ -62,6 +62,7 @@ def make_train_step(
     tables: lazy.LazyTables | None = None,
     per_dispatch: int | None = None,
     carry: PyTree | None = None,
+    partition: PyTree | None = None,
 ) -> TrainStep:
     """Compiles a loss and an optimiser into one step; make it once and share it among seeds.
 
@@ -81,13 +82,18 @@ def make_train_step(
       carry: what the loss receives at the first step, arrays with the examples first; it is saved
         with the state, and no gradient flows from a step into the one before it. When a sequence
         ends is for the loss to see in its batch.
+      partition: how a mesh with further axes than "batch" splits the parameters, and what the
+        optimiser and `ema_decay` keep of them: a `PartitionSpec` for each, in their structure, such
+        as `cell.partition(params)`. By default what Flax's Variables say, as those of
+        `seqjax.nn.RNN` do; arrays that say nothing are whole on every device.
 
     Returns:
       The training step.
 
     Raises:
       ValueError: if `ema_decay` is outside [0, 1), `per_dispatch` below 1, or `carry` is given
-        together with `tables`; when tracing, if the loss is no scalar, its sums lack "weight" or
+        together with `tables`; from `init`, if `partition` has another structure than the
+        parameters; when tracing, if the loss is no scalar, its sums lack "weight" or
         use a name the step itself reports, or what it carries changes its structure, shapes or
         dtypes.
 
@@ -121,8 +127,8 @@ def make_train_step(
     # Said aloud, or the compiler may choose another layout for the result and compile twice.
     everywhere: Any = NamedSharding(mesh, PartitionSpec())
     split = NamedSharding(mesh, PartitionSpec("batch"))
-    hidden = "hidden" in mesh.shape
-    whole: Any = None if hidden else everywhere  # with that axis `in_place` says it
+    further = mesh.axis_names != ("batch",)
+    whole: Any = None if further else everywhere  # with further axes `in_place` says it
     layouts = TrainState(*[whole] * 5, carry=split)
     checked = _checked(loss if carry is not None else _without_carry(loss), carry)
 
@@ -140,7 +146,9 @@ def make_train_step(
         )
         if tables is not None:
             state = lazy.begin(tables, optimizer, state)
-        return put(state, layout(mesh, state))._replace(carry=shard(mesh, copy(carry)))
+        _check_partition(partition, state.params)
+        shardings = layout(mesh, state, state.params, partition)
+        return put(state, shardings)._replace(carry=shard(mesh, copy(carry)))
 
     def dense(
         state: TrainState, batch: PyTree, stand_in: Callable[[PyTree], PyTree] = lambda tree: tree
@@ -177,10 +185,11 @@ def make_train_step(
         return in_place(state), record
 
     def in_place(state: TrainState) -> TrainState:
-        if not hidden:
+        if not further:
             return state
         kept = state._replace(carry=None)
-        kept = jax.lax.with_sharding_constraint(kept, layout(mesh, kept))
+        shardings = layout(mesh, kept, kept.params, partition)
+        kept = jax.lax.with_sharding_constraint(kept, shardings)
         return kept._replace(carry=state.carry)
 
     def updates(state: TrainState, batches: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
@@ -218,6 +227,15 @@ def ema(average: PyTree, params: PyTree, *, decay: float, step: jax.Array | int)
         return (new + decay_now * (old - new)).astype(old.dtype)
 
     return jax.tree.map(move, average, params)
+
+
+def _check_partition(partition: PyTree | None, params: PyTree) -> None:
+    wanted, got = jax.tree.structure(params), jax.tree.structure(partition)
+    if partition is not None and got != wanted:
+        raise ValueError(
+            "seqjax.train.make_train_step: `partition` must have the structure of the parameters, "
+            f"{wanted}, got {got}. Give a PartitionSpec for each."
+        )
 
 
 def _decay_now(decay: float, step: jax.Array | int) -> jax.Array:

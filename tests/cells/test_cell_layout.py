@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from cell_table import BY_NAME, HIDDEN, IN, ROWS, every_cell
+from jax.sharding import PartitionSpec
 
 # Of a cell with 4 hidden units and 3 input features; a change here breaks old checkpoints.
 _GRU_BEFORE = {"input_kernel": (3, 12), "recurrent_kernel": (4, 12), "bias": (12,)}
@@ -76,6 +77,23 @@ def test_init_is_float32_by_default(row):
     leaves = jax.tree.leaves(jax.eval_shape(lambda k: row.cell.init(k, IN), jax.random.key(0)))
     floating = {leaf.dtype for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)}
     assert floating == {jnp.dtype("float32")}
+
+
+@every_cell
+def test_partition(row):
+    """Kernels may be split by their columns where the kind of the cell says which they are."""
+    params = jax.eval_shape(lambda key: row.cell.init(key, IN), jax.random.key(0))
+    partition = row.cell.partition(params)
+    assert jax.tree.structure(partition) == jax.tree.structure(params)
+    split = {"slstm": {"input_kernel"}, "plain": set(), "lru": set(), "rg_lru": set()}
+    split |= {"matrix": set(), "min_gru": {"input_kernel"}}
+    expected = split.get(row.name, {"input_kernel", "recurrent_kernel"})
+    for (path, spec), leaf in zip(
+        jax.tree_util.tree_leaves_with_path(partition), jax.tree.leaves(params), strict=True
+    ):
+        columns = getattr(path[-1], "name", None) in expected
+        assert spec == (PartitionSpec(None, "hidden") if columns else PartitionSpec())
+        assert len(spec) in (0, leaf.ndim)
 
 
 def test_keras_parameter_counts():

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cell_table import ROWS, assert_trees_close, random_params
+from cell_table import assert_trees_close, random_params
 from flax import nnx
 
 import seqjax
@@ -186,11 +186,3 @@ def test_cells_that_keep_decays_apart_do_so_under_bfloat16(name):
         half_life = int((sizes > 0.5).sum())
         assert abs(half_life / (np.log(0.5) / np.log(0.999)) - 1) < 0.01
         assert 0 < sizes[-1] < 1e-3
-
-
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_partition_has_the_structure_of_the_parameters(row):
-    params = random_params(row.cell, dtype=jnp.float32)
-    specs = row.cell.partition(params)
-    is_spec = lambda leaf: isinstance(leaf, jax.sharding.PartitionSpec)  # noqa: E731
-    assert jax.tree.structure(specs, is_leaf=is_spec) == jax.tree.structure(params)

@@ -357,12 +357,8 @@ def test_real_splice_learns(tmp_path):
 
 def test_a_mesh_that_does_not_fit_is_refused_before_the_data_is_read(tmp_path):
     config = classify.configure(task="splice", data_dir=str(tmp_path / "nowhere"))
-    train.use_mesh("64x3")
-    try:
-        with pytest.raises(train.RunError, match="--mesh=64x3 needs 192 devices"):
-            classify.run(config, workdir=tmp_path / "run")
-    finally:
-        train.use_mesh()
+    with pytest.raises(train.RunError, match="--mesh=64x3 needs 192 devices"):
+        classify.run(config, workdir=tmp_path / "run", mesh="64x3")
     with pytest.raises(data.DataError, match="nowhere"):
         classify.run(config, workdir=tmp_path / "run")
 

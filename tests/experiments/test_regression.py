@@ -60,6 +60,22 @@ def run_on(tmp_path, config):
     return regression.run(config, workdir=tmp_path / "run", notify=lambda line: None)
 
 
+def test_the_mesh_of_one_run_is_not_that_of_the_next(tmp_path, monkeypatch):
+    made, make = [], train.make_train_step
+
+    def make_train_step(*args, mesh, **options):
+        made.append(dict(mesh.shape))
+        return make(*args, mesh=mesh, **options)
+
+    monkeypatch.setattr(train, "make_train_step", make_train_step)
+    config = small(task="sine", epochs=1, seeds=1)
+    with pytest.raises(train.RunError, match="--mesh must be auto"):
+        regression.run(config, workdir=tmp_path / "first", mesh="1by2")
+    for path, options in (("first", {"mesh": "1x2"}), ("second", {})):
+        regression.run(config, workdir=tmp_path / path, notify=lambda line: None, **options)
+    assert made == [{"batch": 1, "hidden": 2}, {"batch": 2}]
+
+
 def test_run_folder(finished):
     config, (path, result), _ = finished
     assert json.loads((path / "result.json").read_text()) == result

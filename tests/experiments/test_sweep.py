@@ -51,17 +51,10 @@ def test_a_member_that_cannot_be_used_is_refused_before_any_is_trained(tmp_path)
     assert not (tmp_path / "sweep").exists()
 
 
-@pytest.fixture
-def by_members():
-    """Has members share the devices, as they do on accelerators."""
-    train.use_mesh("members")
-    yield
-    train.use_mesh()
-
-
-def test_members_are_runs_and_none_is_run_twice(tmp_path, monkeypatch, by_members):
+def test_members_are_runs_and_none_is_run_twice(tmp_path, monkeypatch):
     folder, said = tmp_path / "sweep", []
-    options = {"workdir": folder, "notify": said.append}
+    # Members share the devices, as they do on accelerators.
+    options = {"workdir": folder, "notify": said.append, "mesh": "members"}
     grid = "learning_rate=1e-3,3e-3;hidden_size=4,5"
     plain, begun = train.fit_together, []
 
@@ -91,9 +84,8 @@ def test_members_are_runs_and_none_is_run_twice(tmp_path, monkeypatch, by_member
     assert report in "".join(said)
     assert report.count("preferred by validation") == 1
     # In turn they come to the same.
-    train.use_mesh("batch")
     config = regression.configure(**GIVEN, hidden_size=5, learning_rate=3e-3)
-    alone = regression.run(config, workdir=tmp_path / "alone").result
+    alone = regression.run(config, workdir=tmp_path / "alone", mesh="batch").result
     assert len(begun) == 3
     wanted = alone["metrics"]["test_mse"]["per_seed"]
     assert members[3].result["metrics"]["test_mse"]["per_seed"] == pytest.approx(wanted, rel=1e-5)

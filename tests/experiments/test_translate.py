@@ -42,9 +42,9 @@ def shared_programs():
     module = sys.modules["experiments.translate.run"]
     made, make = {}, module.prepare
 
-    def prepare(config, notify):
+    def prepare(config, notify, mesh):
         if config not in made:
-            made[config] = make(config, notify)
+            made[config] = make(config, notify, mesh=mesh)
         return made[config]
 
     with pytest.MonkeyPatch.context() as patch:

@@ -109,6 +109,33 @@ def test_no_stray_random_state(name):
     assert jax.tree.leaves(nnx.state(MODULES[name](nnx.Rngs(0)), nnx.RngState)) == []
 
 
+def test_kernels_say_how_they_are_split():
+    """As metadata of Flax, through all that moves a module; nothing is split by it alone."""
+    other = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    with jax.set_mesh(other):  # which has no axis of that name
+        layer = RNN(seqjax.gru(4), 3, rngs=nnx.Rngs(0))
+    graph, state = nnx.split(layer)
+    merged = nnx.merge(graph, jax.jit(lambda s: jax.tree.map(lambda leaf: 2 * leaf, s))(state))
+    many = nnx.vmap(lambda key: RNN(seqjax.gru(4), 3, rngs=nnx.Rngs(key)))(
+        jax.random.split(jax.random.key(0), 2)
+    )
+    optimizer = nnx.Optimizer(layer, optax.adam(1e-2), wrt=nnx.Param)
+    moments = nnx.state(optimizer.opt_state)
+    for each in (layer, merged, many):
+        said = nnx.get_partition_spec(nnx.state(each))
+        said = {path[-1]: spec.get_value() for path, spec in nnx.to_flat_state(said)}
+        columns = jax.sharding.PartitionSpec(None, "hidden")
+        whole = jax.sharding.PartitionSpec()
+        assert said == {
+            "input_kernel": columns,
+            "recurrent_kernel": columns,
+            "bias": whole,
+            "recurrent_bias": whole,
+        }
+    said = nnx.to_flat_state(nnx.get_partition_spec(moments))
+    assert sum(spec.get_value() == columns for _, spec in said) == 4  # two moments of two kernels
+
+
 def test_jit_equals_eager():
     np.testing.assert_allclose(logits(model()), model()(TOKENS, LENGTHS), rtol=1e-5, atol=1e-6)
 

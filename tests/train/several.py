@@ -20,15 +20,19 @@ BATCH, STEPS, EPOCHS = 8, 4, 3
 
 
 def init():
-    """Initial parameters, whose names say that the kernels may be split."""
+    """Initial parameters."""
     head = 0.3 * jax.random.normal(jax.random.key(1), (8, 2))
-    return {"layer": CELL.init(jax.random.key(0), 3)._asdict(), "head": head}
+    return {"layer": CELL.init(jax.random.key(0), 3), "head": head}
+
+
+def partition():
+    """How they may be split."""
+    return {"layer": CELL.partition(init()["layer"]), "head": jax.sharding.PartitionSpec()}
 
 
 def outputs(params, xs):
     """Maps (B, T, 3) to (B, T, 2)."""
-    cell = seqjax.cells.GatedParams(**params["layer"])
-    ys, _ = seqjax.unroll(CELL, cell, jnp.swapaxes(xs, 0, 1))
+    ys, _ = seqjax.unroll(CELL, params["layer"], jnp.swapaxes(xs, 0, 1))
     return jnp.swapaxes(ys, 0, 1) @ params["head"]
 
 
@@ -49,14 +53,13 @@ def batches(epoch):
 
 def make(shape="batch", batch_size=BATCH):
     """A step with all that has state; a batch size of 1 makes it use a single device."""
-    train.use_mesh(shape)
-    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.01))
-    try:
-        mesh = train.data_mesh(batch_size)
-    finally:
-        train.use_mesh()
     return train.make_train_step(
-        loss, optimizer, ema_decay=0.9, mesh=mesh, carry=np.zeros(BATCH, np.float32)
+        loss,
+        optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.01)),
+        ema_decay=0.9,
+        mesh=train.data_mesh(batch_size, shape),
+        carry=np.zeros(BATCH, np.float32),
+        partition=partition(),
     )
 
 
@@ -141,7 +144,7 @@ def one(folder: Path) -> None:
         text = step.update.lower(state, train.shard(step.mesh, next(batches(1))))
         (folder / f"{shape}.txt").write_text(text.compile().as_text())
         state, _ = step.update(state, train.shard(step.mesh, next(batches(1))))
-        kernel = state.opt_state[1][0].mu["layer"]["recurrent_kernel"]
+        kernel = state.opt_state[1][0].mu["layer"].recurrent_kernel
         (folder / f"{shape}_kernel.txt").write_text(str(kernel.addressable_shards[0].data.shape))
 
 

@@ -1,16 +1,33 @@
-"""Devices: all the cores, the batch split, the parameters everywhere."""
+"""Devices: all the cores, the batch split, parameters everywhere or by their columns."""
 
+import ast
 import platform
 import textwrap
+from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from flax import nnx
 from fresh import output_of
+from jax.sharding import PartitionSpec as P
 
+import seqjax
+from seqjax.train import (
+    RunError,
+    check_mesh,
+    data_mesh,
+    make_train_step,
+    replicate,
+    shard,
+    split_batch,
+    use_all_cores,
+)
 from seqjax.train import _cores as cores
-from seqjax.train import data_mesh, replicate, shard, split_batch, use_all_cores
 from seqjax.train._cores import _usable_cores
+from seqjax.train._mesh import layout
 
 
 def run(code, **env):
@@ -45,6 +62,128 @@ def test_mesh_takes_the_devices_that_divide_the_batch():
     assert data_mesh().shape["batch"] == 2
     assert data_mesh(batch_size=6).shape["batch"] == 2
     assert data_mesh(batch_size=7).shape["batch"] == 1
+
+
+def test_no_module_has_a_global_statement():
+    """What a call does follows from its arguments."""
+    for path in sorted(Path(seqjax.__file__).parent.rglob("*.py")):
+        found = [node for node in ast.walk(ast.parse(path.read_text())) if type(node) is ast.Global]
+        assert not found, f"{path}:{found[0].lineno}"
+
+
+def test_a_description_holds_for_one_mesh_alone():
+    assert dict(data_mesh(4, "1x2").shape) == {"batch": 1, "hidden": 2}
+    assert dict(data_mesh(4).shape) == {"batch": 2}
+    with pytest.raises(RunError, match="needs 3 devices"):
+        data_mesh(4, "3x1")
+    assert dict(data_mesh(4).shape) == {"batch": 2}
+
+
+def test_check_mesh():
+    for shape in ("auto", "members", "batch", "64x3"):  # whatever the devices
+        check_mesh(shape)
+    with pytest.raises(RunError, match="must be auto, members, batch, or BATCHxHIDDEN such as 4x2"):
+        check_mesh("4x")
+
+
+def parts(tree):
+    """The shape of a device's part of each array, by its path."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): leaf.addressable_shards[
+            0
+        ].data.shape
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def mean_square(outputs):
+    return jnp.mean(outputs**2), {"weight": jnp.ones(())}
+
+
+def kernels_of(state):
+    """Parts of all kernels in a state, of parameters, moments and average alike."""
+    found = parts(state._replace(key=None))
+    return {path: shape for path, shape in found.items() if "kernel" in path}
+
+
+OPTIMIZERS = {
+    "adam": (optax.adam(0.1), 2),
+    "clipped": (optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(0.1)), 2),
+    "hyperparameters": (optax.inject_hyperparams(optax.adam)(learning_rate=0.1), 2),
+    "momentum": (optax.sgd(0.1, momentum=0.9), 1),
+    "masked": (optax.masked(optax.adam(0.1), lambda p: jax.tree.map(lambda x: x.ndim > 1, p)), 2),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_moments_are_split_like_kernels_of_layers(name):
+    """Variables say how they are split; what an optimiser keeps of them follows."""
+    optimizer, moments = OPTIMIZERS[name]
+    structure, params = nnx.split(seqjax.nn.Bidirectional(seqjax.gru(4), 3, rngs=nnx.Rngs(0)))
+
+    def loss(params, key, batch):
+        return mean_square(nnx.merge(structure, params)(batch))
+
+    step = make_train_step(loss, optimizer, ema_decay=0.9, mesh=data_mesh(4, "1x2"))
+    state = step.init(params, jax.random.key(0))
+    updated, _ = step.update(step.init(params, jax.random.key(0)), jnp.ones((4, 5, 3)))
+    for each in (state, updated):
+        kernels = kernels_of(each)
+        assert len(kernels) == 4 * (2 + moments)
+        assert all(
+            shape == (3 if "input_kernel" in path else 4, 6) for path, shape in kernels.items()
+        )
+        assert all(
+            shape in {(), (12,), (4,)} for path, shape in parts(each).items() if path not in kernels
+        )
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_moments_are_split_like_kernels_in_plain_pytrees(name):
+    optimizer, moments = OPTIMIZERS[name]
+    cell = seqjax.lstm(4)
+    params = {"head": jnp.ones((4, 2)), "layer": cell.init(jax.random.key(0), 3)}
+    partition = {"head": P(), "layer": cell.partition(params["layer"])}
+
+    def loss(params, key, batch):
+        return mean_square(seqjax.unroll(cell, params["layer"], batch)[0] @ params["head"])
+
+    step = make_train_step(
+        loss, optimizer, ema_decay=0.9, mesh=data_mesh(4, "1x2"), partition=partition
+    )
+    state = step.init(params, jax.random.key(0))
+    updated, _ = step.update(step.init(params, jax.random.key(0)), jnp.ones((5, 4, 3)))
+    for each in (state, updated):
+        kernels = kernels_of(each)
+        assert len(kernels) == 2 * (2 + moments)
+        assert all(
+            shape == (3 if "input_kernel" in path else 4, 8) for path, shape in kernels.items()
+        )
+        assert all(shape == (4, 2) for path, shape in parts(each).items() if "head" in path)
+
+
+@pytest.mark.parametrize(
+    ("spec", "found"),
+    [
+        (P(), P()),
+        (P(None, "hidden"), P()),  # 5 columns cannot be halved
+        (P("hidden"), P("hidden")),
+        (P("hidden", "model"), P("hidden", None)),  # no such axis
+        (P(("batch", "hidden")), P(("batch", "hidden"))),
+        (P(None, None, "hidden"), P()),
+    ],
+)
+def test_what_cannot_be_split_is_whole(spec, found):
+    params = np.zeros((4, 5))
+    made = layout(data_mesh(2, "1x2"), {"mu": params, "count": np.zeros(())}, params, spec)
+    assert made["mu"].spec == found
+    assert made["count"].spec == P()
+
+
+def test_another_structure_is_refused():
+    step = make_train_step(None, optax.sgd(0.1), partition={"v": P()})
+    with pytest.raises(ValueError, match=r"`partition` must have the structure of the parameters"):
+        step.init({"w": np.zeros(2)}, jax.random.key(0))
 
 
 def test_shard_and_replicate():

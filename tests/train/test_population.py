@@ -165,12 +165,8 @@ def test_members_that_do_not_agree_are_refused(tmp_path, changes, message):
     ("shape", "wanted"), [("members", True), ("batch", False), ("auto", False)]
 )
 def test_who_trains_together_is_a_matter_of_the_mesh(shape, wanted):
-    train.use_mesh(shape)
-    try:
-        assert train.can_train_together(make()) is wanted
-        assert not train.can_train_together(make()._replace(pure=None))
-    finally:
-        train.use_mesh()
+    assert train.can_train_together(make(), shape) is wanted
+    assert not train.can_train_together(make()._replace(pure=None), shape)
 
 
 def test_accelerators_are_shared_by_members(monkeypatch):
