@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from seqjax import data, floors
-from seqjax.floors import naive_bayes_logistic
+from seqjax.floors import NaiveBayesLogistic, fit_naive_bayes_logistic
+from seqjax.floors._naive_bayes_logistic import NGrams
 
 VOCAB_SIZE = 200_000  # every word there is; n-grams seen only once are left out anyway
 ORDER = 3
@@ -72,8 +73,8 @@ def linear_logits(arrays: dict[str, np.ndarray], texts: Sequence[str]) -> np.nda
     """
     vocabulary = data.Vocabulary.from_json(arrays["vocabulary"].tobytes().decode("utf-8"))
     keys = tuple(arrays[f"keys_{order}"] for order in range(1, ORDER + 1))
-    model = naive_bayes_logistic.NaiveBayesLogistic(
-        naive_bayes_logistic.NGrams(int(arrays["num_tokens"]), keys),
+    model = NaiveBayesLogistic(
+        NGrams(int(arrays["num_tokens"]), keys),
         arrays["weights"],
         float(arrays["bias"]),
     )
@@ -87,7 +88,7 @@ def _fit(
     labels, test_labels = encoded.train_labels, encoded.test_labels
     accuracies = {"majority_class": max(np.mean(test_labels == 0), np.mean(test_labels == 1))}
     for order, name in ((1, "unigram"), (2, "bigram")):
-        model = naive_bayes_logistic.fit(encoded.train, labels, order)
+        model = fit_naive_bayes_logistic(encoded.train, labels, order)
         accuracies[f"nb_logistic_{name}"] = model.accuracy(encoded.test, test_labels)
     groups = data.text_hashes(reviews.train_texts)
     crossed = floors.cross_fit(encoded.train, labels, ORDER, groups=groups)

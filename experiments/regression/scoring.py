@@ -121,7 +121,7 @@ def ridge_forecast(config: Config, task: Task) -> tuple[str, np.ndarray]:
     columns = task.scales.columns
     seen = [part.inputs[:, -lags:][..., columns] for part in parts]
     fitted = floors.fit_ridge_forecast((seen[0], parts[0].targets), (seen[1], parts[1].targets))
-    return f"ridge_{lags}", floors.ridge_forecast(fitted, seen[2])
+    return f"ridge_{lags}", fitted(seen[2])
 
 
 def class_floors(task: Task) -> dict[str, float]:

@@ -1,6 +1,5 @@
 """Simple models that any recurrent one must beat to be worth its cost."""
 
-from seqjax.floors import naive_bayes_logistic as naive_bayes_logistic
 from seqjax.floors._classes import NearestMean as NearestMean
 from seqjax.floors._classes import RidgeClasses as RidgeClasses
 from seqjax.floors._classes import fit_nearest_mean as fit_nearest_mean
@@ -13,8 +12,11 @@ from seqjax.floors._cross_fitting import cross_fit as cross_fit
 from seqjax.floors._cross_fitting import stacking_weights as stacking_weights
 from seqjax.floors._forecast import fit_ridge_forecast as fit_ridge_forecast
 from seqjax.floors._forecast import persistence as persistence
-from seqjax.floors._forecast import ridge_forecast as ridge_forecast
 from seqjax.floors._forecast import seasonal as seasonal
+from seqjax.floors._naive_bayes_logistic import NaiveBayesLogistic as NaiveBayesLogistic
+from seqjax.floors._naive_bayes_logistic import (
+    fit_naive_bayes_logistic as fit_naive_bayes_logistic,
+)
 from seqjax.floors._ngrams import NGrams as NGrams
 from seqjax.floors._ngrams import fit_ngrams as fit_ngrams
 from seqjax.floors._notes import note_rates as note_rates

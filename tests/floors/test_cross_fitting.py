@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seqjax import floors
-from seqjax.floors import naive_bayes_logistic
+from seqjax.floors import fit_naive_bayes_logistic
 
 
 def texts(number, seed=0):
@@ -45,7 +45,7 @@ def test_copies_share_a_fold():
 def test_the_whole_fit_is_the_plain_one():
     sequences, labels = texts(200)
     crossed = floors.cross_fit(sequences, labels, order=2)
-    plain = naive_bayes_logistic.fit(sequences, labels, 2)
+    plain = fit_naive_bayes_logistic(sequences, labels, 2)
     np.testing.assert_allclose(
         crossed.logits(sequences), crossed.scale * plain.logits(sequences), rtol=1e-4, atol=1e-5
     )
