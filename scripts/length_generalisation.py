@@ -19,6 +19,7 @@ from absl import flags
 import seqjax
 from experiments import command_line
 from seqjax import data, train
+from seqjax.data._parity import PARITY_CHANCE
 
 FLAGS = flags.FLAGS
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"
@@ -106,7 +107,7 @@ def table(rows: list[tuple[str, np.ndarray]]) -> str:
             for mean, worst in zip(accuracies.mean(0), accuracies.min(0), strict=True)
         )
         lines.append(f"| {title} | {' | '.join(cells)} |")
-    lines.append("| chance |" + f" {100 * data.PARITY_CHANCE:.2f} |" * len(TEST_LENGTHS))
+    lines.append("| chance |" + f" {100 * PARITY_CHANCE:.2f} |" * len(TEST_LENGTHS))
     lines += [
         "",
         f"Accuracy in per cent, the mean of {FLAGS.seeds} seeds and in brackets the worst; "

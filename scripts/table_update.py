@@ -23,7 +23,8 @@ from absl import app
 from experiments.imdb.config import PRESETS, Config
 from experiments.imdb.model import lazy_reads, make_loss, model_functions
 from experiments.optimizer import make_lazy_tables, make_optimizer
-from seqjax import data, nn, train
+from seqjax import nn, train
+from seqjax.data._batching import Batch
 
 ROUNDS, NUM_STEPS = 11, 1000
 # Rows, features, reads of a batch.
@@ -80,7 +81,7 @@ def step(name: str, config: Config, words: int) -> None:
     shape = (config.batch_size, config.max_length)
     rng = np.random.default_rng(0)
     batches = [
-        data.Batch(
+        Batch(
             tokens=zipf(rng, words, shape),
             lengths=np.full(shape[0], shape[1], np.int32),
             labels=rng.integers(0, 2, shape[0]).astype(np.int32),

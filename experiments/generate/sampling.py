@@ -11,6 +11,7 @@ from experiments.functions import Functions
 from experiments.generate.config import Config
 from experiments.generate.model import Asked
 from seqjax import data, decode
+from seqjax.data._chorales import NUM_NOTES
 
 
 def text_stream(
@@ -52,7 +53,7 @@ def text_stream(
 
 def music_sample(config: Config, functions: Functions, params: Any, key: jax.Array) -> np.ndarray:
     """Returns new music, a piano roll (sample_length, 88)."""
-    state, logits = _read(functions, params, np.zeros((1, data.NUM_NOTES), np.float32))
+    state, logits = _read(functions, params, np.zeros((1, NUM_NOTES), np.float32))
     found = decode.generate(
         _step(functions, params),
         state,

@@ -6,7 +6,7 @@ from typing import Any
 from experiments import command_line, report
 from experiments.cells import cell_setting
 from experiments.command_line import ConfigError, setting
-from seqjax import data
+from seqjax.data._reviews import DATASETS
 
 CELLS = ("rnn", "lstm", "gru", "birnn", "bilstm", "bigru")
 
@@ -24,7 +24,7 @@ class Config:
     dataset: str = setting(
         "auto",
         "auto is the real reviews, or without a network generated ones",
-        choices=data.DATASETS,
+        choices=DATASETS,
     )
     data_dir: str | None = setting(
         None, "folder of prepared data; default: TFDS_DATA_DIR, then ~/tensorflow_datasets"

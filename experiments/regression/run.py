@@ -15,6 +15,7 @@ from experiments.regression.scoring import Floors, errors_by_step, fit_floors, s
 from experiments.regression.task import Task, load_task
 from experiments.study import Result, Study, run_study
 from seqjax import data, train
+from seqjax.data._sequences import SequenceBatches
 
 
 def run(
@@ -107,7 +108,7 @@ def prepare(config: Config, notify: Callable[[str], None] = print) -> Study:
     )
 
 
-def epoch_batches(config: Config, task: Task, seed: int, epoch: int) -> data.SequenceBatches:
+def epoch_batches(config: Config, task: Task, seed: int, epoch: int) -> SequenceBatches:
     """Returns the training batches of an epoch, which seed and epoch decide."""
     rng = np.random.default_rng([seed, epoch])
     return data.sequence_batches(task.train(seed, epoch), config.batch_size, rng)

@@ -16,7 +16,8 @@ from experiments.functions import Functions, make_functions, recurrent_layers
 from experiments.tagging.config import Config
 from experiments.tagging.task import Batch
 from experiments.tagging.vocabulary import NUM_AFFIXES
-from seqjax import data, train
+from seqjax import train
+from seqjax.data._vocabulary import UNKNOWN_ID
 
 
 class Scored(NamedTuple):
@@ -112,7 +113,7 @@ class Tagger(nnx.Module):
         words = batch.words
         if word_key is not None:
             dropped = jax.random.bernoulli(word_key, self.word_dropout, words.shape)
-            words = jnp.where(dropped, data.UNKNOWN_ID, words)
+            words = jnp.where(dropped, UNKNOWN_ID, words)
         vectors = [self.embedding(words)]
         if self.affixes is not None:
             found = self.affixes(batch.affixes)
@@ -197,7 +198,7 @@ def make_predict(functions: Functions, mesh: Mesh):
         return Judged(
             predicted=flat([tags for tags, _ in found]),
             truth=truth,
-            known=flat([batch.words for batch in batches]) != data.UNKNOWN_ID,
+            known=flat([batch.words for batch in batches]) != UNKNOWN_ID,
             loss=float(sum(nll.sum(dtype=np.float64) for _, nll in found)) / len(truth),
         )
 

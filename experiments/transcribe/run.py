@@ -18,6 +18,7 @@ from experiments.transcribe.predict import save_scales
 from experiments.transcribe.scoring import beam, greedy, said, scores
 from experiments.transcribe.task import Task, load_task, sequences
 from seqjax import data, train
+from seqjax.data._ragged_sequences import RaggedBatches
 
 
 def run(
@@ -137,7 +138,7 @@ def prepare(config: Config, notify: Callable[[str], None] = print) -> Study:
     )
 
 
-def epoch_batches(config: Config, task: Task, seed: int, epoch: int) -> data.RaggedBatches:
+def epoch_batches(config: Config, task: Task, seed: int, epoch: int) -> RaggedBatches:
     """Returns the training batches of an epoch, whose strings and order seed and epoch decide."""
     strings = sequences(config, task.scales, task.train(seed, epoch))
     rng = np.random.default_rng([seed, epoch])

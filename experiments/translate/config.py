@@ -7,8 +7,9 @@ from typing import Any
 from experiments import command_line, report
 from experiments.cells import cell_setting
 from experiments.command_line import ConfigError, setting
-from seqjax import data, nn
+from seqjax import nn
 from seqjax.cells import CELLS as CELLS_BY_NAME
+from seqjax.data._data_dir import DATA_DIR_VARIABLE
 
 CELLS = tuple(CELLS_BY_NAME)
 TASKS = ("auto", "multi30k", "generated", "folder")
@@ -161,7 +162,7 @@ def configure(**given: Any) -> Config:
     """
     task = given.get("task", "auto")
     if task == "auto":
-        named = given.get("data_dir") or os.environ.get(data.DATA_DIR_VARIABLE)
+        named = given.get("data_dir") or os.environ.get(DATA_DIR_VARIABLE)
         task = "multi30k" if named else "generated"
     return Config(**{**DEFAULTS.get(task, {}), **given, "task": task})
 

@@ -18,7 +18,7 @@ every = pytest.mark.parametrize("name", NAMES)
 # What must hold after a notebook has run, in its own names.
 AFTERWARDS = {
     "quickstart": """
-assert np.mean(curves["gru"][-20:]) < data.ADDING_CHANCE / 4
+assert np.mean(curves["gru"][-20:]) < 1 / 6 / 4
 """,
     "own_cell": """
 assert run.result["cell"] == "biminimal"
