@@ -19,7 +19,8 @@ from typing import Any
 import seqjax
 from experiments.command_line import ConfigError, setting
 from seqjax.cells import CELLS, OWN_CELLS
-from seqjax.train import RunError, replace_file
+from seqjax.train import RunError
+from seqjax.train._files import replace_file
 
 FEEDFORWARD = "feedforward"
 """The cell that is none: `seqjax.nn.Window` in its place."""

@@ -23,6 +23,7 @@ from absl import app, flags, logging
 
 from experiments import regression
 from seqjax import train
+from seqjax.train._files import replace_file
 
 FLAGS = flags.FLAGS
 flags.DEFINE_float("minutes", 60, "how long", lower_bound=0.2)
@@ -90,7 +91,7 @@ def main(_: list[str]) -> None:
     print(f"bytes written: {sizes}")
     if FLAGS.json:
         report = {"samples": samples, "compiled": compiled, "sizes": sizes, "slope": slope}
-        train.replace_file(Path(FLAGS.json), json.dumps(report) + "\n")
+        replace_file(Path(FLAGS.json), json.dumps(report) + "\n")
     if slope > FLAGS.mib_per_hour or late:
         raise SystemExit(1)
 

@@ -23,8 +23,11 @@ from absl import app
 from experiments.imdb.config import PRESETS, Config
 from experiments.imdb.model import lazy_reads, make_loss, model_functions
 from experiments.optimizer import make_lazy_tables, make_optimizer
-from seqjax import nn, train
+from seqjax import train
 from seqjax.data._batching import Batch
+from seqjax.nn._embedding import pair_buckets
+from seqjax.train._step import Loss
+from seqjax.train._tables import rows_pay
 
 ROUNDS, NUM_STEPS = 11, 1000
 # Rows, features, reads of a batch.
@@ -71,7 +74,7 @@ def table(rows: int, features: int, reads: int) -> None:
     params = {"table": jax.random.normal(jax.random.key(0), (rows, features))}
     lazy = {"table": lambda batch: batch["tokens"]}
     compare(
-        f"table {rows:,} x {features}, {reads:,} reads, rows_pay {train.rows_pay(rows, reads)!s:5}",
+        f"table {rows:,} x {features}, {reads:,} reads, rows_pay {rows_pay(rows, reads)!s:5}",
         PRESETS["best"], loss, params, batches, lazy,
     )  # fmt: skip
 
@@ -94,7 +97,7 @@ def step(name: str, config: Config, words: int) -> None:
     chosen = lazy_reads(config, words, shape[0] * shape[1])
     everything = {"embedding/table/value": lambda batch: batch.tokens}
     if config.pair_size:
-        everything["embedding/pair_table/value"] = lambda batch: nn.pair_buckets(
+        everything["embedding/pair_table/value"] = lambda batch: pair_buckets(
             batch.tokens, config.pair_buckets
         )
     compare(
@@ -108,7 +111,7 @@ def step(name: str, config: Config, words: int) -> None:
 def compare(
     name: str,
     config: Config,
-    loss: train.Loss,
+    loss: Loss,
     params: Any,
     batches: list[Any],
     reads: dict[str, Callable[[Any], jax.Array]],

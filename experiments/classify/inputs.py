@@ -10,9 +10,10 @@ import numpy as np
 
 from experiments.classify.config import Config
 from experiments.finished import read_saved, saved_names, saved_vector
-from seqjax import data, train
+from seqjax import data
 from seqjax.data._audio import stack_steps
 from seqjax.data._batching import truncate
+from seqjax.train._files import replace_file
 
 DNA, SOUND, ROWS, WORDS = "dna", "sound", "rows", "words"
 
@@ -69,7 +70,7 @@ class Inputs:
         about = {
             **dataclasses.asdict(self), "mean": self.mean.tolist(), "std": self.std.tolist(),
         }  # fmt: skip
-        train.replace_file(path / "inputs.json", json.dumps(about) + "\n")
+        replace_file(path / "inputs.json", json.dumps(about) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> "Inputs":

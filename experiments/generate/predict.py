@@ -16,6 +16,7 @@ from experiments.generate.sampling import music_sample, text_stream
 from seqjax import data, train
 from seqjax.data._chorales import NUM_NOTES
 from seqjax.data._text_file import read_text
+from seqjax.train._files import replace_file
 
 _ALPHABET = "alphabet.txt"
 
@@ -23,7 +24,7 @@ _ALPHABET = "alphabet.txt"
 def save_alphabet(path: Path, alphabet: data.Alphabet | None) -> None:
     """Leaves in the run folder what asking a text needs beside the parameters."""
     if alphabet is not None:
-        train.replace_file(path / _ALPHABET, alphabet.characters)
+        replace_file(path / _ALPHABET, alphabet.characters)
 
 
 def load_alphabet(path: Path) -> data.Alphabet:

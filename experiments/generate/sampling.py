@@ -12,6 +12,7 @@ from experiments.generate.config import Config
 from experiments.generate.model import Asked
 from seqjax import data, decode
 from seqjax.data._chorales import NUM_NOTES
+from seqjax.decode._generate import Step
 
 
 def text_stream(
@@ -71,7 +72,7 @@ def _read(functions: Functions, params: Any, steps: np.ndarray) -> tuple[Any, ja
     return state, logits[:, -1]
 
 
-def _step(functions: Functions, params: Any) -> decode.Step:
+def _step(functions: Functions, params: Any) -> Step:
     def step(state: Any, tokens: jax.Array) -> tuple[Any, jax.Array]:
         logits, state = functions.apply(params, Asked(tokens[:, None], state))
         return state, logits[:, 0]

@@ -14,6 +14,7 @@ from seqjax.data._chord_progressions import chord_progressions
 from seqjax.data._grammar_text import grammar_text
 from seqjax.data._segments import sequence_segments
 from seqjax.data._text_file import read_text
+from seqjax.floors._notes import note_rates, note_repetition
 
 ORDERS = (1, 2, 3, 5)  # of the n-gram floors
 SENTENCES = 2000
@@ -137,8 +138,8 @@ def music_task(config: Config, rolls: Rolls) -> Task:
         validation=sequence_segments(rolls.validation, config.batch_size, buckets),
         test=sequence_segments(rolls.test, config.batch_size, buckets),
         floors=lambda: {
-            "note_rates": floors.note_rates(rolls.train, rolls.test),
-            "note_repetition": floors.note_repetition(rolls.train, rolls.test),
+            "note_rates": note_rates(rolls.train, rolls.test),
+            "note_repetition": note_repetition(rolls.train, rolls.test),
         },
         alphabet=None,
         sha256=rolls.sha256,

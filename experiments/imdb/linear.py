@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqjax import data, floors
+from seqjax import data
 from seqjax.data._cache import cache_folder, encode_reviews, read_entry, write_entry
 from seqjax.data._splitting import text_hashes
 from seqjax.floors import NaiveBayesLogistic, fit_naive_bayes_logistic
+from seqjax.floors._cross_fitting import cross_fit
 from seqjax.floors._naive_bayes_logistic import NGrams
 
 VOCAB_SIZE = 200_000  # every word there is; n-grams seen only once are left out anyway
@@ -93,7 +94,7 @@ def _fit(
         model = fit_naive_bayes_logistic(encoded.train, labels, order)
         accuracies[f"nb_logistic_{name}"] = model.accuracy(encoded.test, test_labels)
     groups = text_hashes(reviews.train_texts)
-    crossed = floors.cross_fit(encoded.train, labels, ORDER, groups=groups)
+    crossed = cross_fit(encoded.train, labels, ORDER, groups=groups)
     test_logits = crossed.logits(encoded.test)
     accuracies["nb_logistic_trigram"] = np.mean((test_logits > 0) == test_labels)
     ngrams = crossed.model.ngrams

@@ -13,8 +13,11 @@ from jax.sharding import Mesh
 import seqjax
 from experiments.functions import Functions, make_functions, recurrent_layers
 from experiments.imdb.config import Config
-from seqjax import floors, train
+from seqjax import train
 from seqjax.data._batching import Batch
+from seqjax.floors._cross_fitting import stacking_weights
+from seqjax.nn._embedding import pair_buckets
+from seqjax.train._tables import rows_pay
 
 
 def build_model(config: Config, vocab_size: int, rngs: nnx.Rngs) -> seqjax.nn.SequenceClassifier:
@@ -80,10 +83,10 @@ def lazy_reads(
       What `seqjax.train.LazyTables` takes, by the names of the tables.
     """
     reads: dict[str, Callable[[Batch], jax.Array]] = {}
-    if train.rows_pay(vocab_size, batch_words):
+    if rows_pay(vocab_size, batch_words):
         reads["embedding/table/value"] = lambda batch: batch.tokens
-    if config.pair_size and train.rows_pay(config.pair_buckets, batch_words):
-        reads["embedding/pair_table/value"] = lambda batch: seqjax.nn.pair_buckets(
+    if config.pair_size and rows_pay(config.pair_buckets, batch_words):
+        reads["embedding/pair_table/value"] = lambda batch: pair_buckets(
             batch.tokens, config.pair_buckets
         )
     return reads
@@ -150,7 +153,7 @@ class Judged(NamedTuple):
         if not self.linear.any():
             return np.array([1.0, 0.0])
         logits = np.stack([self.network, self.linear], axis=1)
-        return floors.stacking_weights(logits, self.positive)
+        return stacking_weights(logits, self.positive)
 
     def metrics(self, weights: Sequence[float] | np.ndarray) -> dict[str, float]:
         """Returns accuracy and loss of the weighted sum, and the accuracy of the network alone."""

@@ -16,6 +16,7 @@ from experiments.regression.task import Task, load_task
 from experiments.study import Result, Study, run_study
 from seqjax import data, train
 from seqjax.data._sequences import SequenceBatches
+from seqjax.train._files import replace_file
 
 
 def run(
@@ -141,7 +142,7 @@ def draw_predictions(
     for name, values in floors.predictions.items():
         by_step[name] = errors_by_step(values, task.test)
     plot_errors_by_step(folder.figures / "errors_by_step.png", by_step)
-    train.replace_file(
+    replace_file(
         folder.path / "errors_by_step.json",
         json.dumps({name: values.tolist() for name, values in by_step.items()}, indent=2) + "\n",
     )

@@ -18,6 +18,7 @@ from experiments.tagging.task import Batch
 from experiments.tagging.vocabulary import NUM_AFFIXES
 from seqjax import train
 from seqjax.data._vocabulary import UNKNOWN_ID
+from seqjax.nn._crf import CRFScores, crf_decode, crf_marginals, crf_nll
 
 
 class Scored(NamedTuple):
@@ -29,25 +30,25 @@ class Scored(NamedTuple):
     """
 
     emissions: Array
-    crf: seqjax.nn.CRFScores | None
+    crf: CRFScores | None
 
     def nll(self, batch: Batch) -> Array:
         """Returns the negative log-likelihood of each sentence, (B,)."""
         if self.crf is not None:
-            return seqjax.nn.crf_nll(self.crf, self.emissions, batch.tags, batch.lengths)
+            return crf_nll(self.crf, self.emissions, batch.tags, batch.lengths)
         losses = optax.softmax_cross_entropy_with_integer_labels(self.emissions, batch.tags)
         return (batch.weights * losses).sum(axis=-1)
 
     def decode(self, lengths: Array) -> Array:
         """Returns the best tags of each sentence, (B, T)."""
         if self.crf is not None:
-            return seqjax.nn.crf_decode(self.crf, self.emissions, lengths)[0]
+            return crf_decode(self.crf, self.emissions, lengths)[0]
         return self.emissions.argmax(axis=-1).astype(jnp.int32)
 
     def marginals(self, lengths: Array) -> Array:
         """Returns the probability of every tag at every word, (B, T, K)."""
         if self.crf is not None:
-            return seqjax.nn.crf_marginals(self.crf, self.emissions, lengths)
+            return crf_marginals(self.crf, self.emissions, lengths)
         return jax.nn.softmax(self.emissions)
 
 

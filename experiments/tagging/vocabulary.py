@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqjax import data, train
+from seqjax import data
 from seqjax.data._batching import truncate
 from seqjax.data._conllu import TaggedSentence, TaggedSplits
 from seqjax.data._vocabulary import UNKNOWN_ID
+from seqjax.train._files import replace_file
 
 _ORDINARY = 2  # ids 0 and 1 are padding and unknown
 _SUFFIXES, _PREFIXES = (1, 2, 3, 4), (1, 2, 3)
@@ -105,7 +106,7 @@ class Vocabulary(NamedTuple):
     def save(self, path: Path) -> None:
         """Writes `vocabulary.json` into a folder."""
         text = json.dumps(self._asdict(), ensure_ascii=False, indent=1)
-        train.replace_file(path / "vocabulary.json", text + "\n")
+        replace_file(path / "vocabulary.json", text + "\n")
 
     @classmethod
     def load(cls, path: Path) -> "Vocabulary":

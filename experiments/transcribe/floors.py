@@ -9,6 +9,7 @@ from experiments.transcribe.scoring import said, scores
 from experiments.transcribe.task import DIGITS, Task
 from seqjax import data, floors
 from seqjax.data._spoken_digits import DIGITS_RATE
+from seqjax.floors._classes import segment_means
 
 _SEGMENTS = 8  # equal parts of a recording, whose means the ridge sees
 _LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6)  # between the faintest and the loudest frame of a string
@@ -64,7 +65,7 @@ def bands(config: Config, samples: np.ndarray) -> np.ndarray:
 
 def piece_features(frames: np.ndarray) -> np.ndarray:
     """Returns what the ridge sees of a digit."""
-    return floors.segment_means(frames, _SEGMENTS).astype(np.float64)
+    return segment_means(frames, _SEGMENTS).astype(np.float64)
 
 
 def loud_pieces(frames: np.ndarray, level: float, pause: int) -> list[np.ndarray]:

@@ -14,9 +14,10 @@ from experiments.finished import open_finished, read_saved, saved_vector
 from experiments.transcribe.config import Config
 from experiments.transcribe.model import BLANK, model_functions
 from experiments.transcribe.task import Scales, sequences
-from seqjax import data, decode, train
+from seqjax import data, decode
 from seqjax.data._digit_strings import DigitStrings
 from seqjax.data._spoken_digits import DIGITS_RATE
+from seqjax.train._files import replace_file
 
 _SHOWN = 5
 
@@ -24,7 +25,7 @@ _SHOWN = 5
 def save_scales(path: Path, scales: Scales) -> None:
     """Leaves in the run folder what predicting needs beside the parameters."""
     about = {name: values.tolist() for name, values in scales._asdict().items()}
-    train.replace_file(path / "scales.json", json.dumps(about) + "\n")
+    replace_file(path / "scales.json", json.dumps(about) + "\n")
 
 
 def load_scales(path: Path) -> Scales:

@@ -19,6 +19,7 @@ from experiments.transcribe.scoring import beam, greedy, said, scores
 from experiments.transcribe.task import Task, load_task, sequences
 from seqjax import data, train
 from seqjax.data._ragged_sequences import RaggedBatches
+from seqjax.train._files import replace_file
 
 
 def run(
@@ -112,7 +113,7 @@ def prepare(config: Config, notify: Callable[[str], None] = print) -> Study:
             for truth, *answers in zip(said(test.targets), *heard, strict=True)
         ]
         lines = ",\n".join(json.dumps(record) for record in records)
-        train.replace_file(folder.path / "transcriptions.json", f"[\n{lines}\n]\n")
+        replace_file(folder.path / "transcriptions.json", f"[\n{lines}\n]\n")
 
     parts = (task.recordings.train.samples, task.validation.samples, task.test.samples)
     return Study(

@@ -18,6 +18,8 @@ from seqjax.data._batching import Batch
 from seqjax.data._pair_batching import PairBatch
 from seqjax.data._subwords import END_ID, START_ID
 from seqjax.data._vocabulary import PADDING_ID, UNKNOWN_ID
+from seqjax.nn._attention import Memory
+from seqjax.nn._attention_decoder import DecoderState, in_sizes
 
 _NEVER_WRITTEN = (PADDING_ID, UNKNOWN_ID, START_ID)
 
@@ -44,7 +46,7 @@ def build_model(config: Config, source_size: int, target_size: int, rngs: nnx.Rn
         rngs,
     )
     attend_from = 0 if config.attend_from == "bottom" else -1
-    sizes = nn.in_sizes(
+    sizes = in_sizes(
         config.embedding_size,
         [config.decoder_size] * config.decoder_layers,
         encoder.out_size,
@@ -160,7 +162,7 @@ def make_translate(functions: Functions, mesh: Mesh, *, width: int, alpha: float
         ]
 
         def step(states: tuple, previous: jax.Array):
-            def ask(model: nn.Seq2Seq, memory: nn.Memory, state: nn.DecoderState):
+            def ask(model: nn.Seq2Seq, memory: Memory, state: DecoderState):
                 state, outputs, _ = model.decoder.step(state, previous, memory)
                 return state, jax.nn.log_softmax(model.decoder.logits(outputs))
 

@@ -23,6 +23,7 @@ from experiments.translate.task import Encoded, Task, load_task, save_vocabulari
 from seqjax import data, train
 from seqjax.data._pair_batching import PairBatch
 from seqjax.data._subwords import END_ID
+from seqjax.train._files import replace_file
 
 _PICTURES = 4
 
@@ -148,7 +149,7 @@ def leave_translations(
 ) -> None:
     """Writes the translations of the test part, and draws what was looked at for some of them."""
     lines = [task.target.decode(row) for row in ids]
-    train.replace_file(folder.path / "translations.txt", "".join(f"{line}\n" for line in lines))
+    replace_file(folder.path / "translations.txt", "".join(f"{line}\n" for line in lines))
     examples = []
     for row in np.linspace(0, len(ids) - 1, min(_PICTURES, len(ids))).astype(int):
         source, target = task.test.sources[row], ids[row]

@@ -7,8 +7,8 @@ from typing import Any
 
 from experiments import cells, gradient_flow, regression, sweep
 from fuzzing.reader import Reader
-from seqjax import train
 from seqjax.cells import OWN_CELLS
+from seqjax.train._mesh import use_mesh
 
 MODULE = "a_cell_to_fuzz"
 CODE = """
@@ -52,9 +52,9 @@ def flag_readers(base: Path) -> list[Reader]:
 
     def mesh(path: Path) -> None:
         try:
-            train.use_mesh(_text(path))
+            use_mesh(_text(path))
         finally:
-            train.use_mesh()
+            use_mesh()
 
     own = (f"{MODULE}:minimal", f"bi:{MODULE}:minimal", "gru")
     wrong = (f"{MODULE}:wrong", f"{MODULE}:number", f"{MODULE}.deeper:minimal", "no_module_here:x")

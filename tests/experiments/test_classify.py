@@ -22,6 +22,7 @@ from experiments.functions import make_answers
 from seqjax import data, train
 from seqjax.data._motifs import MOTIF_CLASSES, generate_motifs
 from seqjax.data._tones import generate_tones
+from seqjax.train._mesh import use_mesh
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
@@ -359,12 +360,12 @@ def test_real_splice_learns(tmp_path):
 
 def test_a_mesh_that_does_not_fit_is_refused_before_the_data_is_read(tmp_path):
     config = classify.configure(task="splice", data_dir=str(tmp_path / "nowhere"))
-    train.use_mesh("64x3")
+    use_mesh("64x3")
     try:
         with pytest.raises(train.RunError, match="--mesh=64x3 needs 192 devices"):
             classify.run(config, workdir=tmp_path / "run")
     finally:
-        train.use_mesh()
+        use_mesh()
     with pytest.raises(data.DataError, match="nowhere"):
         classify.run(config, workdir=tmp_path / "run")
 

@@ -18,11 +18,12 @@ from experiments.generate.config import command
 from experiments.generate.midi import midi_bytes
 from experiments.generate.model import Asked, make_judge, make_loss, model_functions, zero_state
 from experiments.generate.predict import answer
-from seqjax import data, floors, train
+from seqjax import data, train
 from seqjax.data._characters import split_characters
 from seqjax.data._chorales import NUM_NOTES, piano_roll
 from seqjax.data._chord_progressions import chord_progressions
 from seqjax.data._segments import sequence_segments
+from seqjax.floors._notes import note_rates
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
@@ -222,7 +223,7 @@ def test_filler_does_not_count():
         loss, sums, _ = make_loss(functions)(params, None, segment, zero_state(functions, segment))
         values.append((loss, sums["weight"]))
     np.testing.assert_allclose(values[0], values[1], rtol=1e-5)
-    rates = floors.note_rates(pieces, pieces)
+    rates = note_rates(pieces, pieces)
     assert values[0][0] > rates  # it has learnt nothing yet
 
 

@@ -299,7 +299,7 @@ def test_a_large_table_is_updated_by_the_row(reviews_folder, cache, tmp_path, mo
         with monkeypatch.context() as patch:
             patch.setattr(train, "make_train_step", make_train_step)
             if not by_the_row:
-                patch.setattr(train, "rows_pay", lambda rows, reads: False)
+                patch.setattr("experiments.imdb.model.rows_pay", lambda rows, reads: False)
             found[by_the_row] = imdb.run(
                 config,
                 workdir=tmp_path / str(by_the_row),

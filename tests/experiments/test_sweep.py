@@ -9,6 +9,8 @@ from scipy import stats
 from experiments import regression, sweep
 from experiments.command_line import ConfigError
 from seqjax import train
+from seqjax.train._mesh import use_mesh
+from seqjax.train._record import summarise
 
 GIVEN = {"task": "sine", "seeds": 2, "epochs": 1, "train_size": 64}
 
@@ -54,9 +56,9 @@ def test_a_member_that_cannot_be_used_is_refused_before_any_is_trained(tmp_path)
 @pytest.fixture
 def by_members():
     """Has members share the devices, as they do on accelerators."""
-    train.use_mesh("members")
+    use_mesh("members")
     yield
-    train.use_mesh()
+    use_mesh()
 
 
 def test_members_are_runs_and_none_is_run_twice(tmp_path, monkeypatch, by_members):
@@ -91,7 +93,7 @@ def test_members_are_runs_and_none_is_run_twice(tmp_path, monkeypatch, by_member
     assert report in "".join(said)
     assert report.count("preferred by validation") == 1
     # In turn they come to the same.
-    train.use_mesh("batch")
+    use_mesh("batch")
     config = regression.configure(**GIVEN, hidden_size=5, learning_rate=3e-3)
     alone = regression.run(config, workdir=tmp_path / "alone").result
     assert len(begun) == 3
@@ -100,8 +102,8 @@ def test_members_are_runs_and_none_is_run_twice(tmp_path, monkeypatch, by_member
 
 
 def member(name, validation, test, metric="mse"):
-    metrics = {f"test_{metric}": train.summarise(test)}
-    metrics[f"validation_{metric}"] = train.summarise(validation)
+    metrics = {f"test_{metric}": summarise(test)}
+    metrics[f"validation_{metric}"] = summarise(validation)
     return sweep.Member(name, {}, {"metrics": metrics, "num_params": 1000, "seeds": len(test)})
 
 

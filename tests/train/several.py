@@ -13,6 +13,8 @@ import optax
 
 import seqjax
 from seqjax import train
+from seqjax.train._mesh import use_mesh
+from seqjax.train._processes import is_first_process
 
 CONFIG = {"cell": "gru"}
 CELL = seqjax.gru(8)
@@ -49,12 +51,12 @@ def batches(epoch):
 
 def make(shape="batch", batch_size=BATCH):
     """A step with all that has state; a batch size of 1 makes it use a single device."""
-    train.use_mesh(shape)
+    use_mesh(shape)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.01))
     try:
         mesh = train.data_mesh(batch_size)
     finally:
-        train.use_mesh()
+        use_mesh()
     return train.make_train_step(
         loss, optimizer, ema_decay=0.9, mesh=mesh, carry=np.zeros(BATCH, np.float32)
     )
@@ -107,7 +109,7 @@ def terminated_at(number):
 def several(folder: Path, port: str, process: int) -> None:
     """What each of two processes does; what it comes to is left in files."""
     train.join_processes(f"localhost:{port}", 2, process)
-    assert train.is_first_process() == (process == 0)
+    assert is_first_process() == (process == 0)
     steps = {shape: make(shape) for shape in ("batch", "2x2")}
     found = {s: flat(run(folder / f"two_{s}", step)) for s, step in steps.items()}
     refused = []
