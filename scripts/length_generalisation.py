@@ -7,6 +7,7 @@ for the parity of whole sequences that are longer. Writes the table in docs/resu
 """
 
 import platform
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from absl import flags
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `experiments`
 
 import seqjax
 from experiments import command_line

@@ -12,6 +12,7 @@ of a line through the highest of each tenth, in the second half. Exit status 1 i
 import json
 import os
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -20,6 +21,8 @@ from pathlib import Path
 import jax
 import numpy as np
 from absl import app, flags, logging
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `experiments`
 
 from experiments import regression
 from seqjax import train

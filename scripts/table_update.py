@@ -10,8 +10,10 @@ are compared before their times. On a machine at work the ratio is steadier than
 
 import dataclasses
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,6 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from absl import app
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `experiments`
 
 from experiments.imdb.config import PRESETS, Config
 from experiments.imdb.model import lazy_reads, make_loss, model_functions

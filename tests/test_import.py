@@ -45,6 +45,22 @@ print([name for name in sorted(found) if getattr(seqjax, name).__name__ != f"seq
     assert run_python(program) == "[]\n"
 
 
+def test_no_module_minds_a_user_s_own_experiments(tmp_path):
+    """The package `experiments` of the repository is not installed, so a user may have one."""
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "__init__.py").write_text("raise RuntimeError")
+    program = f"""
+import importlib, pkgutil, sys
+sys.path.insert(0, {str(tmp_path)!r})
+import seqjax
+names = [each.name for each in pkgutil.walk_packages(seqjax.__path__, "seqjax.")]
+for name in names:
+    importlib.import_module(name)
+print(len(names) > 100, "experiments" in sys.modules)
+"""
+    assert run_python(program) == "True False\n"
+
+
 def test_an_unknown_name():
     with pytest.raises(AttributeError, match="module 'seqjax' has no attribute 'lstms'"):
         getattr(seqjax, "lstms")  # noqa: B009

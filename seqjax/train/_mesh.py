@@ -65,7 +65,7 @@ def shared_by_members() -> bool:
 
 
 def data_mesh(batch_size: int | None = None) -> Mesh:
-    """Lines the devices up along "batch", and along "hidden" where `--mesh` of an experiment has it.
+    """Lines the devices up along "batch"; `--mesh` of an experiment adds "hidden".
 
     Args:
       batch_size: if given, only as many devices are used as divide it evenly, of every process

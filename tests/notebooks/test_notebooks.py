@@ -87,7 +87,7 @@ def test_begins_for_a_reader_in_colab(name):
     )
     assert link in title.source
     assert 'if "google.colab" in sys.modules:' in install.source
-    assert f"git+https://github.com/{repository()}" in install.source
+    assert f'https://github.com/{repository()}"' in install.source
     assert settings.source.startswith("SMALL = True  # ")
 
 
