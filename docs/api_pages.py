@@ -40,16 +40,20 @@ def replace(file: Path, text: str) -> None:
 
 
 def top_page(package: str) -> str:
-    """Returns the page of the top package: where each of its names is described."""
-    rows = []
+    """Returns the page of the top package: its own names, and where the others are described."""
+    rows, entries = [], []
     for public in public_names(package):
         full, home = f"{package}.{public.name}", public.module.rpartition(".")[0]
         link = f":py:obj:`{full} <{home}.{public.name}>`"
         if isinstance(public.definition, ast.Module):
             link = f":doc:`{full} <{public.module}>`"
+        elif home not in packages():
+            link = f":py:obj:`{full}`"
+            entries.append(entry(public))
         rows.append(f"   * - {link}\n     - {first_line(public.doc)}")
     table = ".. list-table::\n   :widths: 30 70\n\n" + "\n".join(rows)
-    return "\n\n".join([heading(package, "="), first_line(doc_of(package)), table]) + "\n"
+    parts = [heading(package, "="), first_line(doc_of(package)), table, *entries]
+    return "\n\n".join(parts) + "\n"
 
 
 def package_page(package: str) -> str:

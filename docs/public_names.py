@@ -1,11 +1,13 @@
 """What is public, and whether it says what it is: read from the source, without importing it.
 
-A package's public names are what its `__init__.py` imports. One without a docstring of its own
-fails the build of the documentation, and a test.
+A package's public names are what its `__init__.py` imports, for a type checker alone
+(`TYPE_CHECKING`) where a name is loaded lazily. One without a docstring of its own fails the build
+of the documentation, and a test.
 """
 
 import ast
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,19 +34,20 @@ class PublicName(NamedTuple):
 
 
 def packages() -> list[str]:
-    """Returns the packages of the library, the top one first."""
+    """Returns the packages that a user may import from, the top one first."""
     found = sorted((ROOT / "seqjax").rglob("__init__.py"))
-    return [".".join(path.parent.relative_to(ROOT).parts) for path in found]
+    names = [path.parent.relative_to(ROOT).parts for path in found]
+    return [".".join(parts) for parts in names if not any(part[0] == "_" for part in parts)]
 
 
 def public_names(package: str) -> list[PublicName]:
     """Returns what a package offers, in the order of its imports."""
-    names = []
-    for node in parse(package).body:
-        if isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                names.append(_resolve(package, node.module or "", alias.name))
-    return names
+    return [
+        _resolve(package, node.module or "", alias.name)
+        for node in _imports(parse(package))
+        for alias in node.names
+        if alias.asname == alias.name
+    ]
 
 
 def undocumented() -> list[str]:
@@ -72,6 +75,16 @@ def parse(module: str) -> ast.Module:
     path = ROOT.joinpath(*module.split("."))
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def _imports(tree: ast.Module) -> Iterator[ast.ImportFrom]:
+    """Yields the imports of a module, and those that only a type checker sees."""
+    for node in tree.body:
+        match node:
+            case ast.ImportFrom():
+                yield node
+            case ast.If(test=ast.Name(id="TYPE_CHECKING"), body=body):
+                yield from (each for each in body if isinstance(each, ast.ImportFrom))
 
 
 def _resolve(package: str, module: str, name: str) -> PublicName:

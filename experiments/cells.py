@@ -20,7 +20,8 @@ import seqjax
 from experiments.command_line import ConfigError, setting
 from seqjax.cells import CELLS, OWN_CELLS
 from seqjax.executors import EXECUTORS
-from seqjax.train import RunError, replace_file
+from seqjax.train import RunError
+from seqjax.train._files import replace_file
 
 FEEDFORWARD = "feedforward"
 """The cell that is none: `seqjax.nn.Window` in its place."""

@@ -18,7 +18,10 @@ from absl import app, flags, logging
 from seqjax import train
 from seqjax._errors import OneLineError
 from seqjax.data import DataError
-from seqjax.train import DivergedError, PeerError, RunError, StoppedError
+from seqjax.train import DivergedError, RunError, StoppedError, _run_folder
+from seqjax.train._errors import PeerError
+from seqjax.train._mesh import check_mesh
+from seqjax.train._processes import is_first_process
 
 FLAGS = flags.FLAGS
 flags.disclaim_key_flags()  # --help lists them as the program's own
@@ -166,7 +169,7 @@ def default_workdir(experiment: str, config: Any) -> Path:
     """
     fields = [field for field in dataclasses.fields(config) if field.metadata["names_run"]]
     settings = {field.name: getattr(config, field.name) for field in fields}
-    return train.default_workdir(experiment, config.cell, settings)
+    return _run_folder.default_workdir(experiment, config.cell, settings)
 
 
 def from_mapping(config_type: type, values: Mapping[str, Any]) -> Any:
@@ -230,7 +233,7 @@ def main(
         if question is None:
             # First: a module of the user's own may start JAX.
             train.use_all_cores()
-            train.check_mesh(FLAGS.mesh)
+            check_mesh(FLAGS.mesh)
             train.join_processes(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
         settings = given_settings(experiment.Config)
         how = {"resume": FLAGS.resume, "mesh": FLAGS.mesh}
@@ -305,11 +308,11 @@ def _run(body: Callable[[], None]) -> None:
         body()
     except (ConfigError, DataError, RunError) as error:
         # A process says what it met itself; what another met, or all, the first one says.
-        if isinstance(error, PeerError | DivergedError) and not train.is_first_process():
+        if isinstance(error, PeerError | DivergedError) and not is_first_process():
             raise SystemExit(2) from None
         fail(str(error))
     except StoppedError as error:
-        if train.is_first_process():
+        if is_first_process():
             print(error, file=sys.stderr)
         raise SystemExit(128 + signal.SIGTERM) from None
     except KeyboardInterrupt:

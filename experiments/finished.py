@@ -12,6 +12,7 @@ from experiments import command_line
 from experiments.cells import keep_code
 from experiments.functions import Functions
 from seqjax import train
+from seqjax.train._run_folder import read_object
 
 _Made = TypeVar("_Made")
 
@@ -64,7 +65,7 @@ def open_finished(path: str | Path, config_type: type) -> Finished:
             f"--predict needs a finished run, and {path} holds none. Train it first with the same "
             "flags without --predict, or name its folder with --workdir."
         )
-    settings = train.read_object(path / "config.json")
+    settings = read_object(path / "config.json")
     config = command_line.from_mapping(config_type, settings)
     keep_code(config.cell, path)
     return Finished(config, train.open_run(path, settings, resume=True))
@@ -83,7 +84,7 @@ def read_saved(path: Path, make: Callable[[dict[str, Any]], _Made]) -> _Made:
     Raises:
       RunError: if the file is missing or damaged, or `make` raised.
     """
-    content = train.read_object(path)
+    content = read_object(path)
     try:
         return make(content)
     except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:

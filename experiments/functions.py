@@ -10,7 +10,8 @@ from jax.sharding import Mesh
 
 import seqjax
 from experiments.cells import FEEDFORWARD, directions
-from seqjax import data, train
+from seqjax import train
+from seqjax.data._ragged_sequences import RaggedBatches
 
 
 class Functions(NamedTuple):
@@ -65,7 +66,7 @@ def make_functions(
 
 def make_answers(
     apply: Callable[[Any, Any], Any], mesh: Mesh
-) -> Callable[[Any, data.RaggedBatches], list[Any]]:
+) -> Callable[[Any, RaggedBatches], list[Any]]:
     """Returns `answers(params, batches)`: what is said of each sequence, in their own order.
 
     Args:
@@ -77,7 +78,7 @@ def make_answers(
     """
     jitted = jax.jit(apply)
 
-    def answers(params: Any, batches: data.RaggedBatches) -> list[Any]:
+    def answers(params: Any, batches: RaggedBatches) -> list[Any]:
         rows = []
         for batch in batches:
             found = train.fetch(jitted(params, train.shard(mesh, batch)))

@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from seqjax import train
-from seqjax.train._files import to_json
+from seqjax.train._files import replace_file, to_json
 
 _COLUMNS = ("precision", "recall", "f1", "support")
 
@@ -94,16 +94,16 @@ def write_report(
     table = "\n".join([line(header), rule, *map(line, rows)])
     over = "one seed" if seeds == 1 else f"{seeds} seeds together"
     confused = "\n".join(f"- {text}" for text in most_confused(counts, names, seeds))
-    train.replace_file(
+    replace_file(
         folder.path / "report.md",
         f"# Every class of the test part, {over}\n\n{table}\n\n## Most often confused\n\n"
         f"{confused or 'Nothing.'}\n",
     )
     content = {"classes": found, "names": list(names), "confusion": counts, "seeds": seeds}
-    train.replace_file(folder.path / "report.json", to_json(content, indent=1) + "\n")
+    replace_file(folder.path / "report.json", to_json(content, indent=1) + "\n")
     image = io.BytesIO()
     confusion_figure(counts, names).savefig(image, format="png")
-    train.replace_file(folder.figures / "confusion.png", image.getvalue())
+    replace_file(folder.figures / "confusion.png", image.getvalue())
     return f"\n{table}"
 
 

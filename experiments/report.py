@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from seqjax import train
+from seqjax.train import _record
 
 if TYPE_CHECKING:
     from experiments.study import Study
@@ -30,7 +31,7 @@ def preview(config: Any, study: "Study", path: Path) -> str:
       Several lines of text.
     """
     seconds, num_steps, num_shapes = cost_of_epoch(study, study.batches(config.seed, 1))
-    devices = train.devices()
+    devices = _record.devices()
     copies = 4 + bool(config.ema_decay)  # weights, gradient, two moments, moving average
     mebibytes = copies * study.functions.num_params * 4 / 2**20
     shapes = "1 compiled shape" if num_shapes == 1 else f"{num_shapes} compiled shapes"

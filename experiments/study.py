@@ -12,6 +12,12 @@ from experiments import command_line, report
 from experiments.cells import keep_code
 from experiments.functions import Functions
 from seqjax import train
+from seqjax.train import _processes
+from seqjax.train._mesh import check_mesh
+from seqjax.train._population import can_train_together
+from seqjax.train._processes import is_first_process, of_first_process
+from seqjax.train._record import devices, params_sha256, summarise, versions
+from seqjax.train._summary import write_summary
 
 CHECKPOINT_SECONDS = 10.0  # what a kill can cost, and how often short epochs are saved
 
@@ -133,7 +139,7 @@ def run_studies(
     """Trains several configurations; see `run_study`, which trains one.
 
     All seeds of all of them train in one program where their batches are alike and `mesh` lets
-    members share the devices (`seqjax.train.can_train_together`), and else one after the other.
+    members share the devices (see `--mesh`), and else one after the other.
 
     Args:
       experiment: its name.
@@ -150,8 +156,8 @@ def run_studies(
     Raises:
       DataError, RunError: as `run_study`.
     """
-    train.check_mesh(mesh)
-    if not train.is_first_process():
+    check_mesh(mesh)
+    if not is_first_process():
         notify = _silent
     results: dict[str, Result] = {}
     together: dict[str, _Begun] = {}
@@ -159,7 +165,7 @@ def run_studies(
         run = _begin(config, path, prepare, resume, mesh, notify, name)
         if isinstance(run, Result):
             results[name] = run
-        elif run.study.alike and train.can_train_together(run.study.step, mesh):
+        elif run.study.alike and can_train_together(run.study.step, mesh):
             together[name] = run
         else:
             results[name] = _finish_seeds(experiment, run, _fit_in_turn(run), notify)
@@ -192,19 +198,19 @@ def _begin(
     # A run that may not go on is refused before its data is read; a new one gets its folder after.
     folder = None
     started = path.exists() and not (path.is_dir() and not any(path.iterdir()))
-    if train.of_first_process(started):
+    if of_first_process(started):
         folder = train.open_run(path, settings, resume=resume)
         if folder.finished:
             notify(f"The run in {path} has finished already.")
             return Result(path, folder.result())
     notify("Reading the data and fitting the floors ...")  # a minute or more where it is large
-    with train.together():
+    with _processes.together():
         # Devices that cannot share the batch are refused before that.
         train.data_mesh(config.batch_size, mesh)
         study = prepare(config, notify, mesh=mesh)
     folder = folder or train.open_run(path, settings, resume=resume)
     folder.claim_data(study.sha256)
-    with train.together():
+    with _processes.together():
         keep_code(config.cell, folder.path)
         study.save(folder.path)
     notify(report.preview(config, study, path))
@@ -261,7 +267,7 @@ def _finish_seeds(
         tests.append(study.test(fits[-1]))
         notify(report.seed_line(study, seed, fits[-1], tests[-1]))
 
-    with train.together():
+    with _processes.together():
         result = _finish(experiment, config, study, folder, fits, tests)
     notify(report.results_table(result, f"test_{study.headline}"))
     mean = result["metrics"][f"test_{study.headline}"]["mean"]
@@ -294,22 +300,22 @@ def _finish(
         "seeds": config.seeds,
         "epochs_run": max(fit.epochs_run for fit in fits),
         "wall_s": round(sum(fit.wall_s for fit in fits), 1),
-        "versions": train.versions(),
-        "devices": train.devices(),
+        "versions": versions(),
+        "devices": devices(),
         "data_sha256": study.sha256,
-        "params_sha256": train.params_sha256([fit.params for fit in fits]),
+        "params_sha256": params_sha256([fit.params for fit in fits]),
         "floors": dict(study.floors),
         "metrics": {
-            **{name: train.summarise([test[name] for test in tests]) for name in tests[0]},
-            f"validation_{study.headline}": train.summarise(
+            **{name: summarise([test[name] for test in tests]) for name in tests[0]},
+            f"validation_{study.headline}": summarise(
                 [fit.validation[study.headline] for fit in fits]
             ),
-            "selected_epoch": train.summarise([fit.best_epoch for fit in fits]),
-            "seed_wall_s": train.summarise([fit.wall_s for fit in fits]),
+            "selected_epoch": summarise([fit.best_epoch for fit in fits]),
+            "seed_wall_s": summarise([fit.wall_s for fit in fits]),
         },
     }
     folder.write_result(result)
-    train.write_summary(folder, command=study.command)
+    write_summary(folder, command=study.command)
     return result
 
 

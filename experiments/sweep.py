@@ -23,6 +23,9 @@ from experiments.command_line import ConfigError
 from experiments.optimizer import IN_STATE
 from experiments.study import run_studies
 from seqjax import train
+from seqjax.train._files import replace_file
+from seqjax.train._record import summarise
+from seqjax.train._run_folder import config_hash
 
 MOST = 10_000  # members; more are a slip, and would fill the memory before the first is trained
 LARGER_IS_BETTER = ("accuracy", "bleu")
@@ -119,7 +122,7 @@ def run_sweep(
     grid = parse(text, experiment.Config)
     configs = [experiment.configure(**{**given, **settings}) for settings in grid]
     about = {"experiment": name, "given": dict(given), "sweep": grid}
-    plain = Path("runs") / name / f"sweep-{train.config_hash(about)}"
+    plain = Path("runs") / name / f"sweep-{config_hash(about)}"
     folder = train.open_run(workdir or plain, about, resume=resume)
     prepare = functools.partial(experiment.prepare, **options)
     results: dict[str, dict[str, Any]] = {}
@@ -132,9 +135,9 @@ def run_sweep(
         jax.clear_caches()  # no other member runs the programs of these
     members = [Member(_name(settings), settings, results[_name(settings)]) for settings in grid]
     report = compare(members)
-    train.replace_file(folder.path / "sweep.md", report)
+    replace_file(folder.path / "sweep.md", report)
     content = [member._asdict() for member in members]
-    train.replace_file(folder.path / "sweep.json", json.dumps(content, indent=1) + "\n")
+    replace_file(folder.path / "sweep.json", json.dumps(content, indent=1) + "\n")
     notify("\n" + report)
     return members
 
@@ -209,7 +212,7 @@ def paired_p(differences: Iterable[float]) -> float:
 
 def _paired(values: Sequence[float], reference: Sequence[float]) -> str:
     differences = [a - b for a, b in zip(values, reference, strict=True)]
-    shown = _with_interval(train.summarise(differences), signed=True)
+    shown = _with_interval(summarise(differences), signed=True)
     return f"{shown} | {f'{paired_p(differences):.3f}' if len(differences) > 1 else ''}"
 
 

@@ -3,12 +3,14 @@
     pip install -e '.[release]' && python scripts/check_release.py
 
 The wheel is built from the sdist. Checked are: that README renders on PyPI and its links lead out
-of that page, what the two archives hold, that the version is that of the source, that the wheel's
-declared dependencies are enough to import every module outside of the checkout, that an
-experiment's program starts, and what the import takes (scripts/import_time.py). The archives stay
-in --out, ready for an upload.
+of that page, what the two archives hold (the wheel `seqjax` alone), that the version is that of the
+source, that the wheel's declared dependencies are enough to import every module outside of the
+checkout, beside an `experiments` of the user's own, that an experiment's program starts in the
+unpacked sdist, and what the import takes (scripts/import_time.py). The archives stay in --out,
+ready for an upload.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -31,16 +33,14 @@ IN_SDIST = (
     "docs/conf.py", "docs/figures/imdb_bigru.png", "scripts/benchmark.py", "tests/conftest.py",
     "experiments/imdb/__main__.py",
 )  # fmt: skip
-IN_WHEEL = ("seqjax/py.typed", "seqjax/cells/_lstm.py", "experiments/imdb/__main__.py")
-PACKAGES = {"seqjax", "experiments"}
+IN_WHEEL = ("seqjax/py.typed", "seqjax/cells/_lstm.py")
 IMPORT_ALL = """
 import importlib, pkgutil, sys
-import experiments, seqjax
-for package in (seqjax, experiments):
-    for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        if not found.name.endswith("__main__"):
-            importlib.import_module(found.name)
-print(seqjax.__version__, seqjax.__file__)
+import seqjax
+for found in pkgutil.walk_packages(seqjax.__path__, "seqjax."):
+    importlib.import_module(found.name)
+import experiments
+print(seqjax.__version__, seqjax.__file__, experiments.OWNER)
 """
 
 
@@ -57,7 +57,7 @@ def main(_) -> None:
             )
         run(sys.executable, "-m", "twine", "check", "--strict", str(sdist), str(wheel))
         check_contents(name, sdist, wheel)
-        check_installed(wheel, Path(scratch))
+        check_installed(name, sdist, wheel, Path(scratch))
     print(f"{name}: sdist and wheel are good")
 
 
@@ -75,28 +75,35 @@ def check_contents(name: str, sdist: Path, wheel: Path) -> None:
     missing = [file for file in IN_WHEEL if file not in held]
     require(not missing, f"the wheel lacks {missing}; see pyproject.toml")
     tops = {file.split("/")[0] for file in held}
-    require(tops == {*PACKAGES, f"{name}.dist-info"}, f"the wheel holds {sorted(tops)}")
+    require(tops == {"seqjax", f"{name}.dist-info"}, f"the wheel holds {sorted(tops)}")
 
 
-def check_installed(wheel: Path, scratch: Path) -> None:
-    """Installs the wheel alone, and uses it from a folder that is empty."""
-    environment, empty = scratch / "venv", scratch / "empty"
-    empty.mkdir()
+def check_installed(name: str, sdist: Path, wheel: Path, scratch: Path) -> None:
+    """Installs the wheel alone, and uses it from a project that has a folder `experiments`."""
+    environment, project = scratch / "venv", scratch / "project"
+    own = project / "experiments" / "__init__.py"
+    own.parent.mkdir(parents=True)
+    own.write_text('OWNER = "user"\n', "utf-8")
     venv.create(environment, with_pip=True)
     python = str(environment / "bin" / "python")
     run(python, "-m", "pip", "install", "--quiet", str(wheel))
     run(python, "-m", "pip", "check")
-    version, file = run(python, "-c", IMPORT_ALL, cwd=empty).split()
+    version, file, owner = run(python, "-c", IMPORT_ALL, cwd=project).split()
     require(version == seqjax.__version__, f"the wheel's version is {version}")
     require(Path(file).is_relative_to(environment), f"imported was {file}")
-    help = run(python, "-m", "experiments.imdb", "--helpshort", cwd=empty, ends_with=(0, 1))
+    require(owner == "user", f"`import experiments` in a user's project found {owner}'s")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(scratch, filter="data")
+    source = scratch / name
+    help = run(python, "-m", "experiments.imdb", "--helpshort", cwd=source, ends_with=(0, 1))
     require("--cell" in help, "`python -m experiments.imdb --helpshort` does not list --cell")
-    print(run(python, str(ROOT / "scripts" / "import_time.py"), cwd=empty), end="")
+    print(run(python, str(ROOT / "scripts" / "import_time.py"), cwd=project), end="")
 
 
 def run(*command: str, cwd: Path = ROOT, ends_with: tuple[int, ...] = (0,)) -> str:
     """Runs a command and returns what it prints; where it fails, so does the check."""
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
     said = f"{done.stdout}{done.stderr}"
     require(done.returncode in ends_with, f"{' '.join(command)}\n{said}")
     return done.stdout

@@ -88,7 +88,6 @@ def main(_) -> None:
             refuse(f"cannot compile for {target}: {reason}")
     # Nothing is run, and no accelerator that is there is taken hold of.
     jax.config.update("jax_platforms", "cpu")
-    jax.config.update("jax_num_cpu_devices", int(FLAGS.devices))  # unroll asks for their number
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # no question about this machine's own TPU
     os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
     print(
@@ -160,7 +159,9 @@ def measure(devices: Sequence[Any], name: str, executor: str, gradient: bool) ->
     begin = time.perf_counter()
     results = (everywhere, split) if gradient else split
     program = jax.jit(pulled_back if gradient else outputs, out_shardings=results)
-    compiled = program.lower(params, xs).compile()
+    # The mesh of a training step, by which `unroll` splits the batch.
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+        compiled = program.lower(params, xs).compile()
     seconds = time.perf_counter() - begin
     text = compiled.as_text() or ""
     check_exchange(text, {"all-reduce"} if gradient and len(devices) > 1 else set())

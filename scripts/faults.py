@@ -24,6 +24,7 @@ from pathlib import Path
 from absl import app, flags
 
 from seqjax import train
+from seqjax.train._files import replace_file
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("kills", 50, "runs stopped by SIGKILL", lower_bound=0)
@@ -181,7 +182,7 @@ def main(_: list[str]) -> None:
         equal = sum(row["equal"] is True for row in judged)
         print(f"{kind}: {equal} of {len(judged)} equal to the run that nobody touched")
     if FLAGS.json:
-        train.replace_file(Path(FLAGS.json), json.dumps(rows, indent=1) + "\n")
+        replace_file(Path(FLAGS.json), json.dumps(rows, indent=1) + "\n")
     if not all(row.get("equal", True) for row in rows):
         raise SystemExit(1)
 

@@ -30,6 +30,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from absl import app, flags, logging
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `experiments`
+
 from fuzzing.command_lines import flag_readers
 from fuzzing.files import file_readers
 from fuzzing.reader import Reader

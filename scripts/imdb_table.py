@@ -21,6 +21,8 @@ from pathlib import Path
 
 from absl import flags
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `experiments`
+
 from experiments import command_line, imdb
 from experiments.imdb.config import command
 from seqjax import train

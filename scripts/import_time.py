@@ -1,4 +1,4 @@
-"""Measures what `import seqjax` takes beyond the import of JAX and Flax.
+"""Measures what `import seqjax` takes beyond the import of JAX.
 
     python scripts/import_time.py
 
@@ -18,7 +18,7 @@ flags.DEFINE_float("limit", 0.2, "seconds of processor time allowed")
 
 PROGRAM = """
 import time
-import jax, flax.nnx
+import jax
 wall, cpu = time.perf_counter(), time.process_time()
 import seqjax
 print(time.perf_counter() - wall, time.process_time() - cpu, seqjax.__version__, seqjax.__file__)
@@ -35,7 +35,7 @@ def main(_) -> None:
     wall, cpu = (statistics.median(float(each[place]) for each in rounds) for place in (0, 1))
     version, file = rounds[0][2:]
     print(f"seqjax {version} from {file}")
-    print(f"import: {cpu:.3f} s of processor time, {wall:.3f} s by the clock, beyond jax and flax")
+    print(f"import: {cpu:.3f} s of processor time, {wall:.3f} s by the clock, beyond jax")
     if cpu > FLAGS.limit:
         sys.exit(f"error: more than {FLAGS.limit:g} s; find what is heavy by -X importtime.")
 

@@ -14,6 +14,8 @@ from typing import Any
 
 from absl import app
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `experiments`
+
 from experiments import command_line
 from seqjax import train
 

@@ -12,6 +12,7 @@ of a line through the highest of each tenth, in the second half. Exit status 1 i
 import json
 import os
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -21,8 +22,11 @@ import jax
 import numpy as np
 from absl import app, flags, logging
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `experiments`
+
 from experiments import regression
 from seqjax import train
+from seqjax.train._files import replace_file
 
 FLAGS = flags.FLAGS
 flags.DEFINE_float("minutes", 60, "how long", lower_bound=0.2)
@@ -90,7 +94,7 @@ def main(_: list[str]) -> None:
     print(f"bytes written: {sizes}")
     if FLAGS.json:
         report = {"samples": samples, "compiled": compiled, "sizes": sizes, "slope": slope}
-        train.replace_file(Path(FLAGS.json), json.dumps(report) + "\n")
+        replace_file(Path(FLAGS.json), json.dumps(report) + "\n")
     if slope > FLAGS.mib_per_hour or late:
         raise SystemExit(1)
 

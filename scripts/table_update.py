@@ -10,8 +10,10 @@ are compared before their times. On a machine at work the ratio is steadier than
 
 import dataclasses
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -20,10 +22,16 @@ import numpy as np
 import optax
 from absl import app
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `experiments`
+
 from experiments.imdb.config import PRESETS, Config
 from experiments.imdb.model import lazy_reads, make_loss, model_functions
 from experiments.optimizer import make_lazy_tables, make_optimizer
-from seqjax import data, nn, train
+from seqjax import train
+from seqjax.data._batching import Batch
+from seqjax.nn._embedding import pair_buckets
+from seqjax.train._step import Loss
+from seqjax.train._tables import rows_pay
 
 ROUNDS, NUM_STEPS = 11, 1000
 # Rows, features, reads of a batch.
@@ -70,7 +78,7 @@ def table(rows: int, features: int, reads: int) -> None:
     params = {"table": jax.random.normal(jax.random.key(0), (rows, features))}
     lazy = {"table": lambda batch: batch["tokens"]}
     compare(
-        f"table {rows:,} x {features}, {reads:,} reads, rows_pay {train.rows_pay(rows, reads)!s:5}",
+        f"table {rows:,} x {features}, {reads:,} reads, rows_pay {rows_pay(rows, reads)!s:5}",
         PRESETS["best"], loss, params, batches, lazy,
     )  # fmt: skip
 
@@ -80,7 +88,7 @@ def step(name: str, config: Config, words: int) -> None:
     shape = (config.batch_size, config.max_length)
     rng = np.random.default_rng(0)
     batches = [
-        data.Batch(
+        Batch(
             tokens=zipf(rng, words, shape),
             lengths=np.full(shape[0], shape[1], np.int32),
             labels=rng.integers(0, 2, shape[0]).astype(np.int32),
@@ -93,7 +101,7 @@ def step(name: str, config: Config, words: int) -> None:
     chosen = lazy_reads(config, words, shape[0] * shape[1])
     everything = {"embedding/table/value": lambda batch: batch.tokens}
     if config.pair_size:
-        everything["embedding/pair_table/value"] = lambda batch: nn.pair_buckets(
+        everything["embedding/pair_table/value"] = lambda batch: pair_buckets(
             batch.tokens, config.pair_buckets
         )
     compare(
@@ -107,7 +115,7 @@ def step(name: str, config: Config, words: int) -> None:
 def compare(
     name: str,
     config: Config,
-    loss: train.Loss,
+    loss: Loss,
     params: Any,
     batches: list[Any],
     reads: dict[str, Callable[[Any], jax.Array]],

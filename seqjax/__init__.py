@@ -1,9 +1,9 @@
 """Recurrent networks in JAX: write a cell's mathematics once, get everything else."""
 
-from seqjax import cells as cells
-from seqjax import executors as executors
-from seqjax import gradflow as gradflow
-from seqjax import nn as nn
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
+
 from seqjax._unroll import step as step
 from seqjax._unroll import unroll as unroll
 from seqjax.cells import chrono as chrono
@@ -21,4 +21,28 @@ from seqjax.cells import register_cell as register_cell
 from seqjax.cells import rg_lru as rg_lru
 from seqjax.cells import slstm as slstm
 
+if TYPE_CHECKING:  # at run time they are imported when they are first used: see `__getattr__`
+    from seqjax import cells as cells
+    from seqjax import convert as convert
+    from seqjax import data as data
+    from seqjax import decode as decode
+    from seqjax import executors as executors
+    from seqjax import floors as floors
+    from seqjax import gradflow as gradflow
+    from seqjax import nn as nn
+    from seqjax import train as train
+
 __version__ = "0.1.0"
+
+_PACKAGES = ("cells", "convert", "data", "decode", "executors", "floors", "gradflow", "nn", "train")
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Imports a sub-package when it is first used, so that `import seqjax` loads only the core."""
+    if name in _PACKAGES:
+        return importlib.import_module(f"seqjax.{name}")
+    raise AttributeError(f"module 'seqjax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PACKAGES})

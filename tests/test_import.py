@@ -1,8 +1,12 @@
-"""`import seqjax` needs jax, flax and numpy only, starts no device and defines no flag."""
+"""`import seqjax` needs jax and numpy only, starts no device and defines no flag."""
 
 import pathlib
 import subprocess
 import sys
+
+import pytest
+
+import seqjax
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -15,7 +19,55 @@ def run_python(program: str) -> str:
     return result.stdout
 
 
-def test_import_needs_no_extra():
+def test_import_loads_no_more_than_jax():
+    program = """
+import sys
+import jax
+before = {name.split(".")[0] for name in sys.modules}
+import seqjax
+print(sorted({name.split(".")[0] for name in sys.modules} - before - set(sys.stdlib_module_names)))
+print(sorted(name for name in sys.modules if name.count(".") == 1 and name.startswith("seqjax.")))
+"""
+    others, own = run_python(program).splitlines()
+    assert others == "['seqjax']"
+    assert own == "['seqjax._unroll', 'seqjax.cells']"
+
+
+def test_every_package_is_an_attribute():
+    """In a fresh process, in which nothing else has imported it."""
+    assert run_python("import seqjax; print(seqjax.train.fit.__name__)") == "fit\n"
+    program = """
+import pkgutil, seqjax
+found = {each.name for each in pkgutil.iter_modules(seqjax.__path__) if each.name[0] != "_"}
+assert found <= set(dir(seqjax)), found - set(dir(seqjax))
+print([name for name in sorted(found) if getattr(seqjax, name).__name__ != f"seqjax.{name}"])
+"""
+    assert run_python(program) == "[]\n"
+
+
+def test_no_module_minds_a_user_s_own_experiments(tmp_path):
+    """The package `experiments` of the repository is not installed, so a user may have one."""
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "__init__.py").write_text("raise RuntimeError")
+    program = f"""
+import importlib, pkgutil, sys
+sys.path.insert(0, {str(tmp_path)!r})
+import seqjax
+names = [each.name for each in pkgutil.walk_packages(seqjax.__path__, "seqjax.")]
+for name in names:
+    importlib.import_module(name)
+print(len(names) > 100, "experiments" in sys.modules)
+"""
+    assert run_python(program) == "True False\n"
+
+
+def test_an_unknown_name():
+    with pytest.raises(AttributeError, match="module 'seqjax' has no attribute 'lstms'"):
+        getattr(seqjax, "lstms")  # noqa: B009
+    assert not hasattr(seqjax, "_private")
+
+
+def test_neither_library_nor_modules_need_an_extra():
     """Flax itself loads Optax and absl, so both are forgotten again before seqjax is imported."""
     program = """
 import sys
@@ -65,8 +117,6 @@ print(started() if started else bool(xla_bridge._backends))
 
 def test_public_names():
     """The names that the documentation promises at the top of the package."""
-    import seqjax
-
     names = "cells nn unroll chrono elman gated_cell gru linear_cell lstm make_cell min_gru"
     assert [name for name in names.split() if not hasattr(seqjax, name)] == []
     assert callable(seqjax.unroll)

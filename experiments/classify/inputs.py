@@ -10,7 +10,10 @@ import numpy as np
 
 from experiments.classify.config import Config
 from experiments.finished import read_saved, saved_names, saved_vector
-from seqjax import data, train
+from seqjax import data
+from seqjax.data._audio import stack_steps
+from seqjax.data._batching import truncate
+from seqjax.train._files import replace_file
 
 DNA, SOUND, ROWS, WORDS = "dna", "sound", "rows", "words"
 
@@ -67,7 +70,7 @@ class Inputs:
         about = {
             **dataclasses.asdict(self), "mean": self.mean.tolist(), "std": self.std.tolist(),
         }  # fmt: skip
-        train.replace_file(path / "inputs.json", json.dumps(about) + "\n")
+        replace_file(path / "inputs.json", json.dumps(about) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> "Inputs":
@@ -128,10 +131,9 @@ def encode(config: Config, kind: str, examples: Sequence[Any], vocabulary: str) 
     """Returns examples as arrays in their own units; see `Inputs.arrays`."""
     if kind == WORDS:
         ids = data.Vocabulary.from_json(vocabulary).encode(examples)
-        return [data.truncate(each, config.max_length, "both") for each in ids]
+        return [truncate(each, config.max_length, "both") for each in ids]
     return [
-        data.stack_steps(features(config, kind, each), config.stack, config.stride)
-        for each in examples
+        stack_steps(features(config, kind, each), config.stack, config.stride) for each in examples
     ]
 
 

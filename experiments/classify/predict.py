@@ -14,6 +14,7 @@ from experiments.classify.model import model_functions
 from experiments.classify.task import read_rows
 from experiments.finished import open_finished
 from seqjax import data
+from seqjax.data._text_file import read_text
 
 _AT_ONCE = 64
 
@@ -65,7 +66,7 @@ def read_asked(config: Config, inputs: Inputs, asked: str) -> Sequence[Any]:
         return list(read_rows(config, asked, inputs.columns).values)
     lines = [asked]
     if Path(asked).expanduser().is_file():
-        lines = [line.strip() for line in data.read_text(Path(asked).expanduser()).splitlines()]
+        lines = [line.strip() for line in read_text(Path(asked).expanduser()).splitlines()]
         lines = [line for line in lines if line]
     if not lines:
         raise data.DataError(f"--predict needs a file with a line in it, and {asked} is empty.")

@@ -15,6 +15,7 @@ from experiments.functions import make_answers
 from experiments.optimizer import make_optimizer
 from experiments.study import Result, Study, run_study
 from seqjax import data, train
+from seqjax.data._ragged_sequences import RaggedBatches
 
 MODES: dict[str, Literal["max", "min", "last"]] = {
     "loss": "min", "accuracy": "max", "last": "last",
@@ -127,7 +128,7 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
     )
 
 
-def epoch_batches(config: Config, task: Task, seed: int, epoch: int) -> data.RaggedBatches:
+def epoch_batches(config: Config, task: Task, seed: int, epoch: int) -> RaggedBatches:
     """Returns the training batches of an epoch, in the order that seed and epoch decide."""
     rng = np.random.default_rng([seed, epoch])
     return data.ragged_batches(task.train, config.batch_size, task.buckets, rng)

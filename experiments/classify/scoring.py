@@ -6,6 +6,7 @@ from scipy import special
 from experiments.classify.inputs import WORDS
 from experiments.classify.task import Task
 from seqjax import data, floors
+from seqjax.floors._classes import majority_class, segment_means
 
 _SEGMENTS = 8  # of a sequence, for the floors, where lengths differ
 
@@ -36,7 +37,7 @@ def fit_floors(task: Task) -> dict[str, float]:
     x = [simple_features(task, part) for part in (task.train, task.validation, task.test)]
     y = [part.targets for part in (task.train, task.validation, task.test)]
     guesses = {
-        "majority": floors.majority_class(y[0]),
+        "majority": majority_class(y[0]),
         "nearest_mean": floors.fit_nearest_mean(x[0], y[0])(x[2]),
         "ridge": floors.fit_ridge_classes(x[0], y[0], x[1], y[1])(x[2]),
     }
@@ -52,5 +53,5 @@ def simple_features(task: Task, part: data.RaggedSequences) -> np.ndarray:
         return np.log1p(np.stack(counts))
     if task.inputs.steps:
         return np.stack([steps.ravel() for steps in part.inputs]).astype(np.float64)
-    means = [floors.segment_means(steps, _SEGMENTS) for steps in part.inputs]
+    means = [segment_means(steps, _SEGMENTS) for steps in part.inputs]
     return np.stack(means).astype(np.float64)

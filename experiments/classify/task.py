@@ -10,6 +10,14 @@ import numpy as np
 from experiments.classify.config import Config
 from experiments.classify.inputs import DNA, ROWS, SOUND, WORDS, Inputs, make_inputs
 from seqjax import data
+from seqjax.data._audio import Sound
+from seqjax.data._class_folders import find_class_folders
+from seqjax.data._motifs import MOTIF_CLASSES, generate_motifs
+from seqjax.data._splice import SPLICE_CLASSES
+from seqjax.data._splitting import split_validation, text_hashes
+from seqjax.data._spoken_digits import DIGITS_RATE
+from seqjax.data._table import Table, column_names, read_labels
+from seqjax.data._text_file import read_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,11 +104,11 @@ def split(config: Config, found: Examples) -> list[np.ndarray]:
     """Holds examples of every class out, to test and to validate; copies stay on one side."""
     # The network's input, and not the file, says what a copy is; of numbers, their bytes.
     keys = [each if isinstance(each, str) else content(each) for each in found.examples]
-    groups = data.text_hashes(keys)
-    rest, test = data.split_validation(
+    groups = text_hashes(keys)
+    rest, test = split_validation(
         found.labels, config.test_fraction, config.split_seed, groups=groups
     )
-    train, validation = data.split_validation(
+    train, validation = split_validation(
         found.labels[rest], config.validation_fraction, config.split_seed, groups=groups[rest]
     )
     return [rest[train], rest[validation], test]
@@ -108,26 +116,26 @@ def split(config: Config, found: Examples) -> list[np.ndarray]:
 
 def content(example: Any) -> str:
     """Returns the bytes of an example's numbers in hexadecimal."""
-    numbers = example.samples if isinstance(example, data.Sound) else example
+    numbers = example.samples if isinstance(example, Sound) else example
     return hashlib.sha256(np.ascontiguousarray(numbers).tobytes()).hexdigest()
 
 
 def read_splice(config: Config) -> Examples:
     """Reads the published splice junctions."""
     found = data.load_splice(config.data_dir)
-    return Examples("splice", DNA, found.sequences, found.labels, data.SPLICE_CLASSES)
+    return Examples("splice", DNA, found.sequences, found.labels, SPLICE_CLASSES)
 
 
 def read_generated(config: Config) -> Examples:
     """Draws sequences of motifs; the draw is the same for every seed."""
-    found = data.generate_motifs(np.random.default_rng(0), config.train_size)
-    return Examples("motifs", DNA, found.sequences, found.labels, data.MOTIF_CLASSES)
+    found = generate_motifs(np.random.default_rng(0), config.train_size)
+    return Examples("motifs", DNA, found.sequences, found.labels, MOTIF_CLASSES)
 
 
 def read_digits(config: Config) -> Examples:
     """Reads the published spoken digits with their test part."""
     found = data.load_spoken_digits(config.data_dir, seed=config.split_seed)
-    sounds = [data.Sound(each, data.DIGITS_RATE) for part in found for each in part.samples]
+    sounds = [Sound(each, DIGITS_RATE) for part in found for each in part.samples]
     ends = np.cumsum([len(part.digits) for part in found])
     return Examples(
         "spoken digits",
@@ -135,7 +143,7 @@ def read_digits(config: Config) -> Examples:
         sounds,
         np.concatenate([part.digits for part in found]),
         [str(digit) for digit in range(10)],
-        {"rate": data.DIGITS_RATE},
+        {"rate": DIGITS_RATE},
         np.split(np.arange(ends[-1]), ends[:-1]),
     )
 
@@ -143,8 +151,8 @@ def read_digits(config: Config) -> Examples:
 def read_csv(config: Config) -> Examples:
     """Reads rows of numbers with their classes."""
     path = config.path or ""
-    label, words = data.read_labels(path, config.label_column, header=config.header)
-    columns = [name for name in data.column_names(path, header=config.header) if name != label]
+    label, words = read_labels(path, config.label_column, header=config.header)
+    columns = [name for name in column_names(path, header=config.header) if name != label]
     try:
         table = read_rows(config, path, columns)
     except data.DataError as error:
@@ -173,16 +181,16 @@ def read_csv(config: Config) -> Examples:
     )
 
 
-def read_rows(config: Config, path: str, columns: Sequence[str]) -> data.Table:
+def read_rows(config: Config, path: str, columns: Sequence[str]) -> Table:
     """Reads the numbers of a file."""
     return data.read_table(path, columns=columns, missing=config.missing, header=config.header)
 
 
 def read_folder(config: Config) -> Examples:
     """Reads a user's folder of sounds or texts, one folder for each class."""
-    found = data.find_class_folders(config.path or "")
+    found = find_class_folders(config.path or "")
     if found.kind == ".txt":
-        texts = [data.read_text(path) for path in found.paths]
+        texts = [read_text(path) for path in found.paths]
         return Examples("folder of texts", WORDS, texts, found.labels, found.classes)
     first = data.read_wav(found.paths[0])
     sounds = [data.read_wav(path, rate=first.rate) for path in found.paths]

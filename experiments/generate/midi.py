@@ -5,7 +5,7 @@ import io
 import mido
 import numpy as np
 
-from seqjax import data
+from seqjax.data._chorales import LOWEST
 
 _VELOCITY = 72
 
@@ -36,7 +36,7 @@ def midi_bytes(roll: np.ndarray, *, beats_per_minute: float = 80.0) -> bytes:
         for kind, sign in (("note_off", -1), ("note_on", 1)):
             for note in np.flatnonzero(change == sign).tolist():
                 track.append(
-                    mido.Message(kind, note=note + data.LOWEST, velocity=_VELOCITY, time=waited)
+                    mido.Message(kind, note=note + LOWEST, velocity=_VELOCITY, time=waited)
                 )
                 waited = 0
         waited += file.ticks_per_beat

@@ -14,6 +14,9 @@ from experiments.generate.midi import midi_bytes
 from experiments.generate.model import model_functions
 from experiments.generate.sampling import music_sample, text_stream
 from seqjax import data, train
+from seqjax.data._chorales import NUM_NOTES
+from seqjax.data._text_file import read_text
+from seqjax.train._files import replace_file
 
 _ALPHABET = "alphabet.txt"
 
@@ -21,7 +24,7 @@ _ALPHABET = "alphabet.txt"
 def save_alphabet(path: Path, alphabet: data.Alphabet | None) -> None:
     """Leaves in the run folder what asking a text needs beside the parameters."""
     if alphabet is not None:
-        train.replace_file(path / _ALPHABET, alphabet.characters)
+        replace_file(path / _ALPHABET, alphabet.characters)
 
 
 def load_alphabet(path: Path) -> data.Alphabet:
@@ -30,7 +33,7 @@ def load_alphabet(path: Path) -> data.Alphabet:
     Raises:
       DataError: if the file is missing or damaged.
     """
-    characters = data.read_text(path / _ALPHABET)
+    characters = read_text(path / _ALPHABET)
     if not characters or len(set(characters)) < len(characters):
         raise data.DataError(
             f"generate: {path / _ALPHABET} must hold every character of a text once, got "
@@ -116,6 +119,6 @@ def _opened(path: str | Path, sampling: Mapping[str, Any], *, text: bool) -> tup
         wanted = "a text" if text else "music"
         raise train.RunError(f"A run of {wanted} is needed, and that in {path} is {config.task}.")
     alphabet = load_alphabet(run.folder.path) if text else None
-    num_kinds = data.NUM_NOTES if alphabet is None else len(alphabet.characters)
+    num_kinds = NUM_NOTES if alphabet is None else len(alphabet.characters)
     functions = model_functions(config, num_kinds)
     return config, next(run.params(functions)), functions, alphabet

@@ -17,6 +17,7 @@ from experiments.generate.task import Task, load_task
 from experiments.optimizer import make_optimizer
 from experiments.study import Result, Study, run_study
 from seqjax import data, train
+from seqjax.train._files import replace_file
 
 
 def run(
@@ -125,4 +126,4 @@ def draw_sample(
         return
     prompt = "\n" if "\n" in alphabet.characters else alphabet.characters[0]
     text = text_stream(config, functions, params, alphabet, prompt, key)
-    train.replace_file(folder.path / "sample.txt", "".join(text))
+    replace_file(folder.path / "sample.txt", "".join(text))

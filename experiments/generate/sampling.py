@@ -11,6 +11,8 @@ from experiments.functions import Functions
 from experiments.generate.config import Config
 from experiments.generate.model import Asked
 from seqjax import data, decode
+from seqjax.data._chorales import NUM_NOTES
+from seqjax.decode._generate import Step
 
 
 def text_stream(
@@ -52,7 +54,7 @@ def text_stream(
 
 def music_sample(config: Config, functions: Functions, params: Any, key: jax.Array) -> np.ndarray:
     """Returns new music, a piano roll (sample_length, 88)."""
-    state, logits = _read(functions, params, np.zeros((1, data.NUM_NOTES), np.float32))
+    state, logits = _read(functions, params, np.zeros((1, NUM_NOTES), np.float32))
     found = decode.generate(
         _step(functions, params),
         state,
@@ -70,7 +72,7 @@ def _read(functions: Functions, params: Any, steps: np.ndarray) -> tuple[Any, ja
     return state, logits[:, -1]
 
 
-def _step(functions: Functions, params: Any) -> decode.Step:
+def _step(functions: Functions, params: Any) -> Step:
     def step(state: Any, tokens: jax.Array) -> tuple[Any, jax.Array]:
         logits, state = functions.apply(params, Asked(tokens[:, None], state))
         return state, logits[:, 0]

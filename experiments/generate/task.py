@@ -7,6 +7,14 @@ import numpy as np
 
 from experiments.generate.config import Config
 from seqjax import data, floors
+from seqjax.data._batching import bucket_lengths
+from seqjax.data._characters import split_characters
+from seqjax.data._chorales import NUM_NOTES, Rolls, transposed
+from seqjax.data._chord_progressions import chord_progressions
+from seqjax.data._grammar_text import grammar_text
+from seqjax.data._segments import sequence_segments
+from seqjax.data._text_file import read_text
+from seqjax.floors._notes import note_rates, note_repetition
 
 ORDERS = (1, 2, 3, 5)  # of the n-gram floors
 SENTENCES = 2000
@@ -56,18 +64,18 @@ def load_task(config: Config) -> Task:
         case "shakespeare":
             return text_task(config, data.load_shakespeare(config.data_dir))
         case "text":
-            return text_task(config, data.read_text(config.path or ""))
+            return text_task(config, read_text(config.path or ""))
         case "generated_text":
-            return text_task(config, data.grammar_text(np.random.default_rng(0), SENTENCES))
+            return text_task(config, grammar_text(np.random.default_rng(0), SENTENCES))
         case "music":
             return music_task(config, data.load_chorales(config.data_dir))
     rng = np.random.default_rng(0)
-    return music_task(config, data.Rolls(*(data.chord_progressions(rng, n) for n in PIECES)))
+    return music_task(config, Rolls(*(chord_progressions(rng, n) for n in PIECES)))
 
 
 def text_task(config: Config, text: str) -> Task:
     """Makes the task of a text: the first 5 % choose the epoch, the last 10 % judge."""
-    split = data.split_characters(text)
+    split = split_characters(text)
     ids, alphabet = split.ids, split.alphabet
     # The first characters have no past to be foretold from; they are read, and not counted.
     first = min(config.warm_up, split.learnt // 2) + 1
@@ -111,27 +119,27 @@ def text_task(config: Config, text: str) -> Task:
     )
 
 
-def music_task(config: Config, rolls: data.Rolls) -> Task:
+def music_task(config: Config, rolls: Rolls) -> Task:
     """Makes the task of some pieces of music, each of which is learnt as a whole."""
     lengths = [len(roll) for part in rolls for roll in part]
-    buckets = data.bucket_lengths(lengths, _BUCKETS)
+    buckets = bucket_lengths(lengths, _BUCKETS)
 
     def train(seed: int, epoch: int) -> list[data.Segment]:
         rng = np.random.default_rng([seed, epoch])
-        moved = data.transposed(rolls.train, rng, config.transpose)
-        return data.sequence_segments(moved, config.batch_size, buckets, rng)
+        moved = transposed(rolls.train, rng, config.transpose)
+        return sequence_segments(moved, config.batch_size, buckets, rng)
 
     numbers = [f"{len(part)} pieces of {sum(map(len, part)):,} steps" for part in rolls]
     return Task(
         name=config.task,
         about="{}: {} to learn, {} to choose the epoch, {} to test".format(config.task, *numbers),
-        num_kinds=data.NUM_NOTES,
+        num_kinds=NUM_NOTES,
         train=train,
-        validation=data.sequence_segments(rolls.validation, config.batch_size, buckets),
-        test=data.sequence_segments(rolls.test, config.batch_size, buckets),
+        validation=sequence_segments(rolls.validation, config.batch_size, buckets),
+        test=sequence_segments(rolls.test, config.batch_size, buckets),
         floors=lambda: {
-            "note_rates": floors.note_rates(rolls.train, rolls.test),
-            "note_repetition": floors.note_repetition(rolls.train, rolls.test),
+            "note_rates": note_rates(rolls.train, rolls.test),
+            "note_repetition": note_repetition(rolls.train, rolls.test),
         },
         alphabet=None,
         sha256=rolls.sha256,

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from seqjax import train
+from seqjax.train._files import replace_file
 
 Item = TypeVar("Item")
 ShareY = Literal["none", "all", "row", "col"]
@@ -98,4 +98,4 @@ def save(figure: Figure, path: Path) -> None:
     """Writes a figure."""
     image = io.BytesIO()
     figure.savefig(image, format="png")
-    train.replace_file(path, image.getvalue())
+    replace_file(path, image.getvalue())

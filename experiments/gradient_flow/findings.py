@@ -9,7 +9,7 @@ from experiments.gradient_flow.grid import Point
 from experiments.gradient_flow.metrics import COSINE, LOSSES, SPIKE, Metrics
 from experiments.gradient_flow.tasks import make_task, window_floor
 from experiments.gradient_flow.train_tasks import WINDOW
-from seqjax import train
+from seqjax.train._record import summarise
 
 
 def findings(config: Config, metrics: Metrics) -> list[str]:
@@ -215,7 +215,7 @@ def sign(metric: dict) -> int:
 
 def _difference(first: dict, second: dict) -> dict:
     """Returns the difference of two metrics seed by seed, and its interval."""
-    return train.summarise(np.subtract(first["per_seed"], second["per_seed"]).tolist())
+    return summarise(np.subtract(first["per_seed"], second["per_seed"]).tolist())
 
 
 def _per(slope: dict, steps: int) -> str:

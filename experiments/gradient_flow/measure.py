@@ -16,6 +16,7 @@ from experiments.gradient_flow import grid
 from experiments.gradient_flow.config import Config
 from seqjax import data, gradflow
 from seqjax.cells import Cell, GatedCell, LinearCell
+from seqjax.gradflow._gates import activation_histogram
 
 BINS = 40
 # What a cell's `update` does to a gate where it is no logistic sigmoid; None: not a gate.
@@ -131,9 +132,7 @@ def _structure(cell: Cell, point: grid.Point, examples: int):
         low = -0.9 if point.cell == "rnn" else 0.1
         ends = (-1.0, 1.0) if point.cell == "rnn" else (0.0, 1.0)
         for gate, values in gates.items():
-            found[f"histogram_{gate}"], _ = gradflow.activation_histogram(
-                values, bins=BINS, range=ends
-            )
+            found[f"histogram_{gate}"], _ = activation_histogram(values, bins=BINS, range=ends)
             found[f"saturation_{gate}"] = jnp.stack(gradflow.saturation(values, low=low))
         return found
 

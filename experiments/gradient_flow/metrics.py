@@ -12,7 +12,8 @@ from experiments.gradient_flow.measure import Arrays, truncations
 from experiments.gradient_flow.tasks import make_task
 from experiments.gradient_flow.train_tasks import Clipped, Learnt
 from experiments.gradient_flow.training import Training, updates_to_threshold
-from seqjax import gradflow, train
+from seqjax import gradflow
+from seqjax.train._record import summarise
 
 COSINE = 0.9  # a truncated gradient that agrees so well with the full one is called good
 SPIKE = 10.0  # times chance: a loss above it is a spike, a last test above it a divergence
@@ -58,7 +59,7 @@ def all_metrics(
         chance = make_task(config, "adding").chance
         for name, training in (("clipped", clipped.clipped), ("unclipped", clipped.unclipped)):
             found.update(of_clipping(config, name, training, chance))
-    return {name: train.summarise(_finite(values)) for name, values in found.items()}
+    return {name: summarise(_finite(values)) for name, values in found.items()}
 
 
 def of_point(config: Config, point: Point, arrays: Arrays) -> dict[str, np.ndarray]:

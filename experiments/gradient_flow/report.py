@@ -8,6 +8,8 @@ from typing import Any
 from experiments.gradient_flow.config import Config
 from experiments.gradient_flow.grid import shared_programs
 from seqjax import train
+from seqjax.train import _record
+from seqjax.train._files import replace_file
 
 CAPTIONS = {
     "gradient_norms": "Gradient norm against lag at initialisation.",
@@ -31,7 +33,7 @@ def preview(config: Config, path: Path) -> str:
     Returns:
       Several lines of text.
     """
-    devices, points = train.devices(), config.points
+    devices, points = _record.devices(), config.points
     programs = len(shared_programs(points))
     networks = len(config.train_points) + 1
     return "\n".join([
@@ -93,7 +95,7 @@ def write_summary(folder: train.RunFolder, config: Config, findings: list[str]) 
         "[result.json](result.json), the raw arrays in [arrays.npz](arrays.npz).",
     ]
     path = folder.path / "summary.md"
-    train.replace_file(path, "\n\n".join(parts) + "\n")
+    replace_file(path, "\n\n".join(parts) + "\n")
     return path
 
 

@@ -24,6 +24,9 @@ from experiments.gradient_flow.tasks import draw_test, make_task, window_floor
 from experiments.gradient_flow.train_figures import draw_training
 from experiments.gradient_flow.train_tasks import Clipped, Learnt, clipping_job, training_jobs
 from seqjax import train
+from seqjax.train._files import replace_file
+from seqjax.train._record import devices, params_sha256, versions
+from seqjax.train._run_folder import default_workdir
 
 
 class Result(NamedTuple):
@@ -72,7 +75,7 @@ def run(
     """
     settings = dataclasses.asdict(config)
     cells = "+".join(dict.fromkeys(point.cell for point in config.points))
-    path = Path(workdir or train.default_workdir("gradient_flow", cells, settings))
+    path = Path(workdir or default_workdir("gradient_flow", cells, settings))
     folder = train.open_run(path, settings, resume=resume)
     if folder.finished:
         notify(f"The run in {path} has finished already.")
@@ -107,10 +110,10 @@ def run(
         "seeds": config.seeds,
         "epochs_run": 1,  # every training sequence is drawn anew and seen once
         "wall_s": round(wall_s, 1),
-        "versions": train.versions(),
-        "devices": train.devices(),
-        "data_sha256": train.params_sha256({name: test.inputs for name, test in tests.items()}),
-        "params_sha256": train.params_sha256(params),
+        "versions": versions(),
+        "devices": devices(),
+        "data_sha256": params_sha256({name: test.inputs for name, test in tests.items()}),
+        "params_sha256": params_sha256(params),
         "floors": floors(config),
         "metrics": metrics,
     }
@@ -174,7 +177,7 @@ def save_arrays(
             arrays[f"{name}/{field}"] = getattr(training, field)
     file = io.BytesIO()
     np.savez_compressed(file, allow_pickle=False, **arrays)
-    train.replace_file(path, file.getvalue())
+    replace_file(path, file.getvalue())
 
 
 def floors(config: Config) -> dict[str, float]:

@@ -10,6 +10,8 @@ from jax import Array
 
 from experiments.gradient_flow.config import Config
 from seqjax import data
+from seqjax.data._adding import ADDING_CHANCE
+from seqjax.data._copying import copying_chance
 
 
 class Task(NamedTuple):
@@ -46,7 +48,7 @@ def make_task(config: Config, name: str) -> Task:
             in_size=2,
             out_size=1,
             length=config.adding_length,
-            chance=data.ADDING_CHANCE,
+            chance=ADDING_CHANCE,
             unit="mean squared error",
         )
 
@@ -61,7 +63,7 @@ def make_task(config: Config, name: str) -> Task:
         in_size=example.inputs.shape[-1],
         out_size=9,  # eight symbols and the blank
         length=example.inputs.shape[1],
-        chance=data.copying_chance(config.copying_delay),
+        chance=copying_chance(config.copying_delay),
         unit="cross-entropy a step, nats",
     )
 

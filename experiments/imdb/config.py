@@ -6,8 +6,8 @@ from typing import Any
 from experiments import command_line, report
 from experiments.cells import cell_setting, check_executor, executor_setting
 from experiments.command_line import ConfigError, setting
-from seqjax import data
 from seqjax.cells import CELLS as ONE_WAY
+from seqjax.data._reviews import DATASETS
 
 CELLS = (*ONE_WAY, *(f"bi{name}" for name in ONE_WAY))
 
@@ -26,7 +26,7 @@ class Config:
     dataset: str = setting(
         "auto",
         "auto is the real reviews, or without a network generated ones",
-        choices=data.DATASETS,
+        choices=DATASETS,
     )
     data_dir: str | None = setting(
         None, "folder of prepared data; default: TFDS_DATA_DIR, then ~/tensorflow_datasets"

@@ -7,8 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqjax import data, floors
-from seqjax.floors import naive_bayes_logistic
+from seqjax import data
+from seqjax.data._cache import cache_folder, encode_reviews, read_entry, write_entry
+from seqjax.data._splitting import text_hashes
+from seqjax.floors import NaiveBayesLogistic, fit_naive_bayes_logistic
+from seqjax.floors._cross_fitting import cross_fit
+from seqjax.floors._naive_bayes_logistic import NGrams
 
 VOCAB_SIZE = 200_000  # every word there is; n-grams seen only once are left out anyway
 ORDER = 3
@@ -45,13 +49,13 @@ def fit_linear(
       The model, its logits and the floors.
     """
     key = f"linear v{VERSION} {reviews.sha256}"
-    entry = data.cache_folder(cache_dir) / f"{reviews.name}-linear-{reviews.sha256[:16]}.npz"
-    arrays = data.read_entry(entry, key, notify)
+    entry = cache_folder(cache_dir) / f"{reviews.name}-linear-{reviews.sha256[:16]}.npz"
+    arrays = read_entry(entry, key, notify)
     if arrays is None:
         notify("Fitting the linear model on n-grams, once for this data (IMDB: minutes) ...")
         arrays = _fit(reviews, cache_dir, notify)
         try:
-            data.write_entry(entry, key, arrays)
+            write_entry(entry, key, arrays)
         except OSError as error:
             notify(f"cache: cannot write {entry} ({error.strerror or error}); going on without it.")
     names = json.loads(arrays.pop("floor_names").tobytes())
@@ -72,8 +76,8 @@ def linear_logits(arrays: dict[str, np.ndarray], texts: Sequence[str]) -> np.nda
     """
     vocabulary = data.Vocabulary.from_json(arrays["vocabulary"].tobytes().decode("utf-8"))
     keys = tuple(arrays[f"keys_{order}"] for order in range(1, ORDER + 1))
-    model = naive_bayes_logistic.NaiveBayesLogistic(
-        naive_bayes_logistic.NGrams(int(arrays["num_tokens"]), keys),
+    model = NaiveBayesLogistic(
+        NGrams(int(arrays["num_tokens"]), keys),
         arrays["weights"],
         float(arrays["bias"]),
     )
@@ -83,14 +87,14 @@ def linear_logits(arrays: dict[str, np.ndarray], texts: Sequence[str]) -> np.nda
 def _fit(
     reviews: data.Reviews, cache_dir: str | None, notify: Callable[[str], None]
 ) -> dict[str, np.ndarray]:
-    encoded = data.encode_reviews(reviews, VOCAB_SIZE, cache_dir=cache_dir, notify=notify)
+    encoded = encode_reviews(reviews, VOCAB_SIZE, cache_dir=cache_dir, notify=notify)
     labels, test_labels = encoded.train_labels, encoded.test_labels
     accuracies = {"majority_class": max(np.mean(test_labels == 0), np.mean(test_labels == 1))}
     for order, name in ((1, "unigram"), (2, "bigram")):
-        model = naive_bayes_logistic.fit(encoded.train, labels, order)
+        model = fit_naive_bayes_logistic(encoded.train, labels, order)
         accuracies[f"nb_logistic_{name}"] = model.accuracy(encoded.test, test_labels)
-    groups = data.text_hashes(reviews.train_texts)
-    crossed = floors.cross_fit(encoded.train, labels, ORDER, groups=groups)
+    groups = text_hashes(reviews.train_texts)
+    crossed = cross_fit(encoded.train, labels, ORDER, groups=groups)
     test_logits = crossed.logits(encoded.test)
     accuracies["nb_logistic_trigram"] = np.mean((test_logits > 0) == test_labels)
     ngrams = crossed.model.ngrams
@@ -114,7 +118,7 @@ def _bytes(text: str) -> np.ndarray:
 
 def save_linear(path: Path, linear: Linear) -> None:
     """Writes the model where `load_linear` finds it."""
-    data.write_entry(path, "linear", linear.arrays)
+    write_entry(path, "linear", linear.arrays)
 
 
 def load_linear(path: Path) -> dict[str, np.ndarray]:
@@ -123,7 +127,7 @@ def load_linear(path: Path) -> dict[str, np.ndarray]:
     Raises:
       DataError: if the file is missing or damaged.
     """
-    arrays = data.read_entry(path, "linear", lambda line: None)
+    arrays = read_entry(path, "linear", lambda line: None)
     if arrays is None:
         raise data.DataError(f"{path} is missing or damaged; train the run again.")
     keys = [f"keys_{order}" for order in range(1, ORDER + 1)]

@@ -13,7 +13,11 @@ from jax.sharding import Mesh
 import seqjax
 from experiments.functions import Functions, make_functions, recurrent_layers
 from experiments.imdb.config import Config
-from seqjax import data, floors, train
+from seqjax import train
+from seqjax.data._batching import Batch
+from seqjax.floors._cross_fitting import stacking_weights
+from seqjax.nn._embedding import pair_buckets
+from seqjax.train._tables import rows_pay
 
 
 def build_model(config: Config, vocab_size: int, rngs: nnx.Rngs) -> seqjax.nn.SequenceClassifier:
@@ -60,7 +64,7 @@ def build_model(config: Config, vocab_size: int, rngs: nnx.Rngs) -> seqjax.nn.Se
 def model_functions(config: Config, vocab_size: int) -> Functions:
     """Returns the model as pure functions: log-odds that each review is positive, (B,)."""
 
-    def call(model: Any, batch: data.Batch, key: jax.Array | None) -> jax.Array:
+    def call(model: Any, batch: Batch, key: jax.Array | None) -> jax.Array:
         return model(batch.tokens, batch.lengths, key=key)[:, 0]
 
     return make_functions(lambda rngs: build_model(config, vocab_size, rngs), call)
@@ -68,7 +72,7 @@ def model_functions(config: Config, vocab_size: int) -> Functions:
 
 def lazy_reads(
     config: Config, vocab_size: int, batch_words: int
-) -> dict[str, Callable[[data.Batch], jax.Array]]:
+) -> dict[str, Callable[[Batch], jax.Array]]:
     """Returns the tables that are better updated by the row, and which rows a batch reads.
 
     Args:
@@ -79,11 +83,11 @@ def lazy_reads(
     Returns:
       What `seqjax.train.LazyTables` takes, by the names of the tables.
     """
-    reads: dict[str, Callable[[data.Batch], jax.Array]] = {}
-    if train.rows_pay(vocab_size, batch_words):
+    reads: dict[str, Callable[[Batch], jax.Array]] = {}
+    if rows_pay(vocab_size, batch_words):
         reads["embedding/table/value"] = lambda batch: batch.tokens
-    if config.pair_size and train.rows_pay(config.pair_buckets, batch_words):
-        reads["embedding/pair_table/value"] = lambda batch: seqjax.nn.pair_buckets(
+    if config.pair_size and rows_pay(config.pair_buckets, batch_words):
+        reads["embedding/pair_table/value"] = lambda batch: pair_buckets(
             batch.tokens, config.pair_buckets
         )
     return reads
@@ -101,7 +105,7 @@ def make_loss(functions: Functions, soft_labels: float):
       `loss(params, key, batch)` as `seqjax.train.make_train_step` takes it.
     """
 
-    def loss(params: Any, key: jax.Array, batch: data.Batch):
+    def loss(params: Any, key: jax.Array, batch: Batch):
         logits = functions.apply(params, batch, key)
         targets = (1 - soft_labels) * batch.labels + soft_labels * jax.nn.sigmoid(batch.offsets)
         losses = optax.sigmoid_binary_cross_entropy(logits, targets)
@@ -117,10 +121,10 @@ def make_predict(functions: Functions, mesh: Mesh):
     """Returns `predict(params, batches) -> Judged`: the network's logit of every real review."""
 
     @jax.jit
-    def logits(params: Any, batch: data.Batch) -> jax.Array:
+    def logits(params: Any, batch: Batch) -> jax.Array:
         return functions.apply(params, batch)
 
-    def predict(params: Any, batches: Sequence[data.Batch]) -> Judged:
+    def predict(params: Any, batches: Sequence[Batch]) -> Judged:
         found = train.fetch_each(logits(params, train.shard(mesh, batch)) for batch in batches)
         real = np.concatenate([batch.weights for batch in batches]) > 0
         return Judged(
@@ -150,7 +154,7 @@ class Judged(NamedTuple):
         if not self.linear.any():
             return np.array([1.0, 0.0])
         logits = np.stack([self.network, self.linear], axis=1)
-        return floors.stacking_weights(logits, self.positive)
+        return stacking_weights(logits, self.positive)
 
     def metrics(self, weights: Sequence[float] | np.ndarray) -> dict[str, float]:
         """Returns accuracy and loss of the weighted sum, and the accuracy of the network alone."""

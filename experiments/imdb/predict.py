@@ -11,6 +11,7 @@ from experiments.imdb.config import Config
 from experiments.imdb.linear import linear_logits, load_linear
 from experiments.imdb.model import model_functions
 from seqjax import data
+from seqjax.data._batching import bucketed_batches, truncate
 
 
 def load_weights(path: Path, seeds: int) -> list[list[float]]:
@@ -48,13 +49,13 @@ def predict(path: str | Path, text: str) -> float:
     config, path = run.config, run.folder.path
     vocabulary = data.Vocabulary.load(path / "vocabulary.json")
     (ids,) = vocabulary.encode([text])
-    ids = data.truncate(ids, config.max_length, config.keep)
+    ids = truncate(ids, config.max_length, config.keep)
     if not (ids > 1).any():
         raise data.DataError(f"--predict needs a text with a word the run has seen, got {text!r}.")
     offsets = np.zeros(1, np.float32)
     if config.linear_path:
         offsets = linear_logits(load_linear(path / "linear.npz"), [text])
-    (batch,) = data.bucketed_batches([ids], [0], 1, [len(ids)], rng=None, offsets=offsets)
+    (batch,) = bucketed_batches([ids], [0], 1, [len(ids)], rng=None, offsets=offsets)
     functions = model_functions(config, len(vocabulary))
     network_weights, linear_weights = load_weights(path, config.seeds)
     probabilities = []

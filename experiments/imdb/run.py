@@ -12,7 +12,8 @@ from experiments.imdb.model import lazy_reads, make_loss, make_predict, model_fu
 from experiments.imdb.task import Task, load_task
 from experiments.optimizer import make_lazy_tables, make_optimizer
 from experiments.study import Result, Study, run_study
-from seqjax import data, train
+from seqjax import train
+from seqjax.data._batching import Batch
 
 
 def run(
@@ -118,7 +119,7 @@ def prepare(
     )
 
 
-def epoch_batches(config: Config, task: Task, seed: int, epoch: int) -> Sequence[data.Batch]:
+def epoch_batches(config: Config, task: Task, seed: int, epoch: int) -> Sequence[Batch]:
     """Returns the training batches of an epoch, in the order that seed and epoch decide."""
     rng = np.random.default_rng([seed, epoch])
     return task.train.batches(config.batch_size, task.buckets, rng)

@@ -9,6 +9,9 @@ import numpy as np
 from experiments.imdb.config import Config
 from experiments.imdb.linear import Linear, fit_linear
 from seqjax import data
+from seqjax.data._batching import Batch, bucket_lengths, bucketed_batches, truncate
+from seqjax.data._cache import encode_reviews
+from seqjax.data._splitting import split_validation, text_hashes
 
 
 class Split(NamedTuple):
@@ -32,9 +35,9 @@ class Split(NamedTuple):
 
     def batches(
         self, batch_size: int, buckets: Sequence[int], rng: np.random.Generator | None = None
-    ) -> list[data.Batch]:
+    ) -> list[Batch]:
         """Returns the examples as batches, in random order where a generator is given."""
-        return data.bucketed_batches(
+        return bucketed_batches(
             self.sequences, self.labels, batch_size, buckets, rng=rng, offsets=self.offsets
         )
 
@@ -77,7 +80,7 @@ def load_task(config: Config, cache_dir: str | None, notify: Callable[[str], Non
     """
     reviews = data.load_reviews(config.dataset, data_dir=config.data_dir, notify=notify)
     reviews = dataclasses.replace(reviews, unlabelled=[])  # nothing here learns from them
-    encoded = data.encode_reviews(
+    encoded = encode_reviews(
         reviews,
         config.vocab_size,
         cache_dir=cache_dir,
@@ -86,13 +89,13 @@ def load_task(config: Config, cache_dir: str | None, notify: Callable[[str], Non
     )
     linear = fit_linear(reviews, cache_dir, notify)
     everything = Split(cut(encoded.train, config), encoded.train_labels, linear.train_logits)
-    train, validation = data.split_validation(
+    train, validation = split_validation(
         everything.labels,
         config.validation_fraction,
         config.seed,
-        groups=data.text_hashes(reviews.train_texts),
+        groups=text_hashes(reviews.train_texts),
     )
-    buckets = data.bucket_lengths(
+    buckets = bucket_lengths(
         [config.max_length, *(len(ids) for ids in everything.sequences)],
         config.num_buckets,
         multiple=config.segment_length or 8,
@@ -113,4 +116,4 @@ def load_task(config: Config, cache_dir: str | None, notify: Callable[[str], Non
 
 def cut(sequences: Sequence[np.ndarray], config: Config) -> list[np.ndarray]:
     """Cuts sequences to the words that are read."""
-    return [data.truncate(ids, config.max_length, config.keep) for ids in sequences]
+    return [truncate(ids, config.max_length, config.keep) for ids in sequences]

@@ -13,8 +13,8 @@ from experiments.cells import (
     takes,
 )
 from experiments.command_line import ConfigError, setting
-from seqjax import data
 from seqjax.cells import CELLS as ONE_WAY
+from seqjax.data._table import MISSING
 
 CELLS = (*ONE_WAY, *(f"bi{name}" for name in ONE_WAY), FEEDFORWARD)
 GENERATED = ("narma10", "mackey_glass", "lorenz", "sine", "adding")
@@ -62,7 +62,7 @@ class Config:
         None, "columns of a series to foretell, by name: a,b; default: all that are read"
     )
     features: int = setting(1, "numbers in a step of a sequence in a row", minimum=1)
-    missing: str = setting("refuse", "what becomes of an empty cell", choices=data.MISSING)
+    missing: str = setting("refuse", "what becomes of an empty cell", choices=MISSING)
     header: str = setting(
         "auto", "whether the file's first row holds names", choices=("auto", "yes", "no")
     )

@@ -12,6 +12,7 @@ from experiments.regression.config import Config
 from experiments.regression.model import model_functions
 from experiments.regression.task import Scales, Task, read_csv
 from seqjax import data, train
+from seqjax.train._files import replace_file
 
 _ROWS_AT_ONCE = 256
 
@@ -43,7 +44,7 @@ def save_scales(path: Path, task: Task) -> None:
         "num_classes": task.num_classes,
         "target_shape": task.sample.targets.shape[1:],
     }
-    train.replace_file(path / "scales.json", json.dumps(about, indent=2) + "\n")
+    replace_file(path / "scales.json", json.dumps(about, indent=2) + "\n")
 
 
 def load_scales(path: Path) -> Saved:

@@ -15,6 +15,8 @@ from experiments.regression.scoring import Floors, errors_by_step, fit_floors, s
 from experiments.regression.task import Task, load_task
 from experiments.study import Result, Study, run_study
 from seqjax import data, train
+from seqjax.data._sequences import SequenceBatches
+from seqjax.train._files import replace_file
 
 
 def run(
@@ -110,7 +112,7 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
     )
 
 
-def epoch_batches(config: Config, task: Task, seed: int, epoch: int) -> data.SequenceBatches:
+def epoch_batches(config: Config, task: Task, seed: int, epoch: int) -> SequenceBatches:
     """Returns the training batches of an epoch, which seed and epoch decide."""
     rng = np.random.default_rng([seed, epoch])
     return data.sequence_batches(task.train(seed, epoch), config.batch_size, rng)
@@ -143,7 +145,7 @@ def draw_predictions(
     for name, values in floors.predictions.items():
         by_step[name] = errors_by_step(values, task.test)
     plot_errors_by_step(folder.figures / "errors_by_step.png", by_step)
-    train.replace_file(
+    replace_file(
         folder.path / "errors_by_step.json",
         json.dumps({name: values.tolist() for name, values in by_step.items()}, indent=2) + "\n",
     )

@@ -8,6 +8,7 @@ from scipy import special
 from experiments.regression.config import Config
 from experiments.regression.task import Task
 from seqjax import data, floors
+from seqjax.floors._classes import majority_class
 
 _RIDGE_EXAMPLES = 20_000  # images: as many decide a ridge on 784 pixels
 
@@ -121,7 +122,7 @@ def ridge_forecast(config: Config, task: Task) -> tuple[str, np.ndarray]:
     columns = task.scales.columns
     seen = [part.inputs[:, -lags:][..., columns] for part in parts]
     fitted = floors.fit_ridge_forecast((seen[0], parts[0].targets), (seen[1], parts[1].targets))
-    return f"ridge_{lags}", floors.ridge_forecast(fitted, seen[2])
+    return f"ridge_{lags}", fitted(seen[2])
 
 
 def class_floors(task: Task) -> dict[str, float]:
@@ -130,5 +131,5 @@ def class_floors(task: Task) -> dict[str, float]:
     parts[0] = parts[0].take(np.arange(min(_RIDGE_EXAMPLES, len(parts[0].inputs))))
     x = [part.inputs.reshape(len(part.inputs), -1).astype(np.float64) for part in parts]
     ridge = floors.fit_ridge_classes(x[0], parts[0].targets, x[1], parts[1].targets)
-    guesses = {"majority": floors.majority_class(task.sample.targets), "ridge": ridge(x[2])}
+    guesses = {"majority": majority_class(task.sample.targets), "ridge": ridge(x[2])}
     return {name: float(np.mean(task.test.targets == guess)) for name, guess in guesses.items()}

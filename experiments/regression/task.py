@@ -9,6 +9,10 @@ import numpy as np
 from experiments.command_line import ConfigError
 from experiments.regression.config import GENERATED, Config
 from seqjax import data
+from seqjax.data._csv_task import row_splits, series_splits
+from seqjax.data._ett import ETT_VARIABLES
+from seqjax.data._sequences import Splits
+from seqjax.data._table import Table
 
 VALIDATION_SIZE, TEST_SIZE = 512, 2048
 _TRAIN, _VALIDATION, _TEST = 1, 2, 3  # streams of random numbers, apart from each other
@@ -88,7 +92,7 @@ def load_task(config: Config) -> Task:
             splits = data.load_ett(
                 config.data_dir, lookback=config.lookback, horizon=config.horizon
             ).splits
-            name, target_names = "ETTh1", data.ETT_VARIABLES
+            name, target_names = "ETTh1", ETT_VARIABLES
         case "smnist" | "psmnist":
             seed = config.permutation_seed if config.task == "psmnist" else None
             splits = data.load_sequential_mnist(config.data_dir, permutation_seed=seed)
@@ -100,7 +104,7 @@ def load_task(config: Config) -> Task:
             input_names = table.columns
             name = f"csv {table.sha256[:8]}"
             if config.csv_layout == "rows":
-                splits = data.row_splits(
+                splits = row_splits(
                     table,
                     features=config.features,
                     binary=config.target_kind == "binary",
@@ -109,12 +113,10 @@ def load_task(config: Config) -> Task:
                 input_names, target_names = table.columns[:-1], table.columns[-1:]
             else:
                 target_names = names_in(config.target_columns) or table.columns
-                splits = data.series_splits(
-                    table, config.lookback, config.horizon, targets=target_names
-                )
+                splits = series_splits(table, config.lookback, config.horizon, targets=target_names)
                 columns = [table.columns.index(column) for column in target_names]
         case _:
-            splits = data.Splits(
+            splits = Splits(
                 draw(config, [0, 0, _TRAIN], config.train_size),
                 draw(config, [0, 0, _VALIDATION], VALIDATION_SIZE),
                 draw(config, [0, 0, _TEST], TEST_SIZE),
@@ -158,7 +160,7 @@ def draw(config: Config, seed: list[int], size: int) -> data.Sequences:
     return data.make_sequences(series[:, :length], series[:, length:])
 
 
-def read_csv(config: Config, path: str | None = None, columns=None) -> data.Table:
+def read_csv(config: Config, path: str | None = None, columns=None) -> Table:
     """Reads the file of the settings, or another with the same settings."""
     return data.read_table(
         path or config.path or "",

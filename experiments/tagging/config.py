@@ -6,8 +6,8 @@ from typing import Any
 from experiments import command_line, report
 from experiments.cells import FEEDFORWARD, cell_setting, check_executor, executor_setting
 from experiments.command_line import ConfigError, setting
-from seqjax import data
 from seqjax.cells import CELLS as ONE_WAY
+from seqjax.data._conllu import CONLLU_COLUMNS
 
 CELLS = (*ONE_WAY, *(f"bi{name}" for name in ONE_WAY), FEEDFORWARD)
 TASKS = ("partut", "generated", "conllu")
@@ -35,7 +35,7 @@ class Config:
         None, "the folder of --task=conllu: files that end in train, dev and test.conllu"
     )
     column: str = setting(
-        "upos", "the field of a CoNLL-U file that is the tag", choices=tuple(data.CONLLU_COLUMNS)
+        "upos", "the field of a CoNLL-U file that is the tag", choices=tuple(CONLLU_COLUMNS)
     )
     train_size: int = setting(1000, "training sentences of --task=generated", minimum=1)
     seeds: int = setting(3, "number of seeds, trained one after the other", minimum=1)

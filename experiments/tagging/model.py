@@ -16,7 +16,9 @@ from experiments.functions import Functions, make_functions, recurrent_layers
 from experiments.tagging.config import Config
 from experiments.tagging.task import Batch
 from experiments.tagging.vocabulary import NUM_AFFIXES
-from seqjax import data, train
+from seqjax import train
+from seqjax.data._vocabulary import UNKNOWN_ID
+from seqjax.nn._crf import CRFScores, crf_decode, crf_marginals, crf_nll
 
 
 class Scored(NamedTuple):
@@ -28,25 +30,25 @@ class Scored(NamedTuple):
     """
 
     emissions: Array
-    crf: seqjax.nn.CRFScores | None
+    crf: CRFScores | None
 
     def nll(self, batch: Batch) -> Array:
         """Returns the negative log-likelihood of each sentence, (B,)."""
         if self.crf is not None:
-            return seqjax.nn.crf_nll(self.crf, self.emissions, batch.tags, batch.lengths)
+            return crf_nll(self.crf, self.emissions, batch.tags, batch.lengths)
         losses = optax.softmax_cross_entropy_with_integer_labels(self.emissions, batch.tags)
         return (batch.weights * losses).sum(axis=-1)
 
     def decode(self, lengths: Array) -> Array:
         """Returns the best tags of each sentence, (B, T)."""
         if self.crf is not None:
-            return seqjax.nn.crf_decode(self.crf, self.emissions, lengths)[0]
+            return crf_decode(self.crf, self.emissions, lengths)[0]
         return self.emissions.argmax(axis=-1).astype(jnp.int32)
 
     def marginals(self, lengths: Array) -> Array:
         """Returns the probability of every tag at every word, (B, T, K)."""
         if self.crf is not None:
-            return seqjax.nn.crf_marginals(self.crf, self.emissions, lengths)
+            return crf_marginals(self.crf, self.emissions, lengths)
         return jax.nn.softmax(self.emissions)
 
 
@@ -112,7 +114,7 @@ class Tagger(nnx.Module):
         words = batch.words
         if word_key is not None:
             dropped = jax.random.bernoulli(word_key, self.word_dropout, words.shape)
-            words = jnp.where(dropped, data.UNKNOWN_ID, words)
+            words = jnp.where(dropped, UNKNOWN_ID, words)
         vectors = [self.embedding(words)]
         if self.affixes is not None:
             found = self.affixes(batch.affixes)
@@ -197,7 +199,7 @@ def make_predict(functions: Functions, mesh: Mesh):
         return Judged(
             predicted=flat([tags for tags, _ in found]),
             truth=truth,
-            known=flat([batch.words for batch in batches]) != data.UNKNOWN_ID,
+            known=flat([batch.words for batch in batches]) != UNKNOWN_ID,
             loss=float(sum(nll.sum(dtype=np.float64) for _, nll in found)) / len(truth),
         )
 

@@ -11,6 +11,7 @@ from experiments.tagging.model import model_functions
 from experiments.tagging.task import make_batches
 from experiments.tagging.vocabulary import Vocabulary, pieces, tokenize
 from seqjax import data
+from seqjax.data._conllu import TaggedSentence
 
 
 def predict(path: str | Path, text: str) -> list[tuple[str, str]]:
@@ -32,7 +33,7 @@ def predict(path: str | Path, text: str) -> list[tuple[str, str]]:
     words = tokenize(text)
     if not words:
         raise data.DataError(f"--predict needs a text with a word, got {text!r}.")
-    unasked = data.TaggedSentence(tuple(words), (vocabulary.tags[0],) * len(words))
+    unasked = TaggedSentence(tuple(words), (vocabulary.tags[0],) * len(words))
     encoded = vocabulary.encode(pieces([unasked], run.config.max_length), run.config.max_characters)
     longest = max(len(sequence) for sequence in encoded.sequences)
     (batch,) = make_batches(encoded, len(encoded.sequences), [longest])

@@ -11,7 +11,8 @@ from experiments.study import Result, Study, run_study
 from experiments.tagging.config import Config, command
 from experiments.tagging.model import make_loss, make_predict, model_functions
 from experiments.tagging.task import Batch, Task, load_task, make_batches
-from seqjax import data, floors, train
+from seqjax import floors, train
+from seqjax.data._conllu import TaggedSplits
 
 
 def run(
@@ -111,7 +112,7 @@ def epoch_batches(config: Config, task: Task, seed: int, epoch: int) -> Sequence
     return make_batches(task.train, config.batch_size, task.buckets, rng)
 
 
-def count_floors(splits: data.TaggedSplits) -> dict[str, float]:
+def count_floors(splits: TaggedSplits) -> dict[str, float]:
     """Returns the test accuracy of what looks at no neighbour."""
     lexicon = floors.fit_tag_lexicon(splits.train)
     pairs = [pair for sentence in splits.test for pair in zip(*sentence, strict=True)]

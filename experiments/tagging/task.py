@@ -8,6 +8,9 @@ import numpy as np
 from experiments.tagging.config import Config
 from experiments.tagging.vocabulary import Encoded, Vocabulary, build_vocabulary, pieces
 from seqjax import data
+from seqjax.data._batching import bucket_lengths, bucketed_batches
+from seqjax.data._conllu import TaggedSplits, load_conllu
+from seqjax.data._generated_tags import generate_tagged
 
 
 class Batch(NamedTuple):
@@ -44,7 +47,7 @@ class Task(NamedTuple):
       buckets: padded lengths.
     """
 
-    splits: data.TaggedSplits
+    splits: TaggedSplits
     vocabulary: Vocabulary
     train: Encoded
     validation: Encoded
@@ -66,18 +69,18 @@ def load_task(config: Config) -> Task:
     """
     match config.task:
         case "generated":
-            splits = data.generate_tagged(config.train_size)
+            splits = generate_tagged(config.train_size)
         case "partut":
             splits = data.load_ud_partut(config.data_dir, column=config.column)
         case _:
-            splits = data.load_conllu(str(config.path), column=config.column)
+            splits = load_conllu(str(config.path), column=config.column)
     vocabulary = build_vocabulary(splits, config.min_count)
     train, validation, test = (
         vocabulary.encode(pieces(part, config.max_length), config.max_characters)
         for part in (splits.train, splits.validation, splits.test)
     )
     lengths = [len(rows) for part in (train, validation, test) for rows in part.sequences]
-    buckets = data.bucket_lengths(lengths, config.num_buckets)
+    buckets = bucket_lengths(lengths, config.num_buckets)
     return Task(splits, vocabulary, train, validation, test, buckets)
 
 
@@ -99,7 +102,7 @@ def make_batches(
       The batches of one epoch.
     """
     nothing = np.zeros(len(encoded.sequences), np.int32)
-    rows = data.bucketed_batches(encoded.sequences, nothing, batch_size, buckets, rng=rng)
+    rows = bucketed_batches(encoded.sequences, nothing, batch_size, buckets, rng=rng)
     return [
         Batch(
             **{name: getattr(encoded, name)[batch.tokens] for name in Encoded._fields[:-1]},

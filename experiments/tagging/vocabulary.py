@@ -9,7 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqjax import data, train
+from seqjax import data
+from seqjax.data._batching import truncate
+from seqjax.data._conllu import TaggedSentence, TaggedSplits
+from seqjax.data._vocabulary import UNKNOWN_ID
+from seqjax.train._files import replace_file
 
 _ORDINARY = 2  # ids 0 and 1 are padding and unknown
 _SUFFIXES, _PREFIXES = (1, 2, 3, 4), (1, 2, 3)
@@ -58,7 +62,7 @@ class Vocabulary(NamedTuple):
         special = dict.fromkeys(self._fields, _ORDINARY) | {"tags": 0}
         return {name: len(getattr(self, name)) + special[name] for name in self._fields}
 
-    def encode(self, sentences: Iterable[data.TaggedSentence], max_characters: int) -> Encoded:
+    def encode(self, sentences: Iterable[TaggedSentence], max_characters: int) -> Encoded:
         """Returns sentences as numbers.
 
         Args:
@@ -85,12 +89,12 @@ class Vocabulary(NamedTuple):
         )
         encoded.tags[1:] = [tags[tag] for sentence in sentences for tag in sentence.tags]
         for row, word in enumerate(flat, start=1):
-            signs = data.truncate(np.array(list(word)), max_characters, "both").tolist()
-            encoded.words[row] = ids[0].get(word.lower(), data.UNKNOWN_ID)
-            known = [ids[1].get(sign, data.UNKNOWN_ID) for sign in signs]
+            signs = truncate(np.array(list(word)), max_characters, "both").tolist()
+            encoded.words[row] = ids[0].get(word.lower(), UNKNOWN_ID)
+            known = [ids[1].get(sign, UNKNOWN_ID) for sign in signs]
             encoded.characters[row, : len(known)] = known
             encoded.word_lengths[row] = len(known)
-            encoded.affixes[row] = [ids[2].get(part, data.UNKNOWN_ID) for part in affixes(word)]
+            encoded.affixes[row] = [ids[2].get(part, UNKNOWN_ID) for part in affixes(word)]
         ends = np.cumsum([len(sentence.words) for sentence in sentences]).tolist()
         starts = [0, *ends[:-1]]
         encoded.sequences.extend(
@@ -102,7 +106,7 @@ class Vocabulary(NamedTuple):
     def save(self, path: Path) -> None:
         """Writes `vocabulary.json` into a folder."""
         text = json.dumps(self._asdict(), ensure_ascii=False, indent=1)
-        train.replace_file(path / "vocabulary.json", text + "\n")
+        replace_file(path / "vocabulary.json", text + "\n")
 
     @classmethod
     def load(cls, path: Path) -> "Vocabulary":
@@ -129,7 +133,7 @@ class Vocabulary(NamedTuple):
             ) from error
 
 
-def build_vocabulary(splits: data.TaggedSplits, min_count: int) -> Vocabulary:
+def build_vocabulary(splits: TaggedSplits, min_count: int) -> Vocabulary:
     """Numbers the words, characters and affixes of the training part, and all tags.
 
     Args:
@@ -185,9 +189,7 @@ def shape(word: str) -> str:
     return re.sub(r"(.)\1+", r"\1", kinds, flags=re.DOTALL)[:_SHAPE_LENGTH]
 
 
-def pieces(
-    sentences: Iterable[data.TaggedSentence], max_length: int
-) -> Iterator[data.TaggedSentence]:
+def pieces(sentences: Iterable[TaggedSentence], max_length: int) -> Iterator[TaggedSentence]:
     """Yields sentences, those of more than `max_length` words in parts that are as long at most.
 
     Example:
@@ -198,7 +200,7 @@ def pieces(
     for words, tags in sentences:
         for start in range(0, len(words), max_length):
             part = slice(start, start + max_length)
-            yield data.TaggedSentence(words[part], tags[part])
+            yield TaggedSentence(words[part], tags[part])
 
 
 def tokenize(text: str) -> Sequence[str]:

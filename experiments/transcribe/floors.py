@@ -8,6 +8,8 @@ from experiments.transcribe.config import Config
 from experiments.transcribe.scoring import said, scores
 from experiments.transcribe.task import DIGITS, Task
 from seqjax import data, floors
+from seqjax.data._spoken_digits import DIGITS_RATE
+from seqjax.floors._classes import segment_means
 
 _SEGMENTS = 8  # equal parts of a recording, whose means the ridge sees
 _LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6)  # between the faintest and the loudest frame of a string
@@ -58,12 +60,12 @@ def fit_floors(config: Config, task: Task) -> dict[str, float]:
 
 def bands(config: Config, samples: np.ndarray) -> np.ndarray:
     """Returns the log-energies of a sound, (frames, num_mels)."""
-    return data.log_mel(samples, data.DIGITS_RATE, num_mels=config.num_mels)
+    return data.log_mel(samples, DIGITS_RATE, num_mels=config.num_mels)
 
 
 def piece_features(frames: np.ndarray) -> np.ndarray:
     """Returns what the ridge sees of a digit."""
-    return floors.segment_means(frames, _SEGMENTS).astype(np.float64)
+    return segment_means(frames, _SEGMENTS).astype(np.float64)
 
 
 def loud_pieces(frames: np.ndarray, level: float, pause: int) -> list[np.ndarray]:

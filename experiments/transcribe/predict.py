@@ -14,7 +14,10 @@ from experiments.finished import open_finished, read_saved, saved_vector
 from experiments.transcribe.config import Config
 from experiments.transcribe.model import BLANK, model_functions
 from experiments.transcribe.task import Scales, sequences
-from seqjax import data, decode, train
+from seqjax import data, decode
+from seqjax.data._digit_strings import DigitStrings
+from seqjax.data._spoken_digits import DIGITS_RATE
+from seqjax.train._files import replace_file
 
 _SHOWN = 5
 
@@ -22,7 +25,7 @@ _SHOWN = 5
 def save_scales(path: Path, scales: Scales) -> None:
     """Leaves in the run folder what predicting needs beside the parameters."""
     about = {name: values.tolist() for name, values in scales._asdict().items()}
-    train.replace_file(path / "scales.json", json.dumps(about) + "\n")
+    replace_file(path / "scales.json", json.dumps(about) + "\n")
 
 
 def load_scales(path: Path) -> Scales:
@@ -60,9 +63,9 @@ def predict(path: str | Path, file: str | Path) -> list[tuple[str, float]]:
     run = open_finished(path, Config)
     config = run.config
     scales = load_scales(run.folder.path)
-    samples = data.read_wav(file, rate=data.DIGITS_RATE).samples
+    samples = data.read_wav(file, rate=DIGITS_RATE).samples
     none = np.zeros((1, config.max_digits), np.int32)
-    asked = sequences(config, scales, data.DigitStrings([samples], none))
+    asked = sequences(config, scales, DigitStrings([samples], none))
     (batch,) = data.ragged_batches(asked, 1, asked.lengths.tolist())
     functions = model_functions(config)
     apply = jax.jit(functions.apply)

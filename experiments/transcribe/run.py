@@ -18,6 +18,8 @@ from experiments.transcribe.predict import save_scales
 from experiments.transcribe.scoring import beam, greedy, said, scores
 from experiments.transcribe.task import Task, load_task, sequences
 from seqjax import data, train
+from seqjax.data._ragged_sequences import RaggedBatches
+from seqjax.train._files import replace_file
 
 
 def run(
@@ -114,7 +116,7 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
             for truth, *answers in zip(said(test.targets), *heard, strict=True)
         ]
         lines = ",\n".join(json.dumps(record) for record in records)
-        train.replace_file(folder.path / "transcriptions.json", f"[\n{lines}\n]\n")
+        replace_file(folder.path / "transcriptions.json", f"[\n{lines}\n]\n")
 
     parts = (task.recordings.train.samples, task.validation.samples, task.test.samples)
     return Study(
@@ -140,7 +142,7 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
     )
 
 
-def epoch_batches(config: Config, task: Task, seed: int, epoch: int) -> data.RaggedBatches:
+def epoch_batches(config: Config, task: Task, seed: int, epoch: int) -> RaggedBatches:
     """Returns the training batches of an epoch, whose strings and order seed and epoch decide."""
     strings = sequences(config, task.scales, task.train(seed, epoch))
     rng = np.random.default_rng([seed, epoch])

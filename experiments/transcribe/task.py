@@ -9,6 +9,10 @@ import numpy as np
 from experiments.command_line import ConfigError
 from experiments.transcribe.config import Config
 from seqjax import data
+from seqjax.data._audio import stack_steps
+from seqjax.data._digit_strings import DigitStrings, draw_digit_strings
+from seqjax.data._spoken_digits import DIGITS_RATE, Recordings, SpokenDigits
+from seqjax.data._tones import generate_tones
 
 DIGITS = 10
 _TRAIN, _VALIDATION, _TEST, _SCALE = range(1, 5)  # streams of random numbers, apart
@@ -42,10 +46,10 @@ class Task(NamedTuple):
     """
 
     name: str
-    recordings: data.SpokenDigits
-    train: Callable[[int, int], data.DigitStrings]
-    validation: data.DigitStrings
-    test: data.DigitStrings
+    recordings: SpokenDigits
+    train: Callable[[int, int], DigitStrings]
+    validation: DigitStrings
+    test: DigitStrings
     scales: Scales
     buckets: list[int]
     sha256: str
@@ -70,14 +74,14 @@ def load_task(config: Config) -> Task:
     else:
         name, rng = "strings of tones", np.random.default_rng(0)
         sizes = (config.train_size, _HELD_OUT, _HELD_OUT)
-        recordings = data.SpokenDigits(*(data.generate_tones(rng, size) for size in sizes))
+        recordings = SpokenDigits(*(generate_tones(rng, size) for size in sizes))
     sample = draw(config, recordings.train, [config.split_seed, _SCALE])
     features = [frames(config, samples) for samples in sample.samples]
     scales = Scales(*data.RaggedSequences(features, sample.digits).moments())
 
-    def rounds(part: data.Recordings, stream: int) -> data.DigitStrings:
+    def rounds(part: Recordings, stream: int) -> DigitStrings:
         parts = [draw(config, part, [config.split_seed, stream, i]) for i in range(config.rounds)]
-        return data.DigitStrings(
+        return DigitStrings(
             [samples for each in parts for samples in each.samples],
             np.concatenate([each.digits for each in parts]),
         )
@@ -89,7 +93,7 @@ def load_task(config: Config) -> Task:
     for strings in (validation, test):
         check_steps(config, strings)
         digest.update(strings.digits.tobytes())
-    longest = len(frames(config, np.zeros(round(config.max_seconds * data.DIGITS_RATE))))
+    longest = len(frames(config, np.zeros(round(config.max_seconds * DIGITS_RATE))))
     lengths = [*map(len, features), longest]
     return Task(
         name=name,
@@ -103,9 +107,9 @@ def load_task(config: Config) -> Task:
     )
 
 
-def draw(config: Config, part: data.Recordings, seed: list[int]) -> data.DigitStrings:
+def draw(config: Config, part: Recordings, seed: list[int]) -> DigitStrings:
     """Strings recordings together, each of them once."""
-    return data.draw_digit_strings(
+    return draw_digit_strings(
         np.random.default_rng(seed),
         part,
         max_digits=config.max_digits,
@@ -116,11 +120,11 @@ def draw(config: Config, part: data.Recordings, seed: list[int]) -> data.DigitSt
 
 def frames(config: Config, samples: np.ndarray) -> np.ndarray:
     """Returns a sound's features, (T, stack num_mels)."""
-    bands = data.log_mel(samples, data.DIGITS_RATE, num_mels=config.num_mels)
-    return data.stack_steps(bands, config.stack, config.stride)
+    bands = data.log_mel(samples, DIGITS_RATE, num_mels=config.num_mels)
+    return stack_steps(bands, config.stack, config.stride)
 
 
-def sequences(config: Config, scales: Scales, strings: data.DigitStrings) -> data.RaggedSequences:
+def sequences(config: Config, scales: Scales, strings: DigitStrings) -> data.RaggedSequences:
     """Returns strings as the network reads them, in standard units, with their digits."""
     steps = [
         (frames(config, samples) - scales.mean[None]) / scales.std[None]
@@ -129,7 +133,7 @@ def sequences(config: Config, scales: Scales, strings: data.DigitStrings) -> dat
     return data.RaggedSequences(steps, strings.digits)
 
 
-def check_steps(config: Config, strings: data.DigitStrings) -> None:
+def check_steps(config: Config, strings: DigitStrings) -> None:
     """Refuses strings that no path of CTC can say: a step for each digit, a blank in each repeat.
 
     Raises:

@@ -7,8 +7,9 @@ from typing import Any
 from experiments import command_line, report
 from experiments.cells import cell_setting, check_executor, executor_setting
 from experiments.command_line import ConfigError, setting
-from seqjax import data, nn
 from seqjax.cells import CELLS as CELLS_BY_NAME
+from seqjax.data._data_dir import DATA_DIR_VARIABLE
+from seqjax.nn._attention import ATTENTIONS
 
 CELLS = tuple(CELLS_BY_NAME)
 TASKS = ("auto", "multi30k", "generated", "folder")
@@ -91,9 +92,7 @@ class Config:
     encoder_layers: int = setting(1, "bidirectional layers of the encoder", minimum=1)
     decoder_size: int = setting(192, "hidden units of a layer of the decoder", minimum=1)
     decoder_layers: int = setting(1, "layers of the decoder", minimum=1)
-    attention: str = setting(
-        "general", "how queries are compared with states", choices=nn.ATTENTIONS
-    )
+    attention: str = setting("general", "how queries are compared with states", choices=ATTENTIONS)
     attend_from: str = setting(
         "bottom",
         "the decoder's layer that asks; those above it read what it found",
@@ -163,7 +162,7 @@ def configure(**given: Any) -> Config:
     """
     task = given.get("task", "auto")
     if task == "auto":
-        named = given.get("data_dir") or os.environ.get(data.DATA_DIR_VARIABLE)
+        named = given.get("data_dir") or os.environ.get(DATA_DIR_VARIABLE)
         task = "multi30k" if named else "generated"
     return Config(**{**DEFAULTS.get(task, {}), **given, "task": task})
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from seqjax import train
+from seqjax.train._files import replace_file
 
 
 def plot_attention(
@@ -35,4 +35,4 @@ def plot_attention(
         axis.spines[:].set_visible(False)
     image = io.BytesIO()
     figure.savefig(image, format="png")
-    train.replace_file(path, image.getvalue())
+    replace_file(path, image.getvalue())

@@ -13,9 +13,15 @@ import seqjax
 from experiments.cells import in_both_directions
 from experiments.functions import Functions, make_functions, recurrent_layers
 from experiments.translate.config import Config
-from seqjax import data, decode, nn, train
+from seqjax import decode, nn, train
+from seqjax.data._batching import Batch
+from seqjax.data._pair_batching import PairBatch
+from seqjax.data._subwords import END_ID, START_ID
+from seqjax.data._vocabulary import PADDING_ID, UNKNOWN_ID
+from seqjax.nn._attention import Memory
+from seqjax.nn._attention_decoder import DecoderState, in_sizes
 
-_NEVER_WRITTEN = (data.PADDING_ID, data.UNKNOWN_ID, data.START_ID)
+_NEVER_WRITTEN = (PADDING_ID, UNKNOWN_ID, START_ID)
 
 
 def build_model(config: Config, source_size: int, target_size: int, rngs: nnx.Rngs) -> nn.Seq2Seq:
@@ -41,7 +47,7 @@ def build_model(config: Config, source_size: int, target_size: int, rngs: nnx.Rn
         executor=config.executor,
     )
     attend_from = 0 if config.attend_from == "bottom" else -1
-    sizes = nn.in_sizes(
+    sizes = in_sizes(
         config.embedding_size,
         [config.decoder_size] * config.decoder_layers,
         encoder.out_size,
@@ -72,7 +78,7 @@ def model_functions(config: Config, source_size: int, target_size: int) -> Funct
 def token_losses(
     functions: Functions,
     params: Any,
-    batch: data.PairBatch,
+    batch: PairBatch,
     key: jax.Array | None,
     *,
     label_smoothing: float = 0.0,
@@ -99,14 +105,14 @@ def token_losses(
 
 def inputs_of(targets: jax.Array) -> jax.Array:
     """Returns what each step is given: the start token, then the targets before it, (B, T)."""
-    start = jnp.full_like(targets[:, :1], data.START_ID)
+    start = jnp.full_like(targets[:, :1], START_ID)
     return jnp.concatenate([start, targets[:, :-1]], axis=1)
 
 
 def make_loss(config: Config, functions: Functions):
     """Returns `loss(params, key, batch)`, the mean over the real tokens, for `make_train_step`."""
 
-    def loss(params: Any, key: jax.Array, batch: data.PairBatch):
+    def loss(params: Any, key: jax.Array, batch: PairBatch):
         total, nll, weight = token_losses(
             functions,
             params,
@@ -124,10 +130,10 @@ def make_nll(functions: Functions, mesh: Mesh):
     """Returns `nll(params, batches)`: negative log-likelihood in nats a token."""
 
     @jax.jit
-    def sums(params: Any, batch: data.PairBatch) -> tuple[jax.Array, jax.Array]:
+    def sums(params: Any, batch: PairBatch) -> tuple[jax.Array, jax.Array]:
         return token_losses(functions, params, batch, None)[1:]
 
-    def nll(params: Any, batches: Sequence[data.PairBatch]) -> float:
+    def nll(params: Any, batches: Sequence[PairBatch]) -> float:
         found = train.fetch_each(sums(params, train.shard(mesh, batch)) for batch in batches)
         total, weight = np.sum(np.array(found, np.float64), axis=0)
         return float(total / weight)
@@ -157,7 +163,7 @@ def make_translate(functions: Functions, mesh: Mesh, *, width: int, alpha: float
         ]
 
         def step(states: tuple, previous: jax.Array):
-            def ask(model: nn.Seq2Seq, memory: nn.Memory, state: nn.DecoderState):
+            def ask(model: nn.Seq2Seq, memory: Memory, state: DecoderState):
                 state, outputs, _ = model.decoder.step(state, previous, memory)
                 return state, jax.nn.log_softmax(model.decoder.logits(outputs))
 
@@ -173,15 +179,15 @@ def make_translate(functions: Functions, mesh: Mesh, *, width: int, alpha: float
         found = decode.beam_search(
             step,
             start,
-            jnp.full(tokens.shape[:1], data.START_ID),
-            end_id=data.END_ID,
+            jnp.full(tokens.shape[:1], START_ID),
+            end_id=END_ID,
             width=width,
             max_length=2 * tokens.shape[1] + 10,
             alpha=alpha,
         )
         return found.tokens[:, 0]
 
-    def translate(members: Sequence[Any], batches: Sequence[data.Batch]) -> list[np.ndarray]:
+    def translate(members: Sequence[Any], batches: Sequence[Batch]) -> list[np.ndarray]:
         found = {}
         for batch in batches:
             tokens, lengths = train.shard(mesh, (batch.tokens, batch.lengths))

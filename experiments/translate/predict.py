@@ -13,6 +13,7 @@ from experiments.translate.task import (
     source_batches,
 )
 from seqjax import data, train
+from seqjax.data._subwords import END_ID
 
 
 def predict(path: str | Path, sentence: str) -> str:
@@ -34,7 +35,7 @@ def predict(path: str | Path, sentence: str) -> str:
     config, path = run.config, run.folder.path
     source, target = (data.TextVocabulary.load(path / name) for name in (SOURCE_FILE, TARGET_FILE))
     (ids,) = encode(source, [as_published(config, sentence)])
-    if not (ids > data.END_ID).any():
+    if not (ids > END_ID).any():
         raise data.DataError(
             f"--predict needs a sentence with a word the run has seen, got {sentence!r}."
         )

@@ -21,6 +21,9 @@ from experiments.translate.model import (
 from experiments.translate.scoring import bleu, floor_scores
 from experiments.translate.task import Encoded, Task, load_task, save_vocabularies, source_batches
 from seqjax import data, train
+from seqjax.data._pair_batching import PairBatch
+from seqjax.data._subwords import END_ID
+from seqjax.train._files import replace_file
 
 _PICTURES = 4
 
@@ -133,13 +136,13 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
     )
 
 
-def epoch_batches(config: Config, task: Task, seed: int, epoch: int) -> Sequence[data.PairBatch]:
+def epoch_batches(config: Config, task: Task, seed: int, epoch: int) -> Sequence[PairBatch]:
     """Returns the training batches of an epoch, in the order that seed and epoch decide."""
     rng = np.random.default_rng([seed, epoch])
     return data.pair_batches(*task.train, config.batch_size, task.buckets, rng=rng)
 
 
-def all_batches(config: Config, task: Task, part: Encoded) -> Sequence[data.PairBatch]:
+def all_batches(config: Config, task: Task, part: Encoded) -> Sequence[PairBatch]:
     """Returns the batches of a part that is not trained on."""
     return data.pair_batches(*part, config.batch_size, task.buckets, rng=None)
 
@@ -149,11 +152,11 @@ def leave_translations(
 ) -> None:
     """Writes the translations of the test part, and draws what was looked at for some of them."""
     lines = [task.target.decode(row) for row in ids]
-    train.replace_file(folder.path / "translations.txt", "".join(f"{line}\n" for line in lines))
+    replace_file(folder.path / "translations.txt", "".join(f"{line}\n" for line in lines))
     examples = []
     for row in np.linspace(0, len(ids) - 1, min(_PICTURES, len(ids))).astype(int):
         source, target = task.test.sources[row], ids[row]
-        target = target[: 1 + int(np.argmax(target == data.END_ID))]
+        target = target[: 1 + int(np.argmax(target == END_ID))]
         weights = attention_weights(functions, params, source, target)
         examples.append((weights, task.target.pieces(target), task.source.pieces(source)))
     plot_attention(folder.figures / "attention.png", examples)

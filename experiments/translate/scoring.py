@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sacrebleu.metrics.bleu import BLEU
 
-from seqjax import data
+from seqjax.data._parallel_text import ParallelText
 from seqjax.floors import fit_translation_lexicon
 
 
@@ -25,7 +25,7 @@ def bleu(translations: Sequence[str], references: Sequence[str]) -> float:
     return round(score.score, 10)
 
 
-def floor_scores(text: data.ParallelText) -> dict[str, float]:
+def floor_scores(text: ParallelText) -> dict[str, float]:
     """Returns the test BLEU of the sources themselves, and of a lexicon word by word."""
     lexicon = fit_translation_lexicon(*text.train)
     by_word = [lexicon.translate(sentence) for sentence in text.test.sources]

@@ -9,6 +9,10 @@ import numpy as np
 
 from experiments.translate.config import Config
 from seqjax import data
+from seqjax.data._batching import Batch, bucket_lengths, bucketed_batches
+from seqjax.data._parallel_text import Pairs, ParallelText
+from seqjax.data._subwords import END_ID
+from seqjax.data._transduction import generate_translations
 
 SOURCE_FILE, TARGET_FILE = "source_vocabulary.json", "target_vocabulary.json"
 
@@ -38,7 +42,7 @@ class Task(NamedTuple):
       buckets: shapes of batches, (source, target).
     """
 
-    text: data.ParallelText
+    text: ParallelText
     source: data.TextVocabulary
     target: data.TextVocabulary
     train: Encoded
@@ -61,10 +65,10 @@ def load_task(config: Config) -> Task:
                 str(config.path), config.source_suffix, config.target_suffix
             )
         case _:
-            text = data.generate_translations(config.train_size, config.test_size)
+            text = generate_translations(config.train_size, config.test_size)
     source, target = (_vocabulary(config, texts) for texts in text.train)
 
-    def encoded(part: data.Pairs) -> Encoded:
+    def encoded(part: Pairs) -> Encoded:
         return Encoded(encode(source, part.sources), encode(target, part.targets))
 
     parts = train, validation, test = tuple(map(encoded, (text.train, text.validation, text.test)))
@@ -81,15 +85,15 @@ def _vocabulary(config: Config, texts: Sequence[str]) -> data.TextVocabulary:
 
 def encode(vocabulary: data.TextVocabulary, texts: Sequence[str]) -> list[np.ndarray]:
     """Returns the ids of each text, the end token last."""
-    return [np.append(ids, np.int32(data.END_ID)) for ids in vocabulary.encode(texts)]
+    return [np.append(ids, np.int32(END_ID)) for ids in vocabulary.encode(texts)]
 
 
 def source_batches(
     sources: Sequence[np.ndarray], batch_size: int, num_shapes: int = 1
-) -> list[data.Batch]:
+) -> list[Batch]:
     """Puts sources into batches of a few shapes, as labels their numbers."""
-    lengths = data.bucket_lengths([len(ids) for ids in sources], num_shapes)
-    return data.bucketed_batches(sources, range(len(sources)), batch_size, lengths, rng=None)
+    lengths = bucket_lengths([len(ids) for ids in sources], num_shapes)
+    return bucketed_batches(sources, range(len(sources)), batch_size, lengths, rng=None)
 
 
 def save_vocabularies(path: Path, task: Task) -> None:

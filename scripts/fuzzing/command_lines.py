@@ -7,8 +7,8 @@ from typing import Any
 
 from experiments import cells, gradient_flow, regression, sweep
 from fuzzing.reader import Reader
-from seqjax import train
 from seqjax.cells import OWN_CELLS
+from seqjax.train._mesh import check_mesh
 
 MODULE = "a_cell_to_fuzz"
 CODE = """
@@ -51,7 +51,7 @@ def flag_readers(base: Path) -> list[Reader]:
         gradient_flow.Config(**{name: names[name] for name in known if name in names})
 
     def mesh(path: Path) -> None:
-        train.check_mesh(_text(path))
+        check_mesh(_text(path))
 
     own = (f"{MODULE}:minimal", f"bi:{MODULE}:minimal", "gru")
     wrong = (f"{MODULE}:wrong", f"{MODULE}:number", f"{MODULE}.deeper:minimal", "no_module_here:x")

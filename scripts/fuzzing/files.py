@@ -15,6 +15,9 @@ from experiments.regression.task import load_task
 from fuzzing.reader import Reader
 from seqjax import data
 from seqjax.data import _imdb_reviews as imdb_reviews
+from seqjax.data._cache import read_entry, write_entry
+from seqjax.data._table import MISSING, read_labels
+from seqjax.data._text_file import read_text
 
 
 def wav(samples: np.ndarray, rate: int = 8000) -> bytes:
@@ -50,7 +53,7 @@ def conllu(words: str) -> bytes:
 
 def table(path: Path) -> None:
     """Reads a table in every way."""
-    for missing in data.MISSING:
+    for missing in MISSING:
         with contextlib.suppress(data.DataError):
             data.read_table(path, missing=missing)
     data.read_table(path)
@@ -110,13 +113,13 @@ def file_readers(base: Path) -> list[Reader]:
         {f"aclImdb/{s}/{c}/0_1.txt": b"a text" for s in ("train", "test") for c in ("neg", "pos")}
     )
     entry = base / "sound.npz"
-    data.write_entry(entry, "key", {"x": np.arange(5)})
+    write_entry(entry, "key", {"x": np.arange(5)})
     vocabulary = data.build_vocabulary(["one two two three"], 10).to_json().encode()
     words = data.build_word_vocabulary(["one two three two"]).to_json().encode()
     pieces = data.build_subword_vocabulary(["low lower", "low slow"], 13).to_json().encode()
 
     def cached(path: Path) -> None:
-        data.read_entry(path, "key", lambda line: None)
+        read_entry(path, "key", lambda line: None)
         for aside in path.parent.glob("*.damaged*"):
             aside.unlink()
 
@@ -127,9 +130,9 @@ def file_readers(base: Path) -> list[Reader]:
         read_csv(classify.configure(task="csv", path=str(path)))
 
     return [
-        Reader("text", "text.txt", ("a text\nof lines, é\n".encode(),), data.read_text),
+        Reader("text", "text.txt", ("a text\nof lines, é\n".encode(),), read_text),
         Reader("table", "table.csv", tables, table, weight=0.5),
-        Reader("labels", "labels.csv", labels, data.read_labels),
+        Reader("labels", "labels.csv", labels, read_labels),
         Reader("csv_series", "table.csv", (series,), forecast),
         Reader("csv_rows", "table.csv", (examples,), rows, weight=0.5),
         Reader("csv_classes", "table.csv", (labels[-1], examples), kinds),

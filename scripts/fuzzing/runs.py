@@ -35,6 +35,7 @@ from fuzzing.command_lines import MODULE
 from fuzzing.faults import WEIGHTS, spoilt, spoilt_nest
 from fuzzing.reader import Reader, drawn
 from seqjax import data, train
+from seqjax.data._cache import write_entry
 from seqjax.train._checkpoints import Checkpoints, Position
 
 EXPERIMENTS = (classify, generate, imdb, regression, tagging, transcribe, translate)
@@ -147,7 +148,7 @@ def _linear(base: Path) -> Reader:
                 and array.dtype.kind in "biufc"
             }  # fmt: skip
         path = base / "linear.npz"
-        data.write_entry(path, "linear", arrays)
+        write_entry(path, "linear", arrays)
         linear_logits(load_linear(path), ["one two one"])
 
     return drawn("linear", act, weight=0.1)

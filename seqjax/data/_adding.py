@@ -14,6 +14,8 @@ def adding(rng: np.random.Generator, batch_size: int, length: int) -> Sequences:
         x_t = (u_t, m_t),  u_t ~ U(0, 1),  m_t = 1 at one t < T // 2 and one t >= T // 2, else 0
         y = sum_t m_t u_t
 
+    Always answering 1 has a mean squared error of 1/6, the variance of two uniform numbers' sum.
+
     Args:
       rng: the source of randomness; each call draws anew.
       batch_size: sequences, B.

@@ -31,7 +31,7 @@ def read_wav(path: str | os.PathLike[str], *, rate: int | None = None) -> Sound:
       rate: samples a second that the file must have; any by default.
 
     Returns:
-      The recording.
+      The recording: `samples` from -1 to 1, float32 (N,), and `rate`, samples a second.
 
     Raises:
       DataError: if the file is missing, no WAV file, damaged, empty, or of another rate.
@@ -84,8 +84,8 @@ def log_mel(
 
         X_t = FFT(hann * x[t hop : t hop + window]),   y_t = log(W |X_t|^2 + 1e-6)
 
-    `W` are triangles of equal width in mel; see `mel_filters`. The first frame begins with the
-    first sample; the last one that holds new samples is filled with zeros.
+    `W` are triangles of equal width in mel, 2595 log10(1 + f / 700). The first frame begins with
+    the first sample; the last one that holds new samples is filled with zeros.
 
     Args:
       samples: shape (N,), N at least 1.

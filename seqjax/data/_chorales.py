@@ -55,7 +55,8 @@ def load_chorales(data_dir: str | os.PathLike[str] | None = None, *, every: int 
       every: sixteenths in a step.
 
     Returns:
-      The piano rolls, float32.
+      The piano rolls in `train`, `validation` and `test`: lists of float32 arrays (steps, 88), 1
+      where a note sounds and 0 elsewhere.
 
     Raises:
       DataError: if the file is missing or damaged.

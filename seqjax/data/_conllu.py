@@ -75,7 +75,8 @@ def read_conllu(path: str | os.PathLike[str], *, column: str = "upos") -> list[T
         treebank's own) or deprel (the dependency relation).
 
     Returns:
-      The sentences that have words, in the order of the file.
+      The sentences that have words, in the order of the file, each with its `words` and their
+      `tags`.
 
     Raises:
       DataError: if the file cannot be read, holds no sentence, or a line is malformed: other than
@@ -157,7 +158,7 @@ def load_ud_partut(
       column: the field that holds the tag; see `read_conllu`.
 
     Returns:
-      The sentences.
+      The sentences in `train`, `validation` and `test`, as `read_conllu` gives them.
 
     Raises:
       DataError: if the data is missing or damaged.

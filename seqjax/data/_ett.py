@@ -57,7 +57,9 @@ def load_ett(
       horizon: steps that are to be foretold.
 
     Returns:
-      Inputs (N, lookback, 7), targets (N, horizon, 7), float32.
+      `splits.train`, `.validation` and `.test`, `Sequences` in standard units with inputs
+      (N, lookback, 7) and targets (N, horizon, 7), float32; `mean` and `std` of each variable over
+      the training rows lead back to the data's own.
 
     Raises:
       DataError: if the file is missing, damaged or too short, or the windows do not fit it.

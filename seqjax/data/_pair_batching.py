@@ -98,7 +98,9 @@ def pair_batches(
         small buckets first.
 
     Returns:
-      The batches of one epoch.
+      The batches of one epoch: ids `source` (B, S) and `target` (B, T), int32, 0 after each end,
+      with `source_lengths` and `target_lengths`, int32 (B,); rows that only fill a batch have a
+      target of length 0.
 
     Raises:
       ValueError: if the arguments do not fit each other or a pair fits no bucket.

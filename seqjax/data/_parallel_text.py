@@ -55,7 +55,8 @@ def load_multi30k(data_dir: str | os.PathLike[str] | None = None) -> ParallelTex
         `SEQJAX_DATA_DIR` by default.
 
     Returns:
-      The pairs, tokenised and lower-cased as published.
+      The pairs in `train`, `validation` and `test`, each with its `sources` and `targets`, lists of
+      sentences, tokenised and lower-cased as published.
 
     Raises:
       DataError: if a file is missing or damaged.
@@ -81,7 +82,8 @@ def load_parallel_folder(
       target_suffix: how those of the translations end.
 
     Returns:
-      The pairs; a line is cut into words at its white space.
+      The pairs in `train`, `validation` and `test`, each with its `sources` and `targets`, lists of
+      sentences; a line is cut into words at its white space.
 
     Raises:
       DataError: if the folder or a file is missing, damaged, empty, or the two files of a part

@@ -40,7 +40,9 @@ def load_splice(data_dir: str | os.PathLike[str] | None = None) -> Splice:
       data_dir: folder with `splice/splice.csv`, or that file itself; `SEQJAX_DATA_DIR` by default.
 
     Returns:
-      The examples, in the order of the file.
+      The examples, in the order of the file: `sequences`, 60 letters each, the place in question
+      between the 30th and the 31st, and `labels`, int32: 0 where an exon ends (EI), 1 where one
+      begins (IE), 2 for neither.
 
     Raises:
       DataError: if the file is missing or damaged.

@@ -1,7 +1,7 @@
 """Texts of words set apart by spaces as numbers and back: whole words, or pieces of them."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -24,12 +24,19 @@ _END_OF_WORD = "</w>"
 class TextVocabulary(Vocabulary):
     """Turns texts into ids and ids into texts; 0 is padding, 1 unknown, 2 the start, 3 the end.
 
+    Attributes:
+      start_id: 2, before the first token of a target.
+      end_id: 3, after the last token of a text.
+
     Example:
       >>> vocabulary = build_word_vocabulary(["a dog", "a cat"])
       >>> (ids,) = vocabulary.encode(["a dog and"])
       >>> ids.tolist(), vocabulary.decode(ids)
       ([4, 6, 1], 'a dog <unk>')
     """
+
+    start_id: ClassVar[int] = START_ID
+    end_id: ClassVar[int] = END_ID
 
     def pieces(self, ids: Sequence[int] | np.ndarray) -> list[str]:
         """Returns what each id stands for; a piece that ends a word says so by a space."""

@@ -53,7 +53,8 @@ def read_table(
         number.
 
     Returns:
-      The table.
+      The table: the names of its `columns`, its `values`, float64 (rows, columns), and a `sha256`
+      of both.
 
     Raises:
       DataError: naming row and column (both counted from 1, the header being row 1) if the file

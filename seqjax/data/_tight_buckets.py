@@ -11,7 +11,7 @@ def tight_bucket_lengths(lengths: Sequence[int] | np.ndarray, num_buckets: int) 
         min sum_i (bound of the bucket of i),   by dynamic programming over the lengths there are
 
     Where few sequences are much longer than the others this takes far fewer steps an epoch than
-    buckets of as many sequences each (`bucket_lengths`).
+    buckets of as many sequences each.
 
     Args:
       lengths: of the sequences.

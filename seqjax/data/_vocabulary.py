@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
@@ -32,11 +32,18 @@ _ENCODE_AT_ONCE = 2000  # texts; an Encoding is some fifty times larger than its
 class Vocabulary:
     """Turns texts into word ids: 0 is padding, 1 any unknown word, then words by frequency.
 
+    Attributes:
+      padding_id: 0.
+      unknown_id: 1.
+
     Example:
       >>> vocabulary = build_vocabulary(["It isn't good, it is GOOD!"], size=100)
       >>> [ids.tolist() for ids in vocabulary.encode(["good <br /> it", "unheard"])]
       [[2, 3], [1]]
     """
+
+    padding_id: ClassVar[int] = PADDING_ID
+    unknown_id: ClassVar[int] = UNKNOWN_ID
 
     def __init__(self, tokenizer: "Tokenizer"):
         """Wraps a trained tokenizer; see `build_vocabulary`."""

@@ -19,7 +19,7 @@ class Hypotheses(NamedTuple):
       tokens: the end token last, and nothing but end tokens behind it, integers (B, K, L).
       lengths: tokens of each, the end token included, (B, K).
       log_probs: of all tokens of each, (B, K); minus infinity where there is no hypothesis.
-      scores: what they are ordered by, `log_probs / length_penalty`, (B, K).
+      scores: what they are ordered by, `log_probs / ((5 + length) / 6)^alpha`, (B, K).
       ended: whether the end token was written, (B, K).
     """
 
@@ -68,8 +68,10 @@ def beam_search(
     that have not ended at `max_length` are returned only behind all that have.
 
     Args:
-      step: pure function, see `Step`. What does not differ among the hypotheses of an input, such
-        as the states of an encoder, need not be in its state.
+      step: pure function, `step(state, tokens) -> (state, log_probs)`, from the tokens before,
+        integers (B, K), and a state with leaves (B, K, ...) to log-probabilities (B, K, V). What
+        does not differ among the hypotheses of an input, such as the states of an encoder, need not
+        be in its state.
       state: before the first step, leaves (B, ...).
       start: the token before the first, integers (B,).
       end_id: the token that ends a sequence.
@@ -182,7 +184,7 @@ def greedy_search(
     """Takes the most probable token at each step: a beam of one.
 
     Args:
-      step: pure function, see `Step`; K is 1.
+      step: as that of `beam_search`; K is 1.
       state: before the first step, leaves (B, ...).
       start: the token before the first, integers (B,).
       end_id: the token that ends a sequence.

@@ -45,12 +45,13 @@ def generate(
     in here. Where a sequence has stopped its state stays as it is.
 
     Args:
-      step: reads a token of every sequence.
+      step: `step(state, tokens) -> (state, logits)`, reads a token of every sequence and foretells
+        the next.
       state: state that has read the prompts, leaves (*B, ...).
       logits: what it foretells, (*B, V).
       key: of all that is random.
       num_steps: tokens to generate, N.
-      sample: from `make_sampler`, or any function like it.
+      sample: from `make_sampler`, or any `sample(key, logits) -> tokens`.
       stop_token: ends a sequence; only where tokens are ids.
 
     Returns:
@@ -101,11 +102,12 @@ def stream(
     """Continues sequences token by token, as long as it is asked: the tokens of `generate`.
 
     Args:
-      step: reads a token of every sequence.
+      step: `step(state, tokens) -> (state, logits)`, reads a token of every sequence and foretells
+        the next.
       state: state that has read the prompts.
       logits: what it foretells.
       key: of all that is random.
-      sample: from `make_sampler`, or any function like it.
+      sample: from `make_sampler`, or any `sample(key, logits) -> tokens`.
       num_steps: where to end; never by itself if None.
       stop_token: ends a sequence; generation ends when all have.
 

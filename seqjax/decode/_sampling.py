@@ -77,7 +77,7 @@ def greedy(key: Array | None, logits: Array) -> Array:
     """Returns the likeliest token, the one with the smallest id of several; the key is not used.
 
     Args:
-      key: any, so that it is a `Sampler`.
+      key: any, so that it can stand where a sampler does.
       logits: shape (*B, V).
 
     Returns:

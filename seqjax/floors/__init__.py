@@ -1,25 +1,16 @@
 """Simple models that any recurrent one must beat to be worth its cost."""
 
-from seqjax.floors import naive_bayes_logistic as naive_bayes_logistic
-from seqjax.floors._classes import NearestMean as NearestMean
-from seqjax.floors._classes import RidgeClasses as RidgeClasses
 from seqjax.floors._classes import fit_nearest_mean as fit_nearest_mean
 from seqjax.floors._classes import fit_ridge_classes as fit_ridge_classes
-from seqjax.floors._classes import majority_class as majority_class
-from seqjax.floors._classes import segment_means as segment_means
-from seqjax.floors._cross_fitting import CrossFit as CrossFit
-from seqjax.floors._cross_fitting import calibration as calibration
-from seqjax.floors._cross_fitting import cross_fit as cross_fit
-from seqjax.floors._cross_fitting import stacking_weights as stacking_weights
 from seqjax.floors._forecast import fit_ridge_forecast as fit_ridge_forecast
 from seqjax.floors._forecast import persistence as persistence
-from seqjax.floors._forecast import ridge_forecast as ridge_forecast
 from seqjax.floors._forecast import seasonal as seasonal
+from seqjax.floors._naive_bayes_logistic import NaiveBayesLogistic as NaiveBayesLogistic
+from seqjax.floors._naive_bayes_logistic import (
+    fit_naive_bayes_logistic as fit_naive_bayes_logistic,
+)
 from seqjax.floors._ngrams import NGrams as NGrams
 from seqjax.floors._ngrams import fit_ngrams as fit_ngrams
-from seqjax.floors._notes import note_rates as note_rates
-from seqjax.floors._notes import note_repetition as note_repetition
-from seqjax.floors._ridge import Ridge as Ridge
 from seqjax.floors._ridge import fit_ridge as fit_ridge
 from seqjax.floors._ridge import lagged as lagged
 from seqjax.floors._tag_lexicon import TagLexicon as TagLexicon

@@ -46,7 +46,7 @@ def fit_nearest_mean(x: np.ndarray, labels: np.ndarray) -> NearestMean:
       labels: classes from 0, each of them there, int (n,).
 
     Returns:
-      The classifier.
+      A classifier, from features (n, features) to classes (n,).
 
     Example:
       >>> fit_nearest_mean(np.array([[0.0], [1.0], [9.0]]), np.array([0, 0, 1]))(np.array([[4.0]]))
@@ -81,7 +81,7 @@ def fit_ridge_classes(
       validation_labels: likewise.
 
     Returns:
-      The classifier.
+      A classifier, from features (n, features) to classes (n,).
 
     Example:
       >>> x, y = np.array([[0.0], [1.0], [9.0]]), np.array([0, 0, 1])

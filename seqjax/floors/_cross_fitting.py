@@ -6,8 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize
 
-from seqjax.floors import naive_bayes_logistic
-from seqjax.floors.naive_bayes_logistic import NaiveBayesLogistic
+from seqjax.floors._naive_bayes_logistic import NaiveBayesLogistic, NGrams, fit_presence
 
 
 class CrossFit(NamedTuple):
@@ -75,15 +74,15 @@ def cross_fit(
         )
     fold = np.random.default_rng(0).permutation(group.max() + 1)[group] % folds
     # Which n-grams there are says nothing of the labels, so they are counted once for all folds.
-    ngrams = naive_bayes_logistic.NGrams.learn(sequences, order)
+    ngrams = NGrams.learn(sequences, order)
     presence = ngrams.presence(sequences)
     raw = np.zeros(labels.size, np.float32)
     for number in range(folds):
         inside, outside = fold == number, fold != number
-        weights, bias = naive_bayes_logistic.fit_presence(presence[outside], labels[outside])
+        weights, bias = fit_presence(presence[outside], labels[outside])
         raw[inside] = presence[inside] @ weights + bias
     scale = calibration(raw, labels)
-    whole = NaiveBayesLogistic(ngrams, *naive_bayes_logistic.fit_presence(presence, labels))
+    whole = NaiveBayesLogistic(ngrams, *fit_presence(presence, labels))
     return CrossFit(whole, np.float32(scale) * raw, scale)
 
 

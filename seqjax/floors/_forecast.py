@@ -1,5 +1,7 @@
 """Forecasts that cost next to nothing: the last value, the last season, a map of the lags."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from seqjax.floors._ridge import REGULARISATIONS, Ridge, fit_ridge
@@ -49,12 +51,23 @@ def seasonal(inputs: np.ndarray, horizon: int, period: int) -> np.ndarray:
     return inputs[:, steps - period + np.arange(horizon) % period]
 
 
+class RidgeForecast(NamedTuple):
+    """A forecast of all variables by one ridge; see `fit_ridge_forecast`."""
+
+    ridge: Ridge
+
+    def __call__(self, inputs: np.ndarray) -> np.ndarray:
+        """Returns the forecasts (B, horizon, D) of inputs (B, T, D)."""
+        x, last = _differences(inputs)
+        return (self.ridge(x) + last).swapaxes(1, 2)
+
+
 def fit_ridge_forecast(
     train: tuple[np.ndarray, np.ndarray],
     validation: tuple[np.ndarray, np.ndarray],
     *,
     regularisations: tuple[float, ...] = REGULARISATIONS,
-) -> Ridge:
+) -> RidgeForecast:
     """Fits one ridge for all variables, each foretold from its own lags less its last value.
 
         y_{t+k} - x_t = b_k + sum_j w_{kj} (x_{t-j} - x_t)
@@ -65,31 +78,18 @@ def fit_ridge_forecast(
       regularisations: to choose from.
 
     Returns:
-      The map from T lags to the horizon; see `ridge_forecast`.
+      A map from inputs (B, T, D) to forecasts (B, horizon, D).
 
     Example:
       >>> series = np.arange(40.0)
       >>> windows = np.stack([series[i : i + 5] for i in range(30)])[..., None]
       >>> examples = windows[:, :4], windows[:, 4:]
-      >>> fitted = fit_ridge_forecast(examples, examples)
-      >>> ridge_forecast(fitted, np.array([[[1.0], [2.0], [3.0], [4.0]]])).round(3).tolist()
+      >>> forecast = fit_ridge_forecast(examples, examples)
+      >>> forecast(np.array([[[1.0], [2.0], [3.0], [4.0]]])).round(3).tolist()
       [[[5.0]]]
     """
-    return fit_ridge(*_examples(*train), *_examples(*validation), regularisations=regularisations)
-
-
-def ridge_forecast(ridge: Ridge, inputs: np.ndarray) -> np.ndarray:
-    """Applies a `fit_ridge_forecast`.
-
-    Args:
-      ridge: the fitted map.
-      inputs: shape (B, T, D).
-
-    Returns:
-      Shape (B, horizon, D).
-    """
-    x, last = _differences(inputs)
-    return (ridge(x) + last).swapaxes(1, 2)
+    examples = *_examples(*train), *_examples(*validation)
+    return RidgeForecast(fit_ridge(*examples, regularisations=regularisations))
 
 
 def _differences(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -47,7 +47,8 @@ def fit_ridge(
       regularisations: the lambdas to choose from.
 
     Returns:
-      The map with the least squared error on the validation examples.
+      The map from (..., features) to (..., outputs) with the least squared error on the validation
+      examples; it has `weights`, `intercept` and the `regularisation` that was chosen.
 
     Raises:
       ValueError: if the shapes do not fit each other.

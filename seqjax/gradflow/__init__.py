@@ -7,7 +7,6 @@ can be jitted (the cell and options static); they compute in float32, or in floa
 from seqjax.gradflow._clipping import ClippingStatistics as ClippingStatistics
 from seqjax.gradflow._clipping import clipping_statistics as clipping_statistics
 from seqjax.gradflow._gates import Saturation as Saturation
-from seqjax.gradflow._gates import activation_histogram as activation_histogram
 from seqjax.gradflow._gates import gate_activations as gate_activations
 from seqjax.gradflow._gates import gate_preactivations as gate_preactivations
 from seqjax.gradflow._gates import retention as retention

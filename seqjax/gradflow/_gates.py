@@ -62,8 +62,8 @@ def gate_activations(
     """Returns the squashed pre-activations of the gates along the trajectory.
 
     A cell does not say what its `update` does with a pre-activation. The logistic sigmoid is taken
-    for every summed gate, also for one like the candidate of an LSTM that
-    passes through another function: name its function, or None to leave it out.
+    for every summed gate, also for one like the candidate of an LSTM that passes through another
+    function: name its function, or None to leave it out. Peepholes are not part of what is squashed.
 
     Args:
       cell: a `GatedCell`.
@@ -182,7 +182,8 @@ def retention(cell: Cell, params: Any, xs: ArrayLike, *, initial_state: Any = No
       initial_state: the state before the first step; by default `cell.initial_state`.
 
     Returns:
-      A state with leaves (T, *B, H). Of a complex state the retention is complex, `a_t` itself.
+      A state with leaves (T, *B, H), or of the shape that a `LinearCell` declares. Of a complex
+      state the retention is complex, `a_t` itself. None in the place of a boolean field.
 
     Raises:
       ValueError: for a plain `Cell`, which has no pre-activations, and for an `update` that mixes
@@ -205,9 +206,8 @@ def retention(cell: Cell, params: Any, xs: ArrayLike, *, initial_state: Any = No
         )
     run = trajectory(cell, params, xs, initial_state)
     if isinstance(cell, LinearCell):
-        a = spread(*run.drives)
-        kept = run.restore(jnp.broadcast_to(a, jnp.broadcast_shapes(a.shape, run.drives[1].shape)))
-        return jax.tree.map(run.restore, run.previous)._replace(hidden=kept)
+        kept = run.restore(jnp.broadcast_to(spread(*run.drives), run.drives[1].shape))
+        return type(run.previous)(kept, *[None] * (len(run.previous) - 1))
 
     def of_step(state: Any, drive: Array) -> Any:
         of_fields, _ = update_diagonals(cell, run.params, state, drive)
@@ -226,7 +226,8 @@ def time_scale(retention: ArrayLike) -> Array:
       retention: of any shape; for one number a unit average it first, as in the example.
 
     Returns:
-      Array of the same shape, in steps: 0 where r is 0, infinite where |r| is 1 or above.
+      Array of the same shape, in steps: 0 where r is 0, infinite where |r| is 1 or above. Take the
+      mean of |r|, not of r, where r is complex or changes its sign.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax

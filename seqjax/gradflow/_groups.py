@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqjax.cells import Cell, GatedCell
+from seqjax.cells._cell import Cell
+from seqjax.cells._gated import GatedCell
 
 _BY_GATE = ("input_kernel", "recurrent_kernel", "bias", "recurrent_bias")
 
@@ -20,9 +21,10 @@ def gradient_norms(
 ) -> dict[str, Array]:
     """Returns the Euclidean norm of each part of a gradient, named by its path.
 
-    Where a `recurrent_kernel` of shape (H, G * H) stands, as in `GatedParams`, wherever in the
-    tree, it and its neighbours `input_kernel`, `bias` and `recurrent_bias` are split by gate:
-    `encoder/recurrent_kernel/forget`. Every other leaf goes by its path alone.
+    Where a `recurrent_kernel` of shape (H, G * H) stands, or by head (n, H / n, G * H / n), as in
+    `GatedParams`, wherever in the tree, it and its neighbours `input_kernel`, `bias` and
+    `recurrent_bias` are split by gate: `encoder/recurrent_kernel/forget`. Every other leaf goes by
+    its path alone.
 
     Args:
       gradients: a tree of arrays: of `GatedParams`, dicts, lists, or the state of an NNX module.
@@ -68,7 +70,7 @@ def gradient_norms(
         for name, part in _split_by_gate(path, leaf, leaves, gates):
             part = part.astype(jnp.promote_types(part.dtype, jnp.float32))
             group = name if depth is None else name[:depth]
-            squares.setdefault("/".join(group) or "all", []).append(jnp.sum(part**2))
+            squares.setdefault("/".join(group) or "all", []).append(jnp.sum(jnp.abs(part) ** 2))
     return {name: jnp.sqrt(sum(parts, jnp.zeros(()))) for name, parts in squares.items()}
 
 
@@ -95,15 +97,21 @@ def _split_by_gate(
     gates: Sequence[str] | None,
 ) -> list[tuple[tuple[str, ...], Array]]:
     kernel = leaves.get((*path[:-1], "recurrent_kernel"))
-    if not path or path[-1] not in _BY_GATE or kernel is None or kernel.ndim != 2:
+    if not path or path[-1] not in _BY_GATE or kernel is None or kernel.ndim not in (2, 3):
         return [(path, leaf)]
-    size, columns = kernel.shape
-    if columns % size or leaf.shape[-1] % size:
+    *heads, size, columns = kernel.shape
+    width = size
+    if heads:
+        bias = leaves.get((*path[:-1], "bias"))
+        if bias is None or bias.shape != (heads[0] * columns,):
+            return [(path, leaf)]  # kernels side by side of several networks, not of heads
+        width = size if path[-1] == "recurrent_kernel" else heads[0] * size
+    if columns % size or leaf.shape[-1] % width:
         return [(path, leaf)]
     names = [str(number) for number in range(columns // size)]
     if gates is not None and len(gates) == len(names):
         names = list(gates)
-    # The bias of the separate gates alone: they stand last.
-    names = names[len(names) - leaf.shape[-1] // size :]
+    # The bias of the unsummed gates alone: they stand last.
+    names = names[len(names) - leaf.shape[-1] // width :]
     blocks = jnp.split(leaf, len(names), axis=-1)
     return [((*path, name), block) for name, block in zip(names, blocks, strict=True)]

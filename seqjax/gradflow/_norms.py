@@ -25,7 +25,8 @@ def state_gradients(
         G_t = dL / ds_t,    s_t = step(s_{t-1}, x_t) + e_t,    at e_t = 0
 
     The fields of a state are independent coordinates here: for an LSTM `dL/dc_t` is taken with
-    `h_t` held fixed, and what `c_t` did to `h_t` within step t belongs to neither.
+    `h_t` held fixed, and what `c_t` did to `h_t` within step t belongs to neither. The gradient of a
+    complex field is `dL/d(Re s_t) + i dL/d(Im s_t)`, the direction in which the loss rises.
 
     Args:
       cell: any cell.
@@ -37,7 +38,7 @@ def state_gradients(
         `reverse`. At a masked step the gradient is zero.
 
     Returns:
-      A state with leaves (T, *B, ...).
+      A state with leaves (T, *B, ...); None in the place of a boolean or integer field.
 
     Raises:
       ValueError: as `seqjax.unroll`, or if the loss is no scalar.
@@ -82,7 +83,8 @@ def state_gradient_norms(
       **unroll_options: options of `seqjax.unroll`, as in `state_gradients`.
 
     Returns:
-      A state with leaves (T, *B): `norms.hidden` and `norms.cell` of an LSTM.
+      A state with leaves (T, *B): `norms.hidden` and `norms.cell` of an LSTM. None in the place of
+      a boolean or integer field.
 
     Raises:
       ValueError: as `state_gradients`.
@@ -107,8 +109,8 @@ def state_gradient_norms(
 
     def norm(leaf: Array) -> Array:
         # Scaled by the largest entry: squares of small gradients would underflow to zero.
-        flat = leaf.reshape(*leaf.shape[:lead], -1)
-        largest = jnp.abs(flat).max(axis=-1, keepdims=True)
+        flat = jnp.abs(leaf.reshape(*leaf.shape[:lead], -1))
+        largest = flat.max(axis=-1, keepdims=True)
         scale = jnp.where(largest > 0, largest, 1)
         return jnp.sqrt(((flat / scale) ** 2).sum(axis=-1)) * scale[..., 0]
 

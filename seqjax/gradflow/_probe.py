@@ -45,10 +45,12 @@ def make_probe(
     - `log_ratio`: median over examples of log |dL/ds_1| - log |dL/ds_T|, all fields together: what
       is left of the gradient at the first step;
     - `jacobian/spectral_radius` and `jacobian/sigma`: of the first example's last valid step;
-    - `recurrent/<gate>/spectral_radius` and `.../sigma`, of a `GatedCell`;
+    - `recurrent/<gate>/spectral_radius` and `.../sigma`, of a `GatedCell` with a recurrent product;
     - `saturation/<gate>/left` and `.../right`, of a `GatedCell`;
-    - `time_scale/<field>`: median over units of `-1 / log(mean retention)`, of a `GatedCell` or
-      `LinearCell`.
+    - `time_scale/<field>`: median over units of `-1 / log(mean |retention|)`, of a `LinearCell` or
+      a `GatedCell` with a pointwise `update`.
+
+    A complex field has the norm of its complex gradient; a boolean field has no metrics.
 
     With lengths, only valid steps count.
 
@@ -148,11 +150,15 @@ def _of_the_cell(
         xs = select(valid, xs, jnp.zeros_like(xs))
 
     def mean(values: Array) -> Array:
-        """The mean of (T, *B, H) over valid steps, (H,)."""
-        axes = tuple(range(values.ndim - 1))
-        return values.mean(axes) if valid is None else values.mean(axes, where=valid[..., None])
+        """The mean of (T, *B, ...) over valid steps, (...)."""
+        axes = tuple(range(xs.ndim - 1))
+        if valid is None:
+            return values.mean(axes)
+        return values.mean(
+            axes, where=valid.reshape(*valid.shape, *[1] * (values.ndim - len(axes)))
+        )
 
-    if isinstance(cell, GatedCell) and cell.heads == 1:
+    if isinstance(cell, GatedCell) and cell.heads:
         for gate, spectrum in recurrent_spectra(cell, params, method="powers").items():
             found[f"recurrent/{gate}/spectral_radius"] = spectrum.radius
             found[f"recurrent/{gate}/sigma"] = spectrum.sigma
@@ -163,8 +169,7 @@ def _of_the_cell(
             found[f"saturation/{gate}/right"] = mean(each.right).mean()
     if isinstance(cell, LinearCell) or (isinstance(cell, GatedCell) and is_pointwise(cell)):
         for name, kept in _fields(retention(cell, params, xs)):
-            if jnp.issubdtype(kept.dtype, jnp.inexact):
-                found[f"time_scale/{name}"] = jnp.median(time_scale(mean(kept)))
+            found[f"time_scale/{name}"] = jnp.median(time_scale(mean(jnp.abs(kept))))
     return found
 
 

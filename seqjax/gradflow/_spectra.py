@@ -7,7 +7,9 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from seqjax.cells import Cell, GatedCell
+from seqjax.cells._cell import Cell
+from seqjax.cells._gated import GatedCell
+from seqjax.cells._product import dense_kernel
 
 Method = Literal["eigenvalues", "powers"]
 _SQUARINGS = 16
@@ -83,10 +85,12 @@ def recurrent_spectra(
 ) -> dict[str, Spectrum]:
     """Returns the spectrum of each gate's block of the recurrent kernel.
 
-    For the singular values of all gates' columns at once see `largest_singular_value`.
+    For the singular values of all gates' columns at once see `largest_singular_value`. The block of
+    a gate with heads is block-diagonal.
 
     Args:
-      cell: a `GatedCell`, or any cell whose parameters have a `recurrent_kernel` (H, G * H).
+      cell: a `GatedCell`, or any cell whose parameters have a `recurrent_kernel`, (H, G * H) or by
+        head (n, H / n, G * H / n).
       params: its parameters.
       gates: the gates' names; by default those of the `GatedCell`.
       method: of the spectral radius, as there.
@@ -115,12 +119,12 @@ def recurrent_spectra(
     if gates is None and not isinstance(cell, GatedCell):
         raise ValueError(f"{where}: {cell!r} names no gates. Pass their names as `gates`.")
     gates = cell.gates if gates is None and isinstance(cell, GatedCell) else tuple(gates or ())
-    if kernel.shape[1] != len(gates) * kernel.shape[0]:
+    if kernel.shape[-1] != len(gates) * kernel.shape[-2]:
         raise ValueError(
             f"{where}: a recurrent kernel of shape {kernel.shape} must have H columns for each of "
             f"the gates {gates}. Name as many gates as it has blocks."
         )
-    blocks = jnp.split(kernel, len(gates), axis=1)
+    blocks = jnp.moveaxis(dense_kernel(kernel, len(gates)), 1, 0)
     return {
         gate: Spectrum(spectral_radius(block, method=method), largest_singular_value(block))
         for gate, block in zip(gates, blocks, strict=True)

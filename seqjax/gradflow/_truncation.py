@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from seqjax._unroll import unroll, widened
@@ -105,7 +104,7 @@ def truncation_bias(
             ys, final = unroll(extended, params, inputs, initial_state=initial_state)
             return checked_scalar(loss(ys, final), "truncation_bias")
 
-        return ravel_pytree(jax.grad(total)(params))[0]
+        return _as_vector(jax.grad(total, allow_int=True)(params))
 
     full = gradient(jnp.asarray(num_steps))
     length = jnp.linalg.norm(full)
@@ -120,3 +119,12 @@ def truncation_bias(
     tried = jnp.asarray(np.minimum(steps, num_steps))
     cosine, ratio = lax.map(compare, tried)
     return TruncationBias(jnp.asarray(np.asarray(steps)), cosine, ratio)
+
+
+def _as_vector(gradients: Any) -> Array:
+    """Returns gradients as one real vector, complex ones as two numbers, integers left out."""
+    parts = []
+    for leaf in jax.tree.leaves(gradients):
+        if leaf.dtype != jax.dtypes.float0:
+            parts += [leaf.real, leaf.imag] if jnp.iscomplexobj(leaf) else [leaf]
+    return jnp.concatenate([part.ravel() for part in parts])

@@ -43,7 +43,7 @@ class AttentionDecoder(nnx.Module):
 
     Args:
       embedding: of the tokens; the number of its features is that of the output.
-      layers: `RNN` layers, from the input upwards; `in_sizes` says what each must read.
+      layers: `RNN` layers, from the input upwards.
       attention: with queries of the size of layer `attend_from`.
       attend_from: index of the layer that asks.
       input_feeding: whether the output is fed back.
@@ -87,7 +87,7 @@ class AttentionDecoder(nnx.Module):
         if [layer.in_size for layer in layers] != wanted:
             raise ValueError(
                 f"seqjax.nn.AttentionDecoder: the layers must read {wanted} features, got "
-                f"{[layer.in_size for layer in layers]}. See `in_sizes`."
+                f"{[layer.in_size for layer in layers]}."
             )
         if attention.query_size != sizes[self.attend_from]:
             raise ValueError(
@@ -276,7 +276,7 @@ class AttentionDecoder(nnx.Module):
         Args:
           outputs: shape (..., features).
           targets: integers of shape (...).
-          label_smoothing: see `linear_cross_entropy`.
+          label_smoothing: the part of a target's probability that is spread over all classes.
         """
         table, bias = self.embedding.table.get_value(), self.bias[...]
         return linear_cross_entropy(outputs, table, bias, targets, label_smoothing=label_smoothing)

@@ -254,15 +254,15 @@ class CRF(nnx.Module):
         return CRFScores(self.transitions[...], self.start[...], self.end[...])
 
     def nll(self, emissions: Array, tags: Array, lengths: ArrayLike | None = None) -> Array:
-        """Returns the negative log-likelihood of tags, (*B,); see `crf_nll`."""
+        """Returns the negative log-likelihood of whole sequences of tags, (*B,)."""
         return crf_nll(self.scores, emissions, tags, lengths)
 
     def decode(self, emissions: Array, lengths: ArrayLike | None = None) -> Array:
-        """Returns the best tags, (*B, T); see `crf_decode`."""
+        """Returns the tags of the highest score (Viterbi), (*B, T), 0 in the padding."""
         return crf_decode(self.scores, emissions, lengths)[0]
 
     def marginals(self, emissions: Array, lengths: ArrayLike | None = None) -> Array:
-        """Returns the probability of each tag at each step, (*B, T, K); see `crf_marginals`."""
+        """Returns the probability of each tag at each step, (*B, T, K), 0 in the padding."""
         return crf_marginals(self.scores, emissions, lengths)
 
 

@@ -31,7 +31,6 @@ class Stack(Recurrent):
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
       >>> from flax import nnx
-    from jax import Array
       >>> rngs = nnx.Rngs(0)
       >>> sizes = [3, 8, 8]
       >>> layers = [seqjax.nn.RNN(seqjax.gru(8), size, rngs=rngs) for size in sizes]

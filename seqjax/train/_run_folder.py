@@ -137,7 +137,7 @@ class RunFolder:
         """Writes result.json, which marks the run as finished.
 
         Args:
-          result: exactly the keys `RESULT_KEYS`; metrics as `summarise` makes them.
+          result: exactly the keys of a result; of each metric `mean`, `ci95` and `per_seed`.
 
         Returns:
           The path of result.json.

@@ -67,15 +67,17 @@ def make_train_step(
     """Compiles a loss and an optimiser into one step; make it once and share it among seeds.
 
     Args:
-      loss: pure function, see `Loss`, or with `carry` see `CarryingLoss`. Its key differs at every
-        step.
+      loss: pure function, `loss(params, key, batch) -> (scalar, sums)`: the mean loss, and sums
+        over the batch that include "weight", the number of examples (or tokens) the sums run over.
+        With `carry` it is `loss(params, key, batch, carry) -> (scalar, sums, carry)`. Its key
+        differs at every step.
       optimizer: from Optax; clip gradients there, as in `optax.chain(optax.clip_by_global_norm(1.),
         optax.adam(1e-3))`.
       ema_decay: if given, a moving average of the parameters is kept; see `ema`.
       mesh: devices the batch is split over, all of them by default.
       tables: large tables of which only the rows that a batch reads are to be updated. The numbers
-        are those of the update of all rows, within the tolerance that `seqjax.train.tables` states.
-        It pays where `rows_pay` says so.
+        are those of the update of all rows, within the tolerance that `seqjax/train/_tables.py`
+        states. It pays where a table has at least 5 rows for each read of a batch.
       per_dispatch: updates that `seqjax.train.fit` hands to the devices at once, so that a small
         model does not wait for the host between them; as many batches lie on the devices together.
         By default 1 on CPUs, where the host is the device, and 8 elsewhere.

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.io import wavfile
 
-from seqjax.data import DataError, log_mel, mel_filters, read_wav, stack_steps
+from seqjax.data import DataError, log_mel, read_wav
+from seqjax.data._audio import mel_filters, stack_steps
 
 TONE = 0.5 * np.sin(2 * np.pi * 440 * np.arange(800) / 8000)
 

@@ -3,7 +3,8 @@ import multiprocessing
 import numpy as np
 import pytest
 
-from seqjax.data import DataError, encode_reviews, generate_reviews
+from seqjax.data import DataError, generate_reviews
+from seqjax.data._cache import encode_reviews
 
 
 @pytest.fixture

@@ -7,30 +7,33 @@ import numpy as np
 import pytest
 
 from seqjax import data
+from seqjax.data._characters import split_characters
+from seqjax.data._grammar_text import grammar_entropy, grammar_text
+from seqjax.data._text_file import read_text
 
 
 def test_a_text_is_split_in_time():
     text = "".join(np.random.default_rng(0).choice(list("abc é\n"), 200))
-    split = data.split_characters(text)
+    split = split_characters(text)
     assert (split.learnt, split.test, len(split.ids)) == (10, 180, 200)
     assert split.alphabet.decode(split.ids) == text
     assert split.alphabet.decode(split.train) == text[10:180]
     assert split.alphabet.characters == "".join(sorted(set(text)))
-    assert data.split_characters(text + "a").sha256 != split.sha256
+    assert split_characters(text + "a").sha256 != split.sha256
 
 
 def test_mistakes_are_refused(tmp_path):
     with pytest.raises(data.DataError, match="got '%' in 'a%b'"):
         data.Alphabet("ab").encode("a%b")
     with pytest.raises(data.DataError, match="at least two characters, got 0, 10 and 1"):
-        data.split_characters("hello world")
+        split_characters("hello world")
     with pytest.raises(ValueError, match="whose sum is below 1"):
-        data.split_characters("hello", validation_fraction=0.5, test_fraction=0.5)
+        split_characters("hello", validation_fraction=0.5, test_fraction=0.5)
     with pytest.raises(data.DataError, match="cannot be read: No such file"):
-        data.read_text(tmp_path / "none.txt")
+        read_text(tmp_path / "none.txt")
     (tmp_path / "latin.txt").write_bytes("für".encode("latin-1"))
     with pytest.raises(data.DataError, match="must be UTF-8 text, got byte 0xfc at position 1"):
-        data.read_text(tmp_path / "latin.txt")
+        read_text(tmp_path / "latin.txt")
     with pytest.raises(data.DataError, match=r"must hold tinyshakespeare/input\.txt"):
         data.load_shakespeare(tmp_path)
 
@@ -39,15 +42,15 @@ def test_tiny_shakespeare():
     root = os.environ.get("SEQJAX_DATA_DIR", "")
     if not (Path(root) / "tinyshakespeare").exists():
         pytest.skip("SEQJAX_DATA_DIR holds no tinyshakespeare")
-    split = data.split_characters(data.load_shakespeare())
+    split = split_characters(data.load_shakespeare())
     assert len(split.alphabet.characters) == 65
     assert len(split.ids) - split.test == 111_539
 
 
 def test_sentences_of_the_grammar_agree_and_have_its_entropy():
-    text = data.grammar_text(np.random.default_rng(0), 3000)
+    text = grammar_text(np.random.default_rng(0), 3000)
     lines = text.splitlines()
-    assert text == data.grammar_text(np.random.default_rng(0), 3000)
+    assert text == grammar_text(np.random.default_rng(0), 3000)
     clauses = 0
     for line in lines:
         words = line.removesuffix(".").split()
@@ -61,6 +64,6 @@ def test_sentences_of_the_grammar_agree_and_have_its_entropy():
                       if "that" not in line])  # fmt: skip
     # 2 x 2 x 3 subjects, as many objects and 2 verbs: every one is as likely as another.
     assert len(short) == 288
-    assert data.grammar_entropy() == pytest.approx(
+    assert grammar_entropy() == pytest.approx(
         np.log(288) + 0.3 * np.log(24) - 0.3 * np.log(0.3) - 0.7 * np.log(0.7)
     )

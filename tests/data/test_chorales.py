@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from seqjax import data
+from seqjax.data._chorales import piano_roll, transposed
+from seqjax.data._chord_progressions import chord_progressions
 
 PIECE = [[60, 64, 67, -1]] * 5 + [[62, 65, 65, 48]] * 4
 
@@ -36,18 +38,18 @@ def test_a_damaged_file_is_named(tmp_path, content):
 
 def test_rolls_are_checked():
     with pytest.raises(data.DataError, match="must be from 21 to 108, got 20"):
-        data.piano_roll([[20]])
+        piano_roll([[20]])
     with pytest.raises(data.DataError, match="at least one step"):
-        data.piano_roll([])
+        piano_roll([])
 
 
 def test_transposition_keeps_the_music_and_the_range():
     rng = np.random.default_rng(0)
-    rolls = [*data.chord_progressions(rng, 30), np.zeros((3, 88), np.float32)]
+    rolls = [*chord_progressions(rng, 30), np.zeros((3, 88), np.float32)]
     notes = np.flatnonzero(np.any(np.concatenate(rolls), axis=0))
     intervals = set()
     for _ in range(20):
-        for old, new in zip(rolls, data.transposed(rolls, rng, 3), strict=True):
+        for old, new in zip(rolls, transposed(rolls, rng, 3), strict=True):
             sounding = [np.flatnonzero(roll.any(axis=0)) for roll in (old, new)]
             if not len(sounding[0]):
                 assert not new.any()
@@ -57,12 +59,12 @@ def test_transposition_keeps_the_music_and_the_range():
             np.testing.assert_array_equal(np.roll(old, interval, axis=1), new)
             assert notes[0] <= sounding[1][0] <= sounding[1][-1] <= notes[-1]
     assert intervals == {-3, -2, -1, 0, 1, 2, 3}
-    for old, new in zip(rolls, data.transposed(rolls, rng, 0), strict=True):
+    for old, new in zip(rolls, transposed(rolls, rng, 0), strict=True):
         np.testing.assert_array_equal(old, new)
 
 
 def test_progressions_obey_their_rules():
-    pieces = data.chord_progressions(np.random.default_rng(0), 50)
+    pieces = chord_progressions(np.random.default_rng(0), 50)
     assert {len(piece) for piece in pieces} == set(range(12, 25))
     for piece in pieces:
         assert (piece.sum(axis=1) == 4).all()  # four voices

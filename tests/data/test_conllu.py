@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seqjax import data
+from seqjax.data._conllu import load_conllu
+from seqjax.data._generated_tags import GENERATED_TAGS, generate_tagged
 
 SMALL = """# sent_id = 1
 # text = I don't know.
@@ -131,20 +133,20 @@ def test_what_was_written_is_read(tmp_path, sentences):
 def test_a_folder(tmp_path):
     for part, number in (("train", 3), ("dev", 2), ("test", 1)):
         write(tmp_path / f"my-{part}.conllu", "\n\n".join([word(1, part)] * number))
-    splits = data.load_conllu(tmp_path)
+    splits = load_conllu(tmp_path)
     assert [len(part) for part in splits[1:]] == [3, 2, 1]
     assert splits.validation[0].words == ("dev",)
-    assert splits.sha256 == data.load_conllu(tmp_path).sha256
+    assert splits.sha256 == load_conllu(tmp_path).sha256
     assert splits.sha256 != splits._replace(train=splits.train[1:]).sha256
-    assert splits.sha256 != data.load_conllu(tmp_path, column="xpos").sha256
+    assert splits.sha256 != load_conllu(tmp_path, column="xpos").sha256
     write(tmp_path / "other-test.conllu", word())
     with pytest.raises(data.DataError, match=r"ends in test.conllu, got my-test.*, other-test"):
-        data.load_conllu(tmp_path)
+        load_conllu(tmp_path)
     (tmp_path / "my-dev.conllu").unlink()
     with pytest.raises(data.DataError, match=r"one file that ends in dev.conllu, got none"):
-        data.load_conllu(tmp_path)
+        load_conllu(tmp_path)
     with pytest.raises(data.DataError, match="must be an existing folder"):
-        data.load_conllu(tmp_path / "missing")
+        load_conllu(tmp_path / "missing")
 
 
 def test_partut_is_asked_for_in_one_line(tmp_path, monkeypatch):
@@ -167,11 +169,11 @@ def test_real_partut():
 
 
 def test_generated_sentences_follow_their_rules():
-    splits = data.generate_tagged(400, 20, 20)
-    assert splits.sha256 == data.generate_tagged(400, 20, 20).sha256
-    assert splits.sha256 != data.generate_tagged(400, 20, 20, seed=1).sha256
+    splits = generate_tagged(400, 20, 20)
+    assert splits.sha256 == generate_tagged(400, 20, 20).sha256
+    assert splits.sha256 != generate_tagged(400, 20, 20, seed=1).sha256
     assert splits.validation != splits.test
-    assert {t for s in splits.train for t in s.tags} == set(data.GENERATED_TAGS)
+    assert {t for s in splits.train for t in s.tags} == set(GENERATED_TAGS)
     seen = set()
     for words, tags in splits.train:
         pairs = list(zip(words, tags, strict=True))
@@ -194,4 +196,4 @@ def test_generated_sentences_follow_their_rules():
                     assert tag == its
     assert seen == {"NOUN", "VERB"}
     with pytest.raises(data.DataError, match="`num_test` must be at least 1, got 0"):
-        data.generate_tagged(1, 1, 0)
+        generate_tagged(1, 1, 0)

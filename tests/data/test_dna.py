@@ -3,8 +3,8 @@ import os
 import numpy as np
 import pytest
 
-from seqjax.data import DataError, encode_dna, generate_motifs, load_splice
-from seqjax.data._motifs import _FIRST, _SECOND
+from seqjax.data import DataError, encode_dna, load_splice
+from seqjax.data._motifs import _FIRST, _SECOND, generate_motifs
 
 ROW = "EI, name, " + "ACGTN" * 12
 

@@ -6,7 +6,7 @@ import pytest
 
 from seqjax.data import DataError, build_vocabulary, generate_reviews
 from seqjax.data._generated_reviews import WORDS
-from seqjax.floors import naive_bayes_logistic
+from seqjax.floors import fit_naive_bayes_logistic
 
 DENIALS = ("never", "not", "nobody", "hardly")
 
@@ -51,7 +51,7 @@ def test_every_word_is_as_frequent_under_both_labels(reviews):
 @pytest.mark.parametrize(("order", "limit"), [(1, 0.60), (2, 0.85)])
 def test_short_phrases_do_not_solve_it(reviews, order, limit):
     vocabulary = build_vocabulary(reviews.train_texts, 10_000)
-    model = naive_bayes_logistic.fit(
+    model = fit_naive_bayes_logistic(
         vocabulary.encode(reviews.train_texts), reviews.train_labels, order
     )
     assert model.accuracy(vocabulary.encode(reviews.test_texts), reviews.test_labels) <= limit

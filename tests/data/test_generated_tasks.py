@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from seqjax import data
+from seqjax.data._adding import ADDING_CHANCE
+from seqjax.data._copying import copying_chance
+from seqjax.data._modular_arithmetic import MODULAR_ARITHMETIC_CHANCE
 
 TASKS = {
     "adding": lambda rng: data.adding(rng, 4, 20),
@@ -45,7 +48,7 @@ def test_adding(rng):
         assert marked[0] < 5 <= marked[1]
         assert target[0] == pytest.approx(sum(values[t, 0] for t in marked))
     many = data.adding(rng, 100_000, 4)
-    assert np.mean((many.targets - 1) ** 2) == pytest.approx(data.ADDING_CHANCE, rel=0.02)
+    assert np.mean((many.targets - 1) ** 2) == pytest.approx(ADDING_CHANCE, rel=0.02)
 
 
 def test_copying(rng):
@@ -56,7 +59,7 @@ def test_copying(rng):
         assert (seen[:10] < 8).all()
         assert seen[10:].tolist() == [8] * 6 + [9] + [8] * 10
         assert wanted.tolist() == [8] * 17 + seen[:10].tolist()
-    assert data.copying_chance(1000) == pytest.approx(10 * math.log(8) / 1020)
+    assert copying_chance(1000) == pytest.approx(10 * math.log(8) / 1020)
 
 
 def test_parity(rng):
@@ -77,7 +80,7 @@ def test_modular_arithmetic(rng):
         expression = "".join("01234+-*"[i] for i in values[:length].argmax(-1))
         assert eval(expression) % 5 == target
     shares = np.bincount(data.modular_arithmetic(rng, 20_000, 31).targets) / 20_000
-    np.testing.assert_allclose(shares, data.MODULAR_ARITHMETIC_CHANCE, atol=0.02)
+    np.testing.assert_allclose(shares, MODULAR_ARITHMETIC_CHANCE, atol=0.02)
 
 
 def test_narma10(rng):

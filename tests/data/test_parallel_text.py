@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqjax import data
-from seqjax.data._transduction import ADJECTIVES, ARTICLES, NOUNS, VERBS
+from seqjax.data._parallel_text import Pairs
+from seqjax.data._subwords import END_ID, START_ID
+from seqjax.data._transduction import ADJECTIVES, ARTICLES, NOUNS, VERBS, generate_translations
+from seqjax.data._vocabulary import PADDING_ID, UNKNOWN_ID
 
 TEXTS = ["der hund sieht den kater", "ein hund schläft", "der kater sieht 2 hunde !"]
 
@@ -24,7 +27,7 @@ def folder(tmp_path):
 
 def test_folder(folder):
     text = data.load_parallel_folder(folder, "src", "tgt")
-    assert text.train == data.Pairs(["a dog", "the cat", "x"], TEXTS)
+    assert text.train == Pairs(["a dog", "the cat", "x"], TEXTS)
     assert text.test.targets == TEXTS[:2]
     before = text.sha256
     (folder / "test.src").write_text("a dog\na cat\n")
@@ -83,7 +86,7 @@ def test_vocabularies_go_back_and_forth(kind, tmp_path):
     vocabulary.save(tmp_path / "v.json")
     loaded = data.TextVocabulary.load(tmp_path / "v.json")
     for ids, text in zip(loaded.encode(TEXTS), TEXTS, strict=True):
-        padded = [data.START_ID, *ids, data.END_ID, ids[0], data.PADDING_ID]
+        padded = [START_ID, *ids, END_ID, ids[0], PADDING_ID]
         assert loaded.decode(padded) == text
         assert "".join(loaded.pieces(ids)).strip() == text
     assert loaded.decode([]) == ""
@@ -92,10 +95,10 @@ def test_vocabularies_go_back_and_forth(kind, tmp_path):
 def test_subwords_spell_unseen_words():
     vocabulary = data.build_subword_vocabulary(TEXTS, 60)
     (ids,) = vocabulary.encode(["hundekater"])
-    assert data.UNKNOWN_ID not in ids
+    assert UNKNOWN_ID not in ids
     assert vocabulary.decode(ids) == "hundekater"
     (ids,) = vocabulary.encode(["ψ"])
-    assert set(ids.tolist()) == {data.UNKNOWN_ID}
+    assert set(ids.tolist()) == {UNKNOWN_ID}
 
 
 def test_rare_words_are_unknown():
@@ -110,9 +113,9 @@ def test_rare_words_are_unknown():
 
 
 def test_made_up_language():
-    text = data.generate_translations(50, 10)
-    again = data.generate_translations(50, 10)
-    assert text == again != data.generate_translations(50, 10, seed=1)
+    text = generate_translations(50, 10)
+    again = generate_translations(50, 10)
+    assert text == again != generate_translations(50, 10, seed=1)
     parts = (text.train, text.validation, text.test)
     assert [len(part.sources) for part in parts] == [50, 10, 10]
     sources = [source for part in parts for source in part.sources]
@@ -135,7 +138,7 @@ def test_made_up_language():
                         assert ARTICLES[word] + ending in others
                 begin = place
     with pytest.raises(data.DataError, match="`num_test` must be at least 1, got 0"):
-        data.generate_translations(5, 0)
+        generate_translations(5, 0)
 
 
 LENGTHS = st.lists(st.tuples(st.integers(0, 12), st.integers(1, 9)), min_size=1, max_size=40)

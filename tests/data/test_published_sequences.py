@@ -149,7 +149,7 @@ def test_real_ett_and_its_floors():
     assert error(floors.seasonal(splits.test.inputs, 96, 24)) == pytest.approx(0.512, abs=0.001)
     examples = [(part.inputs, part.targets) for part in splits]
     fitted = floors.fit_ridge_forecast(examples[0], examples[1])
-    found = error(floors.ridge_forecast(fitted, splits.test.inputs))
+    found = error(fitted(splits.test.inputs))
     assert found == pytest.approx(0.370, abs=0.001)
 
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqjax import data
+from seqjax.data._segments import sequence_segments
 
 
 def joined(segments):
@@ -65,7 +66,7 @@ def test_streams_start_anew_as_often_as_they_are_told():
 def test_whole_sequences_are_batched_without_loss(lengths, batch_size, shuffled):
     sequences = [np.full((length, 2), i + 1.0) for i, length in enumerate(lengths)]
     rng = np.random.default_rng(0) if shuffled else None
-    segments = data.sequence_segments(sequences, batch_size, [4, 9], rng)
+    segments = sequence_segments(sequences, batch_size, [4, 9], rng)
     found = []
     for segment in segments:
         assert segment.inputs.shape[:1] == segment.starts.shape == (batch_size,)
@@ -96,10 +97,10 @@ def test_whole_sequences_are_batched_without_loss(lengths, batch_size, shuffled)
             ValueError,
             "1 <= first < last <= 5 is required, got 0 and 3",
         ),
-        (lambda: data.sequence_segments([], 1, [2]), data.DataError, "at least one sequence"),
-        (lambda: data.sequence_segments([np.ones((2, 1))], 0, [2]), ValueError, "got 0"),
+        (lambda: sequence_segments([], 1, [2]), data.DataError, "at least one sequence"),
+        (lambda: sequence_segments([np.ones((2, 1))], 0, [2]), ValueError, "got 0"),
         (
-            lambda: data.sequence_segments([np.ones((3, 1))], 1, [2]),
+            lambda: sequence_segments([np.ones((3, 1))], 1, [2]),
             ValueError,
             "a sequence has 3 steps, the largest bucket holds 2",
         ),

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from seqjax import data
+from seqjax.data._csv_task import row_splits, series_splits
+from seqjax.data._table import Table
 
 GOOD = "date,load,heat\n2020-01-01,1,2\n2020-01-02,3,4\n2020-01-03,5,6\n"
 
@@ -87,12 +89,12 @@ def test_refuses_what_is_no_file(tmp_path):
 
 def table_of(values):
     values = np.asarray(values, float)
-    return data.Table(tuple("abcdefgh"[: values.shape[1]]), values, "")
+    return Table(tuple("abcdefgh"[: values.shape[1]]), values, "")
 
 
 def test_series_are_split_in_time():
     table = table_of(np.arange(200.0).reshape(100, 2))
-    splits = data.series_splits(table, 6, 4, targets=["b"], fractions=(0.1, 0.2))
+    splits = series_splits(table, 6, 4, targets=["b"], fractions=(0.1, 0.2))
     assert [len(part.inputs) for part in splits] == [70 - 6 - 4 + 1, 10 - 4 + 1, 20 - 4 + 1]
     rows = table.values
     for part, first, last in zip(splits, (6, 70, 80), (70, 80, 100), strict=True):
@@ -103,13 +105,13 @@ def test_series_are_split_in_time():
 
 def test_rows_are_split_by_the_draw():
     table = table_of(np.arange(350.0).reshape(50, 7))
-    splits = data.row_splits(table, features=2, seed=1)
+    splits = row_splits(table, features=2, seed=1)
     assert [len(part.inputs) for part in splits] == [36, 7, 7]
     seen = np.concatenate([part.inputs.reshape(-1, 6) for part in splits])
     answers = np.concatenate([part.targets for part in splits])
     together = np.concatenate([seen, answers], axis=1)
     np.testing.assert_array_equal(together[together[:, 0].argsort()], table.values)
-    other = data.row_splits(table, features=2, seed=2)
+    other = row_splits(table, features=2, seed=2)
     assert (other.test.inputs != splits.test.inputs).any()
 
 
@@ -117,23 +119,23 @@ def test_rows_are_split_by_the_draw():
     ("call", "message"),
     [
         (
-            lambda: data.series_splits(table_of(np.ones((100, 1))), 71, 2),
+            lambda: series_splits(table_of(np.ones((100, 1))), 71, 2),
             "at most the 70 rows that",
         ),
         (
-            lambda: data.series_splits(table_of(np.ones((100, 1))), 5, 16),
+            lambda: series_splits(table_of(np.ones((100, 1))), 5, 16),
             "the 15 of 100 rows that validate must be at least 16 for lookback 5 and horizon 16",
         ),
         (
-            lambda: data.series_splits(table_of(np.ones((100, 2))), 5, 3, targets=["z"]),
+            lambda: series_splits(table_of(np.ones((100, 2))), 5, 3, targets=["z"]),
             "the target 'z' must be one of the columns a, b",
         ),
-        (lambda: data.row_splits(table_of(np.ones((50, 4))), features=2), "got 3 columns"),
+        (lambda: row_splits(table_of(np.ones((50, 4))), features=2), "got 3 columns"),
         (
-            lambda: data.row_splits(table_of([[1, 0], [1, 3]]), binary=True),
+            lambda: row_splits(table_of([[1, 0], [1, 3]]), binary=True),
             "must be 0 or 1, got 3 in column b of example 2",
         ),
-        (lambda: data.row_splits(table_of(np.ones((3, 2)))), "enough rows .* got 3"),
+        (lambda: row_splits(table_of(np.ones((3, 2)))), "enough rows .* got 3"),
     ],
 )
 def test_refuses_what_does_not_fit(call, message):
@@ -143,7 +145,7 @@ def test_refuses_what_does_not_fit(call, message):
 
 
 def test_binary_rows():
-    splits = data.row_splits(table_of(np.tile([[1, 0], [2, 1]], (20, 1))), binary=True)
+    splits = row_splits(table_of(np.tile([[1, 0], [2, 1]], (20, 1))), binary=True)
     assert splits.train.targets.dtype == np.int32
     assert splits.train.targets.ndim == 1
     np.testing.assert_array_equal(splits.train.targets, splits.train.inputs[:, 0, 0] - 1)

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from seqjax.data import PADDING_ID, UNKNOWN_ID, DataError, Vocabulary, build_vocabulary
+from seqjax.data import (
+    DataError,
+    TextVocabulary,
+    Vocabulary,
+    build_vocabulary,
+    build_word_vocabulary,
+)
+from seqjax.data._vocabulary import PADDING_ID, UNKNOWN_ID
 
 
 @pytest.fixture
@@ -71,3 +78,11 @@ def test_size_is_checked():
         build_vocabulary(["a"], 10.0)
     with pytest.raises(DataError, match="`texts` must hold at least one word"):
         build_vocabulary(["--", ""], 10)
+
+
+def test_special_ids_are_those_of_the_special_tokens():
+    assert [Vocabulary.padding_id, Vocabulary.unknown_id] == [0, 1]
+    words = build_word_vocabulary(["a dog"]).words
+    ids = ("padding_id", "unknown_id", "start_id", "end_id")
+    special = [words[getattr(TextVocabulary, name)] for name in ids]
+    assert special == ["<pad>", "<unk>", "<start>", "<end>"]

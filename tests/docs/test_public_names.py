@@ -1,6 +1,8 @@
 """Every public name of the library says what it is, and links between pages lead somewhere."""
 
 import importlib
+import inspect
+import pkgutil
 import re
 import sys
 
@@ -28,12 +30,34 @@ def test_names_are_those_of_the_packages(public_names):
         assert [name for name in names if not hasattr(module, name)] == []
 
 
+def test_no_name_is_both_a_module_and_something_else(public_names):
+    """`seqjax.x.y` then means the same thing whatever has been imported before."""
+    for package in public_names.packages():
+        names = {public.name for public in public_names.public_names(package)}
+        module = importlib.import_module(package)
+        inner = {found.name for found in pkgutil.iter_modules(module.__path__)}
+        shadowed = {
+            name for name in inner & {*vars(module)} if not inspect.ismodule(vars(module)[name])
+        }
+        assert shadowed == set(), package
+        public = {name for name in inner if not name.startswith("_")}
+        assert public <= names, (
+            f"{package}: {public - names} must be exported, or have an underscore"
+        )
+        below = {f"{package}.{name}" for name in public}
+        assert below <= {*public_names.packages()}, f"{package}: a public module is a package"
+
+
 def test_a_name_without_docstring_is_found(public_names, tmp_path, monkeypatch):
     """The check itself, on a package with one fault of each kind."""
+    names = ("LIMIT", "Thing", "said", "silent", "gone")
     package = tmp_path / "seqjax"
     package.mkdir()
     package.joinpath("__init__.py").write_text(
-        "from seqjax.a import LIMIT, Thing, said, silent\nfrom seqjax.a import gone\n"
+        "from typing import TYPE_CHECKING\n"
+        "from seqjax.a import hidden\n"
+        + "".join(f"from seqjax.a import {name} as {name}\n" for name in names[:-1])
+        + f"if TYPE_CHECKING:\n    from seqjax.a import {names[-1]} as {names[-1]}\n"
     )
     package.joinpath("a.py").write_text(
         "LIMIT = 1\n"

@@ -20,6 +20,8 @@ from experiments.classify.scoring import scores
 from experiments.classify.task import load_task
 from experiments.functions import make_answers
 from seqjax import data, train
+from seqjax.data._motifs import MOTIF_CLASSES, generate_motifs
+from seqjax.data._tones import generate_tones
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
@@ -71,7 +73,7 @@ def files(tmp_path_factory):
             text = " ".join(rng.choice(words, rng.integers(3, 8)))
             (root / "texts" / subject / f"{i}.txt").write_text(text)
     (root / "fsdd" / "recordings").mkdir(parents=True)
-    tones = data.generate_tones(rng, 120)
+    tones = generate_tones(rng, 120)
     for i, samples in enumerate(tones.samples):
         name = f"{tones.digits[i]}_tone_{(tones.digits[:i] == tones.digits[i]).sum()}.wav"
         values = np.round(32767 * np.clip(samples, -1, 1)).astype(np.int16)
@@ -93,7 +95,7 @@ def test_run_folder(finished):
         assert (path / "figures" / f"{name}.png").exists()
     about = json.loads((path / "report.json").read_text())
     counts = np.array(about["confusion"])
-    assert set(about["names"]) == set(data.MOTIF_CLASSES)
+    assert set(about["names"]) == set(MOTIF_CLASSES)
     assert np.trace(counts) / counts.sum() == pytest.approx(
         result["metrics"]["test_accuracy"]["mean"]
     )
@@ -125,9 +127,9 @@ def test_finished_run(finished):
 
 def test_predict_dna(finished, tmp_path):
     _, (path, _), _ = finished
-    motifs = data.generate_motifs(np.random.default_rng(5), 4).sequences
+    motifs = generate_motifs(np.random.default_rng(5), 4).sequences
     (asked,) = classify.predict(path, motifs[0])
-    assert list(asked) == list(data.MOTIF_CLASSES)
+    assert list(asked) == list(MOTIF_CLASSES)
     assert sum(asked.values()) == pytest.approx(1)
     (tmp_path / "asked.txt").write_text("\n".join([*motifs, ""]))
     rows = classify.predict(path, tmp_path / "asked.txt")
@@ -190,7 +192,7 @@ def test_answers_come_in_the_order_of_the_sequences():
 
 
 def test_copies_stay_on_one_side_and_every_class_is_in_every_part(tmp_path):
-    letters = data.generate_motifs(np.random.default_rng(0), 60, length=30)
+    letters = generate_motifs(np.random.default_rng(0), 60, length=30)
     (tmp_path / "splice").mkdir()
     rows = [f"{('EI', 'IE', 'N')[label]},x,{(text * 3)[:60]}"
             for text, label in zip(letters.sequences, letters.labels, strict=True)]  # fmt: skip

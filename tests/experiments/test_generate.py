@@ -18,7 +18,12 @@ from experiments.generate.config import command
 from experiments.generate.midi import midi_bytes
 from experiments.generate.model import Asked, make_judge, make_loss, model_functions, zero_state
 from experiments.generate.predict import answer
-from seqjax import data, floors, train
+from seqjax import data, train
+from seqjax.data._characters import split_characters
+from seqjax.data._chorales import NUM_NOTES, piano_roll
+from seqjax.data._chord_progressions import chord_progressions
+from seqjax.data._segments import sequence_segments
+from seqjax.floors._notes import note_rates
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
@@ -97,7 +102,7 @@ def test_report(finished):
 @pytest.mark.parametrize("fixture", ["finished", "composed"])
 def test_every_parameter_moves_and_the_loss_falls(fixture, request):
     config, (path, result), *_ = request.getfixturevalue(fixture)
-    num_kinds = len(set(RHYME)) if config.text else data.NUM_NOTES
+    num_kinds = len(set(RHYME)) if config.text else NUM_NOTES
     _, before, after, rows = trained(config, path, num_kinds)
     moved = jax.tree.map(lambda a, b: bool((a != b).any()), before, after)
     assert all(jax.tree.leaves(moved)), moved
@@ -110,7 +115,7 @@ def test_the_test_part_is_judged_as_if_read_in_one_go(finished):
     """Streams and segments change nothing but how far back the first ones look."""
     config, (path, result), _ = finished
     functions, _, params, _ = trained(config, path, len(set(RHYME)))
-    split = data.split_characters(RHYME)
+    split = split_characters(RHYME)
     first = split.test
     logits, _ = functions.apply(params, Asked(split.ids[None, :-1]))
     logs = jax.nn.log_softmax(logits[0])[np.arange(len(RHYME) - 1), split.ids[1:]]
@@ -140,7 +145,7 @@ def test_music(composed):
 
 
 def test_a_midi_file_holds_the_notes():
-    roll = np.stack([data.piano_roll([notes])[0] for notes in ([60, 64], [60], [], [60])])
+    roll = np.stack([piano_roll([notes])[0] for notes in ([60, 64], [60], [], [60])])
     file = mido.MidiFile(file=io.BytesIO(midi_bytes(roll)))
     sounding, heard = set(), []
     for message in file.tracks[0]:
@@ -158,7 +163,7 @@ def test_a_prompt_is_continued(finished, tmp_path, capsys):
     config, (path, _), _ = finished
     text = "".join(generate.continue_text(path, "one for", temperature=0.0, sample_length=12))
     functions, _, params, _ = trained(config, path, len(set(RHYME)))
-    alphabet = data.split_characters(RHYME).alphabet
+    alphabet = split_characters(RHYME).alphabet
     # Each is the likeliest after all that stands before it, the text being read in one go.
     logits, _ = functions.apply(params, Asked(alphabet.encode("one for" + text)[None]))
     assert text == alphabet.decode(logits[0, 6:-1].argmax(-1))
@@ -208,17 +213,17 @@ def test_a_start_forgets_and_segments_are_one_text(changes, rhyme):
 
 def test_filler_does_not_count():
     config = small(dropout=0.0, input_dropout=0.0)
-    functions = model_functions(config, data.NUM_NOTES)
+    functions = model_functions(config, NUM_NOTES)
     params = functions.init(jax.random.key(0))
-    pieces = data.chord_progressions(np.random.default_rng(0), 3, longest=13)
+    pieces = chord_progressions(np.random.default_rng(0), 3, longest=13)
     values = []
     for rows, bucket in ((3, 13), (5, 16)):
-        (segment,) = data.sequence_segments(pieces, rows, [bucket])
+        (segment,) = sequence_segments(pieces, rows, [bucket])
         segment.targets[segment.weights == 0] = 1
         loss, sums, _ = make_loss(functions)(params, None, segment, zero_state(functions, segment))
         values.append((loss, sums["weight"]))
     np.testing.assert_allclose(values[0], values[1], rtol=1e-5)
-    rates = floors.note_rates(pieces, pieces)
+    rates = note_rates(pieces, pieces)
     assert values[0][0] > rates  # it has learnt nothing yet
 
 

@@ -19,6 +19,7 @@ from experiments.imdb.linear import fit_linear, linear_logits
 from experiments.imdb.model import lazy_reads, model_functions
 from experiments.imdb.task import load_task
 from seqjax import data, train
+from seqjax.data._batching import bucketed_batches
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
@@ -177,7 +178,7 @@ def test_without_the_linear_path_only_the_answer_changes(reviews_folder, cache):
 def test_every_cell_has_a_model(cell, reviews_folder):
     config = small(reviews_folder, cell=cell, num_layers=2, linear_path=False)
     functions = model_functions(config, vocab_size=20)
-    (batch,) = data.bucketed_batches([np.array([3, 4])], [1], 1, [10], rng=None)
+    (batch,) = bucketed_batches([np.array([3, 4])], [1], 1, [10], rng=None)
     logits = jax.jit(functions.apply)(functions.init(jax.random.key(0)), batch)
     assert logits.shape == (1,)
     assert np.isfinite(logits).all()
@@ -298,7 +299,7 @@ def test_a_large_table_is_updated_by_the_row(reviews_folder, cache, tmp_path, mo
         with monkeypatch.context() as patch:
             patch.setattr(train, "make_train_step", make_train_step)
             if not by_the_row:
-                patch.setattr(train, "rows_pay", lambda rows, reads: False)
+                patch.setattr("experiments.imdb.model.rows_pay", lambda rows, reads: False)
             found[by_the_row] = imdb.run(
                 config,
                 workdir=tmp_path / str(by_the_row),

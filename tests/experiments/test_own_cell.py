@@ -31,6 +31,7 @@ from experiments.imdb.config import command
 from experiments.imdb.model import model_functions
 from seqjax import data, train
 from seqjax.cells import OWN_CELLS
+from seqjax.data._batching import bucketed_batches
 
 ROOT = Path(__file__).parents[2]
 OWN = "my_cells:minimal"
@@ -241,7 +242,7 @@ def test_one_direction_stays_one(loaded):
 def test_padding_reaches_no_answer(cell, loaded):
     config = imdb.Config(**{**SMALL, "cell": cell, "segment_length": 0})
     functions = model_functions(config, vocab_size=20)
-    (batch,) = data.bucketed_batches([np.array([3, 4, 5]), np.array([6])], [1, 0], 2, [8], rng=None)
+    (batch,) = bucketed_batches([np.array([3, 4, 5]), np.array([6])], [1, 0], 2, [8], rng=None)
     params = functions.init(jax.random.key(0))
     answers = jax.jit(functions.apply)(params, batch)
     columns = np.arange(batch.tokens.shape[1])

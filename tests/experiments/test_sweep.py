@@ -9,6 +9,7 @@ from scipy import stats
 from experiments import regression, sweep
 from experiments.command_line import ConfigError
 from seqjax import train
+from seqjax.train._record import summarise
 
 GIVEN = {"task": "sine", "seeds": 2, "epochs": 1, "train_size": 64}
 
@@ -92,8 +93,8 @@ def test_members_are_runs_and_none_is_run_twice(tmp_path, monkeypatch):
 
 
 def member(name, validation, test, metric="mse"):
-    metrics = {f"test_{metric}": train.summarise(test)}
-    metrics[f"validation_{metric}"] = train.summarise(validation)
+    metrics = {f"test_{metric}": summarise(test)}
+    metrics[f"validation_{metric}"] = summarise(validation)
     return sweep.Member(name, {}, {"metrics": metrics, "num_params": 1000, "seeds": len(test)})
 
 

@@ -17,6 +17,8 @@ from experiments.tagging.model import make_loss, model_functions
 from experiments.tagging.task import load_task, make_batches
 from experiments.tagging.vocabulary import Vocabulary, build_vocabulary, pieces
 from seqjax import data, train
+from seqjax.data._conllu import TaggedSentence, TaggedSplits
+from seqjax.data._generated_tags import GENERATED_TAGS, generate_tagged
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
@@ -66,12 +68,12 @@ def test_report_of_every_tag(finished):
     counts = np.array(content["confusion"])
     accuracy = result["metrics"]["test_accuracy"]["mean"]
     assert np.trace(counts) / counts.sum() == pytest.approx(accuracy)
-    assert content["names"] == sorted(data.GENERATED_TAGS)
-    words = sum(len(sentence.words) for sentence in data.generate_tagged(60).test)
+    assert content["names"] == sorted(GENERATED_TAGS)
+    words = sum(len(sentence.words) for sentence in generate_tagged(60).test)
     supports = [content["classes"][tag]["support"] for tag in content["names"]]
     assert sum(supports) == content["classes"]["macro"]["support"] == words
     table = (path / "report.md").read_text()
-    for tag in data.GENERATED_TAGS:
+    for tag in GENERATED_TAGS:
         assert f"| {tag} " in table
         assert f"| {tag} " in report
     assert report.splitlines()[-1].startswith("test_accuracy 0.")
@@ -179,8 +181,8 @@ def test_every_cell_has_a_model(cell):
 
 
 def test_vocabulary(tmp_path):
-    sentences = [data.TaggedSentence(("The", "the", "USA", "cat"), ("D", "D", "P", "N"))]
-    splits = data.TaggedSplits("x", sentences, sentences, [data.TaggedSentence(("!",), ("M",))])
+    sentences = [TaggedSentence(("The", "the", "USA", "cat"), ("D", "D", "P", "N"))]
+    splits = TaggedSplits("x", sentences, sentences, [TaggedSentence(("!",), ("M",))])
     vocabulary = build_vocabulary(splits, 2)
     assert vocabulary.words == ["the"]
     assert vocabulary.tags == ["D", "M", "N", "P"]
@@ -203,7 +205,7 @@ def test_vocabulary(tmp_path):
 
 
 def test_a_long_sentence_is_cut_and_every_word_kept():
-    long = data.TaggedSentence(tuple(map(str, range(10))), ("X",) * 10)
+    long = TaggedSentence(tuple(map(str, range(10))), ("X",) * 10)
     cut = list(pieces([long, long._replace(words=("a",), tags=("Y",))], 4))
     assert [len(piece.words) for piece in cut] == [4, 4, 2, 1]
     assert sum((piece.words for piece in cut), ()) == (*long.words, "a")
@@ -215,7 +217,7 @@ def test_predict(finished, tmp_path):
     words = "I do n't plan the walk ! Well , we find a house ."
     assert [word for word, _ in found] == words.split()
     assert len(found) > config.max_length  # read in two pieces
-    assert {tag for _, tag in found} <= set(data.GENERATED_TAGS)
+    assert {tag for _, tag in found} <= set(GENERATED_TAGS)
     assert found[-1] == (".", "PUNCT")
     with pytest.raises(data.DataError, match="needs a text with a word, got '  '"):
         tagging.predict(path, "  ")
@@ -224,7 +226,7 @@ def test_predict(finished, tmp_path):
 
 
 def test_a_folder_of_your_own(tmp_path):
-    splits = data.generate_tagged(40, 10, 10)
+    splits = generate_tagged(40, 10, 10)
     for part, sentences in (
         ("train", splits.train),
         ("dev", splits.validation),

@@ -18,6 +18,7 @@ from experiments.transcribe.model import BLANK, ctc_losses, make_loss, model_fun
 from experiments.transcribe.scoring import beam, greedy, scores
 from experiments.transcribe.task import load_task, sequences
 from seqjax import data, decode, train
+from seqjax.data._tones import generate_tones
 
 SMALL = {
     "cell": "rnn", "hidden_size": 6, "num_mels": 10, "batch_size": 8, "train_size": 40,
@@ -208,7 +209,7 @@ def test_more_steps_apart_than_digits_are_refused():
 
 def test_predict(finished, tmp_path):
     _, (path, _), _ = finished
-    sound = data.generate_tones(np.random.default_rng(0), 1).samples[0]
+    sound = generate_tones(np.random.default_rng(0), 1).samples[0]
     wavfile.write(tmp_path / "a.wav", 8000, sound)
     answers = transcribe.predict(path, tmp_path / "a.wav")
     assert 1 <= len(answers) <= 5

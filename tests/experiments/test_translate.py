@@ -19,6 +19,7 @@ from experiments.translate.model import make_loss, model_functions
 from experiments.translate.scoring import bleu
 from experiments.translate.task import as_published, load_task
 from seqjax import data, train
+from seqjax.data._transduction import generate_translations
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
@@ -74,7 +75,7 @@ def test_run_folder(finished):
     for name in ("training", "attention"):
         assert (path / "figures" / f"{name}.png").exists()
     lines = (path / "translations.txt").read_text().splitlines()
-    references = data.generate_translations(60, 20).test.targets
+    references = generate_translations(60, 20).test.targets
     assert len(lines) == len(references) == 20
     assert bleu(lines, references) == pytest.approx(result["metrics"]["test_bleu"]["per_seed"][0])
     assert "test_bleu" in (path / "summary.md").read_text()
@@ -141,9 +142,7 @@ def test_predict(finished, tmp_path):
     _, (path, _), _ = finished
     written = translate.predict(path, "the dog sees a cat")
     known = {
-        word
-        for target in data.generate_translations(60, 20).train.targets
-        for word in target.split()
+        word for target in generate_translations(60, 20).train.targets for word in target.split()
     }
     assert set(written.split()) <= known
     with pytest.raises(data.DataError, match="a word the run has seen, got 'xyzzy'"):

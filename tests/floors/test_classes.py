@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqjax import floors
+from seqjax.floors._classes import majority_class, segment_means
 
 
 def blobs(seed, number=60, classes=3):
@@ -39,13 +40,13 @@ def test_ridge_tells_apart_what_a_line_can():
 
 
 def test_majority():
-    assert floors.majority_class(np.array([1, 1, 0, 2, 2])) == 1
+    assert majority_class(np.array([1, 1, 0, 2, 2])) == 1
 
 
 @given(st.integers(1, 30), st.integers(1, 9))
 def test_segment_means(steps, number):
     xs = np.random.default_rng(0).normal(size=(steps, 2))
-    found = floors.segment_means(xs, number).reshape(number, 2)
+    found = segment_means(xs, number).reshape(number, 2)
     assert found.shape == (number, 2)
     assert np.isfinite(found).all()
     if steps % number == 0:

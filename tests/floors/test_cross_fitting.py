@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from seqjax import floors
-from seqjax.floors import naive_bayes_logistic
+from seqjax.floors import fit_naive_bayes_logistic
+from seqjax.floors._cross_fitting import calibration, cross_fit, stacking_weights
 
 
 def texts(number, seed=0):
@@ -17,7 +17,7 @@ def texts(number, seed=0):
 
 def test_accuracy_out_of_fold_is_that_on_new_texts():
     sequences, labels = texts(600)
-    crossed = floors.cross_fit(sequences, labels, order=2)
+    crossed = cross_fit(sequences, labels, order=2)
     out_of_fold = np.mean((crossed.out_of_fold > 0) == labels)
     new = crossed.model.accuracy(*texts(600, seed=1))
     assert abs(out_of_fold - new) < 0.06
@@ -28,7 +28,7 @@ def test_a_text_is_not_in_its_own_fit():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 200)
     sequences = [np.array([2 + i, 2 + i]) for i in range(200)]
-    crossed = floors.cross_fit(sequences, labels, order=1)
+    crossed = cross_fit(sequences, labels, order=1)
     assert np.ptp(crossed.out_of_fold) < 0.2
 
 
@@ -36,16 +36,16 @@ def test_copies_share_a_fold():
     rng = np.random.default_rng(0)
     labels = np.repeat(rng.permutation(np.arange(40) % 2), 10)
     sequences = [np.array([2 + i // 10]) for i in range(400)]
-    apart = floors.cross_fit(sequences, labels, order=1)
-    together = floors.cross_fit(sequences, labels, order=1, groups=np.arange(400) // 10)
+    apart = cross_fit(sequences, labels, order=1)
+    together = cross_fit(sequences, labels, order=1, groups=np.arange(400) // 10)
     assert np.mean((apart.out_of_fold > 0) == labels) > 0.9  # the copies give the label away
     assert np.mean((together.out_of_fold > 0) == labels) < 0.7
 
 
 def test_the_whole_fit_is_the_plain_one():
     sequences, labels = texts(200)
-    crossed = floors.cross_fit(sequences, labels, order=2)
-    plain = naive_bayes_logistic.fit(sequences, labels, 2)
+    crossed = cross_fit(sequences, labels, order=2)
+    plain = fit_naive_bayes_logistic(sequences, labels, 2)
     np.testing.assert_allclose(
         crossed.logits(sequences), crossed.scale * plain.logits(sequences), rtol=1e-4, atol=1e-5
     )
@@ -55,14 +55,14 @@ def test_calibration_gives_probabilities_that_hold():
     rng = np.random.default_rng(0)
     true = rng.normal(size=20_000) * 2
     labels = rng.random(true.size) < 1 / (1 + np.exp(-true))
-    assert floors.calibration(5 * true, labels) == pytest.approx(1 / 5, rel=0.05)
+    assert calibration(5 * true, labels) == pytest.approx(1 / 5, rel=0.05)
 
 
 @pytest.mark.parametrize("folds", [1, 7])
 def test_folds_are_checked(folds):
     sequences, labels = texts(6)
     with pytest.raises(ValueError, match="`folds` must lie between 2 and the number of groups, 6"):
-        floors.cross_fit(sequences, labels, order=1, folds=folds)
+        cross_fit(sequences, labels, order=1, folds=folds)
 
 
 def test_stacking_ignores_what_says_nothing():
@@ -70,16 +70,16 @@ def test_stacking_ignores_what_says_nothing():
     true = rng.normal(size=20_000) * 2
     labels = rng.random(true.size) < 1 / (1 + np.exp(-true))
     logits = np.stack([2 * true, rng.normal(size=true.size)], axis=1)
-    np.testing.assert_allclose(floors.stacking_weights(logits, labels), [0.5, 0.0], atol=0.08)
+    np.testing.assert_allclose(stacking_weights(logits, labels), [0.5, 0.0], atol=0.08)
 
 
 def test_stacking_weighs_two_halves_of_the_truth():
     rng = np.random.default_rng(0)
     halves = rng.normal(size=(20_000, 2)) * 2
     labels = rng.random(len(halves)) < 1 / (1 + np.exp(-halves.sum(axis=1)))
-    np.testing.assert_allclose(floors.stacking_weights(halves, labels), [1, 1], rtol=0.06)
+    np.testing.assert_allclose(stacking_weights(halves, labels), [1, 1], rtol=0.06)
 
 
 def test_stacking_shapes():
     with pytest.raises(ValueError, match=r"shape \(examples, models\)"):
-        floors.stacking_weights(np.zeros(3), np.zeros(3))
+        stacking_weights(np.zeros(3), np.zeros(3))

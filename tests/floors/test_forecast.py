@@ -55,7 +55,7 @@ def test_ridge_forecast_continues_a_wave():
     windows = np.stack([series[i : i + 30] for i in range(270)])
     examples = [(w[:, :20], w[:, 20:]) for w in (windows[:150], windows[150:200], windows[200:])]
     fitted = floors.fit_ridge_forecast(examples[0], examples[1])
-    found = floors.ridge_forecast(fitted, examples[2][0])
+    found = fitted(examples[2][0])
     assert found.shape == (70, 10, 2)
     assert np.abs(found - examples[2][1]).max() < 0.01
 

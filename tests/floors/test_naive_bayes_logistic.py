@@ -3,9 +3,9 @@ import itertools
 import numpy as np
 import pytest
 
-from seqjax.data import Ragged
-from seqjax.floors import naive_bayes_logistic
-from seqjax.floors.naive_bayes_logistic import NGrams
+from seqjax.data._ragged import Ragged
+from seqjax.floors import fit_naive_bayes_logistic
+from seqjax.floors._naive_bayes_logistic import NGrams
 
 
 def random_texts(number=40, seed=0):
@@ -36,7 +36,7 @@ def test_ngrams_equal_a_plain_loop(order):
 
 def test_solution_has_zero_gradient():
     texts, labels = random_texts()
-    model = naive_bayes_logistic.fit(texts, labels, 2, l2=0.5)
+    model = fit_naive_bayes_logistic(texts, labels, 2, l2=0.5)
     presence = model.ngrams.presence(texts).toarray().astype(np.float64)
     positive, negative = (1 + presence[labels == label].sum(0) for label in (1, 0))
     ratio = np.log(positive / positive.sum()) - np.log(negative / negative.sum())
@@ -49,8 +49,8 @@ def test_solution_has_zero_gradient():
 def test_word_order_needs_bigrams():
     texts = [np.array(text) for text in ([2, 3, 4], [4, 3, 2])] * 10
     labels = np.array([1, 0] * 10)
-    assert naive_bayes_logistic.fit(texts, labels, 1).accuracy(texts, labels) == 0.5
-    model = naive_bayes_logistic.fit(texts, labels, 2)
+    assert fit_naive_bayes_logistic(texts, labels, 1).accuracy(texts, labels) == 0.5
+    model = fit_naive_bayes_logistic(texts, labels, 2)
     assert model.accuracy(texts, labels) == 1.0
     assert model.logits(texts[:3]).shape == (3,)
     assert model.logits([np.array([], int)])[0] == pytest.approx(model.bias)
@@ -59,12 +59,12 @@ def test_word_order_needs_bigrams():
 def test_mistakes_are_named():
     texts, labels = random_texts()
     with pytest.raises(ValueError, match=r"for each of the 40 sequences, got shape \(39,\)"):
-        naive_bayes_logistic.fit(texts, labels[1:], 1)
+        fit_naive_bayes_logistic(texts, labels[1:], 1)
     with pytest.raises(ValueError, match="`labels` must be 0 or 1"):
-        naive_bayes_logistic.fit(texts, labels + 1, 1)
+        fit_naive_bayes_logistic(texts, labels + 1, 1)
     with pytest.raises(ValueError, match="must hold both 0 and 1"):
-        naive_bayes_logistic.fit(texts, labels * 0, 1)
+        fit_naive_bayes_logistic(texts, labels * 0, 1)
     with pytest.raises(ValueError, match=r"`order` must be at least 1 .* got order=0"):
-        naive_bayes_logistic.fit(texts, labels, 0)
+        fit_naive_bayes_logistic(texts, labels, 0)
     with pytest.raises(ValueError, match=r"`l2` positive, got order=1, l2=0"):
-        naive_bayes_logistic.fit(texts, labels, 1, l2=0.0)
+        fit_naive_bayes_logistic(texts, labels, 1, l2=0.0)

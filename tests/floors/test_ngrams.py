@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqjax import floors
+from seqjax.floors._notes import note_rates, note_repetition
 
 
 def by_hand(train, order, vocab_size):
@@ -68,11 +69,9 @@ def test_notes_by_hand():
     train = [np.array([[1, 0], [1, 1], [0, 1]], float)]
     piece = [np.array([[1, 0], [1, 0]], float)]
     rates = np.array([2.5, 2.5]) / 4
-    assert floors.note_rates(train, piece) == pytest.approx(
-        -np.log(rates[0]) - np.log(1 - rates[1])
-    )
+    assert note_rates(train, piece) == pytest.approx(-np.log(rates[0]) - np.log(1 - rates[1]))
     # The first note: silent before once, and then on; sounding twice, and then on once.
     first = -np.log(1.5 / 2) - np.log(1.5 / 3)
     # The second: silent twice, and then on once; in the piece it is silent throughout.
     second = -2 * np.log(1 - 1.5 / 3)
-    assert floors.note_repetition(train, piece) == pytest.approx((first + second) / 2)
+    assert note_repetition(train, piece) == pytest.approx((first + second) / 2)

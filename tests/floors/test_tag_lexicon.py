@@ -1,6 +1,7 @@
 import pytest
 
-from seqjax import data, floors
+from seqjax import floors
+from seqjax.data._generated_tags import generate_tagged
 
 
 def test_words_then_endings_then_the_majority():
@@ -35,7 +36,7 @@ def test_it_needs_a_word_and_as_many_tags():
 
 
 def test_it_knows_no_neighbour():
-    splits = data.generate_tagged(300, 1, 50)
+    splits = generate_tagged(300, 1, 50)
     lexicon = floors.fit_tag_lexicon(splits.train)
     wrong = {
         word.lower()

@@ -7,6 +7,7 @@ import pytest
 from cell_table import BY_NAME, HIDDEN, affine, problem, random_params, recurrent, sigmoid
 
 from seqjax import gradflow
+from seqjax.gradflow._gates import activation_histogram
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -85,7 +86,7 @@ def test_saturation_and_histogram():
     left, right = gradflow.saturation(values, axis=(0, 1))
     np.testing.assert_allclose(left, (values < 0.1).mean((0, 1)))
     np.testing.assert_allclose(right, (values > 0.9).mean((0, 1)))
-    fractions, edges = gradflow.activation_histogram(values, bins=10)
+    fractions, edges = activation_histogram(values, bins=10)
     expected, expected_edges = np.histogram(values, bins=10, range=(0, 1))
     np.testing.assert_allclose(fractions, expected / values.size)
     np.testing.assert_allclose(edges, expected_edges)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import seqjax
+from seqjax.nn._attention import ATTENTIONS
 
 B, T, S, Q, M = 3, 4, 5, 6, 8
 RNG = np.random.default_rng(0)
@@ -29,7 +30,7 @@ attend = jax.jit(
 )
 
 
-@pytest.mark.parametrize("kind", seqjax.nn.ATTENTIONS)
+@pytest.mark.parametrize("kind", ATTENTIONS)
 def test_formulas(kind):
     attention, states, queries = make(kind)
     if kind == "additive":
@@ -57,7 +58,7 @@ def test_formulas(kind):
             np.testing.assert_allclose(context[b, t], wanted @ real, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", seqjax.nn.ATTENTIONS)
+@pytest.mark.parametrize("kind", ATTENTIONS)
 def test_padding_reaches_no_result_and_no_gradient(kind):
     attention, states, queries = make(kind)
     graph, params = nnx.split(attention)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from jax.test_util import check_grads
 
 import seqjax
-from seqjax.nn import (
-    CRF,
+from seqjax.nn import CRF
+from seqjax.nn._crf import (
     CRFScores,
     crf_decode,
     crf_log_partition,

@@ -8,8 +8,8 @@ from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqjax.nn import Pooling, masked_last, masked_max, masked_mean
-from seqjax.nn._pooling import POOLINGS
+from seqjax.nn import Pooling
+from seqjax.nn._pooling import POOLINGS, masked_last, masked_max, masked_mean
 
 B, T, D = 5, 4, 3
 XS = np.random.default_rng(0).normal(size=(B, T, D)).astype(np.float32)

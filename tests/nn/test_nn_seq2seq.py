@@ -9,6 +9,7 @@ from flax import nnx
 
 import seqjax
 from seqjax import nn
+from seqjax.nn._attention_decoder import in_sizes
 
 V, E, H, D = 11, 4, 3, 5
 RNG = np.random.default_rng(0)
@@ -18,7 +19,7 @@ TARGET, TARGET_LENGTHS = RNG.integers(4, V, (3, 7)), np.array([7, 4, 2])
 
 def make(cell="rnn", layers=1, attend_from=-1, input_feeding=False, dropout=0.0, kind="additive"):
     rngs = nnx.Rngs(0)
-    sizes = nn.in_sizes(E, [D] * layers, 2 * H, attend_from, input_feeding)
+    sizes = in_sizes(E, [D] * layers, 2 * H, attend_from, input_feeding)
     decoder = nn.AttentionDecoder(
         nn.Embedding(V, E, dropout=dropout, rngs=rngs),
         [nn.RNN(seqjax.make_cell(cell, D), size, rngs=rngs) for size in sizes],

@@ -18,7 +18,7 @@ every = pytest.mark.parametrize("name", NAMES)
 # What must hold after a notebook has run, in its own names.
 AFTERWARDS = {
     "quickstart": """
-assert np.mean(curves["gru"][-20:]) < data.ADDING_CHANCE / 4
+assert np.mean(curves["gru"][-20:]) < 1 / 6 / 4
 """,
     "own_cell": """
 assert run.result["cell"] == "biminimal"
@@ -87,7 +87,7 @@ def test_begins_for_a_reader_in_colab(name):
     )
     assert link in title.source
     assert 'if "google.colab" in sys.modules:' in install.source
-    assert f"git+https://github.com/{repository()}" in install.source
+    assert f'https://github.com/{repository()}"' in install.source
     assert settings.source.startswith("SMALL = True  # ")
 
 

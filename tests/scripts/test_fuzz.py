@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from seqjax import data, train
+from seqjax.data._cache import read_entry
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
@@ -71,7 +72,7 @@ def test_a_cache_entry_in_an_unknown_compression_is_made_anew(readers, tmp_path)
     content[content.rindex(b"PK\x01\x02") + 10] = 99  # NotImplementedError of zipfile
     entry.write_bytes(content)
     said = []
-    assert data.read_entry(entry, "key", said.append) is None
+    assert read_entry(entry, "key", said.append) is None
     assert "is damaged" in said[0]
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from seqjax import train
+from seqjax.train._record import summarise
+from seqjax.train._summary import write_summary
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
@@ -21,13 +23,13 @@ def finish(path, cell, per_seed, *, sha="a", headline="test_mse"):
         "devices": {"platform": "cpu", "kind": "cpu", "count": 1},
         "data_sha256": sha, "params_sha256": "p", "floors": {"mean": 0.5},
         "metrics": {
-            "validation_mse": train.summarise([9.0] * len(per_seed)),
-            headline: train.summarise(per_seed),
-            "seed_wall_s": train.summarise([120.0] * len(per_seed)),
+            "validation_mse": summarise([9.0] * len(per_seed)),
+            headline: summarise(per_seed),
+            "seed_wall_s": summarise([120.0] * len(per_seed)),
         },
     })  # fmt: skip
     command = f"python -m experiments.regression --cell={cell} --data_dir=/secret"
-    train.write_summary(run, command=command)
+    write_summary(run, command=command)
     return str(path)
 
 

@@ -13,6 +13,7 @@ import optax
 
 import seqjax
 from seqjax import train
+from seqjax.train._processes import is_first_process
 
 CONFIG = {"cell": "gru"}
 CELL = seqjax.gru(8)
@@ -110,7 +111,7 @@ def terminated_at(number):
 def several(folder: Path, port: str, process: int) -> None:
     """What each of two processes does; what it comes to is left in files."""
     train.join_processes(f"localhost:{port}", 2, process)
-    assert train.is_first_process() == (process == 0)
+    assert is_first_process() == (process == 0)
     steps = {shape: make(shape) for shape in ("batch", "2x2")}
     found = {s: flat(run(folder / f"two_{s}", step)) for s, step in steps.items()}
     refused = []

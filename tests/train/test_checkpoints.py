@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax.train import RunError, params_sha256
+from seqjax.train import RunError
 from seqjax.train._checkpoints import Checkpoints, Position
+from seqjax.train._record import params_sha256
 
 # Where one file cannot be read, Orbax abandons its reads of the others, and their callbacks find a
 # closed event loop: noise of the process, which may come while another test runs.

@@ -17,16 +17,17 @@ train.use_all_cores(2)
 # 50 steps of 400 sequences keep some 100 MiB a device for the way back.
 cell = seqjax.lstm(64)
 params = cell.init(jax.random.key(0), 16)
+mesh = train.data_mesh(800)
+jax.set_mesh(mesh)
 by_batch = jax.sharding.PartitionSpec(None, "batch")
-xs = jax.device_put(
-    jnp.ones((50, 800, 16)), jax.sharding.NamedSharding(train.data_mesh(800), by_batch)
-)
+xs = jax.device_put(jnp.ones((50, 800, 16)), jax.sharding.NamedSharding(mesh, by_batch))
+gates = seqjax.executors.Sequential(residuals="gates")
 
 @jax.jit
 @jax.grad
 def step(params):
-    ahead, _ = seqjax.unroll(cell, params, xs, residuals="gates")
-    back, _ = seqjax.unroll(cell, params, xs, reverse=True, residuals="gates")
+    ahead, _ = seqjax.unroll(cell, params, xs, executor=gates)
+    back, _ = seqjax.unroll(cell, params, xs, reverse=True, executor=gates)
     return (ahead * back).sum()
 
 def faults():

@@ -11,6 +11,7 @@ from tensorboardX.record_writer import RecordWriter, masked_crc32c
 
 from seqjax import train
 from seqjax.train._events import EventFile
+from seqjax.train._record import params_sha256
 
 
 def events(folder):
@@ -76,4 +77,4 @@ def test_no_room_for_a_checkpoint_is_one_line_and_nothing_is_lost(tmp_path, monk
         toy.train(tmp_path / "small")
     monkeypatch.undo()
     found = toy.train(tmp_path / "small", resume=True)
-    assert train.params_sha256(found.params) == train.params_sha256(wanted.params)
+    assert params_sha256(found.params) == params_sha256(wanted.params)

@@ -7,8 +7,9 @@ import optax
 import pytest
 import toy
 
-from seqjax.train import DivergedError, RunError, make_train_step, params_sha256
+from seqjax.train import DivergedError, RunError, make_train_step
 from seqjax.train._loop import _groups
+from seqjax.train._record import params_sha256
 
 
 def test_learns_and_reports(tmp_path, capfd):

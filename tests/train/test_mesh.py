@@ -17,7 +17,6 @@ from jax.sharding import PartitionSpec as P
 import seqjax
 from seqjax.train import (
     RunError,
-    check_mesh,
     data_mesh,
     make_train_step,
     replicate,
@@ -27,7 +26,7 @@ from seqjax.train import (
 )
 from seqjax.train import _cores as cores
 from seqjax.train._cores import _usable_cores
-from seqjax.train._mesh import layout
+from seqjax.train._mesh import check_mesh, layout
 
 
 def run(code, **env):

@@ -10,6 +10,8 @@ import pytest
 import toy
 
 from seqjax import train
+from seqjax.train._population import can_train_together
+from seqjax.train._record import params_sha256
 
 RATES = (0.05, 0.01, 0.2)
 
@@ -123,7 +125,7 @@ def test_stopped_and_resumed_ends_with_the_same_bits(tmp_path, whole, moment):
     changes = {0: scores(EARLY[done:])}
     found = together(tmp_path, epochs=3, patience=1, changes=changes, resume=True)
     for mine, other in zip(found, whole, strict=True):
-        assert train.params_sha256(mine.params) == train.params_sha256(other.params)
+        assert params_sha256(mine.params) == params_sha256(other.params)
         assert mine.epochs_run == other.epochs_run
 
 
@@ -165,10 +167,10 @@ def test_members_that_do_not_agree_are_refused(tmp_path, changes, message):
     ("shape", "wanted"), [("members", True), ("batch", False), ("auto", False)]
 )
 def test_who_trains_together_is_a_matter_of_the_mesh(shape, wanted):
-    assert train.can_train_together(make(), shape) is wanted
-    assert not train.can_train_together(make()._replace(pure=None), shape)
+    assert can_train_together(make(), shape) is wanted
+    assert not can_train_together(make()._replace(pure=None), shape)
 
 
 def test_accelerators_are_shared_by_members(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert train.can_train_together(make())
+    assert can_train_together(make())

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import pytest
 import toy
 
-from seqjax.train import params_sha256
+from seqjax.train._record import params_sha256
 
 
 class Stopped(Exception):

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from seqjax.train import RunError, open_run, plot_training, summarise, versions, write_summary
+from seqjax.train import RunError, open_run, plot_training
+from seqjax.train._record import summarise, versions
+from seqjax.train._summary import write_summary
 
 RESULT = {
     "experiment": "imdb",

@@ -14,13 +14,8 @@ import optax
 import pytest
 import toy
 
-from seqjax.train import (
-    DivergedError,
-    StoppedError,
-    data_mesh,
-    make_train_step,
-    params_sha256,
-)
+from seqjax.train import DivergedError, StoppedError, data_mesh, make_train_step
+from seqjax.train._record import params_sha256
 
 # Of a damaged checkpoint; see test_checkpoints.py.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

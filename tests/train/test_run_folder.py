@@ -7,8 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from seqjax.train import RunError, config_hash, default_workdir, open_run, summarise
-from seqjax.train._run_folder import RESULT_KEYS
+from seqjax.train import RunError, open_run
+from seqjax.train._record import summarise
+from seqjax.train._run_folder import RESULT_KEYS, config_hash, default_workdir
 
 CONFIG = {"rate": 0.1, "cell": "gru", "sizes": (4, 5), "model": {"size": np.int64(3)}}
 

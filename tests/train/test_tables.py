@@ -9,7 +9,8 @@ import optax
 import pytest
 import toy
 
-from seqjax.train import LazyTables, data_mesh, make_train_step, params_sha256, shard
+from seqjax.train import LazyTables, data_mesh, make_train_step, shard
+from seqjax.train._record import params_sha256
 from seqjax.train._state import evaluation_params
 from seqjax.train._tables import ReadRows, Table, _miss, _nothing_missed, catch_up
 

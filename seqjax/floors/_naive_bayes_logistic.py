@@ -26,7 +26,7 @@ _MIN_COUNT = 2  # An n-gram seen once tells a text apart, not a class.
 
 @dataclass(frozen=True, eq=False)
 class NaiveBayesLogistic:
-    """A fitted model; see `fit`.
+    """A fitted model; see `fit_naive_bayes_logistic`.
 
     Attributes:
       ngrams: the known n-grams of each order.
@@ -48,7 +48,7 @@ class NaiveBayesLogistic:
         return float(np.mean((self.logits(sequences) > 0) == labels))
 
 
-def fit(
+def fit_naive_bayes_logistic(
     sequences: Sequence[np.ndarray], labels: np.ndarray, order: int, *, l2: float = 3.0
 ) -> NaiveBayesLogistic:
     """Fits the model to token sequences.
@@ -68,15 +68,16 @@ def fit(
 
     Example:
       >>> texts = [np.array([2, 3]), np.array([3, 2]), np.array([2, 3, 4]), np.array([4, 3, 2])]
-      >>> fit(texts, np.array([1, 0, 1, 0]), order=2).accuracy(texts, np.array([1, 0, 1, 0]))
+      >>> labels = np.array([1, 0, 1, 0])
+      >>> fit_naive_bayes_logistic(texts, labels, order=2).accuracy(texts, labels)
       1.0
     """
     labels = _check_labels(sequences, labels)
     if np.unique(labels).size != 2:
-        raise ValueError("naive_bayes_logistic.fit: `labels` must hold both 0 and 1, got one only.")
+        raise ValueError("fit_naive_bayes_logistic: `labels` must hold both 0 and 1, got one only.")
     if order < 1 or l2 <= 0:
         raise ValueError(
-            f"naive_bayes_logistic.fit: `order` must be at least 1 and `l2` positive, "
+            f"fit_naive_bayes_logistic: `order` must be at least 1 and `l2` positive, "
             f"got order={order}, l2={l2}."
         )
     ngrams = NGrams.learn(sequences, order)
@@ -90,7 +91,7 @@ def fit_presence(presence: Any, labels: np.ndarray, *, l2: float = 3.0) -> tuple
     Args:
       presence: from `NGrams.presence`.
       labels: 0 or 1 for each text.
-      l2: as in `fit`.
+      l2: as in `fit_naive_bayes_logistic`.
 
     Returns:
       Weight of each n-gram, the log-count ratio included, and bias.
