@@ -471,7 +471,8 @@ def loss(ys, final):
         if jnp.issubdtype(leaf.dtype, jnp.inexact):
             weights = (k + 1) * WEIGHTS[-1][:, : leaf.shape[-1]]
             weights = weights.reshape(weights.shape[0], *(1,) * (leaf.ndim - 2), weights.shape[1])
-            ends += (weights * leaf.real).sum()
+            # A stabiliser that has seen no step is minus infinity.
+            ends += (weights * jnp.where(jnp.isfinite(leaf.real), leaf.real, 0)).sum()
             if jnp.iscomplexobj(leaf):
                 ends += (weights[::-1] * leaf.imag).sum()
     return (WEIGHTS[:-1] * ys).sum() + ends

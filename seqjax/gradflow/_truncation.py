@@ -123,7 +123,7 @@ def truncation_bias(
 
 def _as_vector(gradients: Any) -> Array:
     """Returns gradients as one real vector, complex ones as two numbers, integers left out."""
-    parts = []
+    parts = [jnp.zeros(0)]  # of no parameters, too
     for leaf in jax.tree.leaves(gradients):
         if leaf.dtype != jax.dtypes.float0:
             parts += [leaf.real, leaf.imag] if jnp.iscomplexobj(leaf) else [leaf]

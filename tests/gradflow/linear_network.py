@@ -1,5 +1,7 @@
 """A linear recurrent network, as a user would write it: everything about it is known."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -8,17 +10,20 @@ from seqjax.cells import Cell, HiddenState
 SIZE = 4
 
 
-def linear_network(size: int = SIZE) -> Cell:
-    """Makes the plain cell `h_t = h_{t-1} R + x_t`, whose parameters are `R` alone."""
-    return Cell(
-        name="linear_network",
-        hidden_size=size,
-        init=lambda key, in_size, dtype=jnp.float32: {"R": jnp.eye(size, dtype=dtype)},
-        initial_state=lambda params, batch, dtype: HiddenState(jnp.zeros((*batch, size), dtype)),
-        project=lambda params, x: x,
-        step=lambda params, state, drive: HiddenState(state.hidden @ params["R"] + drive),
-        output=lambda state: state.hidden,
-    )
+@dataclasses.dataclass(frozen=True, repr=False)
+class LinearNetwork(Cell):
+    """The plain cell `h_t = h_{t-1} R + x_t`, whose parameters are `R` alone."""
+
+    hidden_size: int = SIZE
+
+    def init(self, key, in_size, dtype=jnp.float32):
+        return {"R": jnp.eye(self.hidden_size, dtype=dtype)}
+
+    def initial_state(self, params, batch_shape=(), dtype=jnp.float32):
+        return HiddenState(jnp.zeros((*batch_shape, self.hidden_size), dtype))
+
+    def step(self, params, state, drive):
+        return HiddenState(state.hidden @ params["R"] + drive)
 
 
 def normal_matrix(eigenvalues, seed=0):

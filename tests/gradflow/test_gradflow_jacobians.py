@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from cell_table import (
     BY_NAME,
-    HIDDEN,
     assert_trees_close,
     every_cell,
     every_step,
@@ -14,6 +13,7 @@ from cell_table import (
     random_params,
     random_state,
 )
+from flat_states import as_state, as_vector
 
 from seqjax import gradflow
 
@@ -28,26 +28,31 @@ def test_structured_equals_autodiff(row):
     start = random_state(row.cell, params)
     auto = jacobians(row.cell, params, xs, initial_state=start)
     autodiff = jacobians(row.cell, params, xs, initial_state=start, method="autodiff")
-    assert auto.shape == (*xs.shape[:2], row.fields * HIDDEN, row.fields * HIDDEN)
+    size = len(as_vector(leaf[0] for leaf in start))
+    assert auto.shape == (*xs.shape[:2], size, size)
     assert auto.dtype == jnp.float64
     assert_trees_close(auto, autodiff, rtol=1e-10, atol=1e-10)
 
 
 @every_step
 def test_equals_finite_differences_of_the_paper(row):
-    """Against the NumPy step of the table, so that rows and columns cannot be exchanged."""
+    """Against the NumPy step of the table, so that rows and columns cannot be exchanged.
+
+    Of a complex field the real parts, then the imaginary parts. The boolean `fresh` is no part of
+    the Jacobian: the first step is taken from the one value it has, the second from the other.
+    """
     params, xs = random_params(row.cell), problem().xs
     start = random_state(row.cell, params)
     got = np.asarray(jacobians(row.cell, params, jnp.asarray(xs), initial_state=start))
     params = jax.tree.map(np.asarray, params)
-    state = np.stack([np.asarray(leaf)[0] for leaf in start])  # of the first example
+    state = [np.asarray(leaf)[0] for leaf in start]  # of the first example
 
     def step(vector, x):
-        return np.concatenate(row.step(params, vector.reshape(row.fields, -1), x))
+        return as_vector(row.step(params, as_state(vector, state), x))
 
     eps = 1e-6
-    vector = state.ravel()
     for t in range(2):
+        vector = as_vector(state)
         expected = np.stack(
             [
                 (step(vector + eps * e, xs[t, 0]) - step(vector - eps * e, xs[t, 0])) / (2 * eps)
@@ -56,7 +61,26 @@ def test_equals_finite_differences_of_the_paper(row):
             axis=1,
         )
         np.testing.assert_allclose(got[t, 0], expected, atol=1e-8)
-        vector = step(vector, xs[t, 0])
+        state = row.step(params, state, xs[t, 0])
+
+
+def test_a_sequence_starts_once():
+    """The first step of an RG-LRU keeps nothing of the state before it; the later ones do."""
+    row = BY_NAME["rg_lru"]
+    got = jacobians(row.cell, random_params(row.cell), jnp.asarray(problem().xs))
+    diagonals = np.diagonal(got, axis1=2, axis2=3)
+    assert (diagonals[0] == 0).all()
+    assert ((diagonals[1:] > 0) & (diagonals[1:] < 1)).all()
+
+
+def test_heads_do_not_see_each_other():
+    """Nor does any field of one head see the hidden state of the other."""
+    row = BY_NAME["slstm"]
+    got = jacobians(row.cell, random_params(row.cell), jnp.asarray(problem().xs))
+    fields = np.asarray(got).reshape(*got.shape[:2], 4, 2, 2, 4, 2, 2)  # field, head, unit, twice
+    assert np.abs(fields[:, :, :, 0, :, 0, 0]).max() > 0.01
+    for head in range(2):
+        assert (fields[:, :, :, head, :, :, 1 - head] == 0).all()
 
 
 def test_batch_axes():
@@ -73,7 +97,7 @@ def test_batch_axes():
 def test_refuses():
     cell = BY_NAME["plain"].cell
     params, xs = random_params(cell), problem().xs
-    with pytest.raises(ValueError, match=r"needs a GatedCell or a LinearCell, got the plain Cell"):
+    with pytest.raises(ValueError, match=r"a GatedCell whose `update` is pointwise, got PlainCell"):
         gradflow.step_jacobians(cell, params, xs, method="structured")
     with pytest.raises(ValueError, match="'structured' or 'autodiff', got 'fast'"):
         gradflow.step_jacobians(cell, params, xs, method="fast")  # pyright: ignore

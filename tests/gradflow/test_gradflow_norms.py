@@ -15,8 +15,9 @@ from cell_table import (
     random_params,
     random_state,
 )
-from linear_network import SIZE, linear_network, normal_matrix
+from linear_network import SIZE, LinearNetwork, normal_matrix
 
+import seqjax
 from seqjax import gradflow
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -26,7 +27,12 @@ WEIGHTS = np.random.default_rng(3).normal(size=(STEPS, BATCH, HIDDEN))
 
 def loss(ys, final):
     """Sees every output and every field of the final state, none of them linearly."""
-    return (WEIGHTS * jnp.sin(ys)).sum() + sum((leaf**2).sum() for leaf in final)
+    return (WEIGHTS * jnp.sin(ys)).sum() + squares(final)
+
+
+def squares(state):
+    """The sum of the squares of every number of a state."""
+    return sum((abs(leaf) ** 2).sum() for leaf in state if leaf.dtype != bool)
 
 
 def test_closed_form():
@@ -35,7 +41,7 @@ def test_closed_form():
     matrix, num_steps = normal_matrix(values), 300
     start, xs = np.array([1.0, -2.0, 0.5, 3.0]), np.ones((num_steps, 2, SIZE))
     norms = gradflow.state_gradient_norms(
-        linear_network(), {"R": jnp.asarray(matrix)}, xs, lambda ys, state: (ys[-1] @ start).sum()
+        LinearNetwork(), {"R": jnp.asarray(matrix)}, xs, lambda ys, state: (ys[-1] @ start).sum()
     ).hidden
     coordinates = np.linalg.eigh(matrix)[1].T @ start
     values = np.linalg.eigvalsh(matrix)
@@ -46,9 +52,15 @@ def test_closed_form():
     assert summary.log_slope == pytest.approx(np.log(0.9), rel=1e-6)
 
 
-@pytest.mark.parametrize("row", [*KINDS, BY_NAME["user"]], ids=lambda row: row.name)
+ROWS = [*KINDS, *(BY_NAME[name] for name in ("user", "slstm", "matrix"))]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_finite_differences(row):
-    """Each field of the state moved by hand after a step in a loop over the NumPy step."""
+    """Each field of the state moved by hand after a step in a loop over the NumPy step.
+
+    The gradient of a complex field is `dL/dRe + i dL/dIm`. A boolean field has none.
+    """
     params, xs = random_params(row.cell), problem().xs
     start = random_state(row.cell, params)
     got = norms_and_gradients(row.cell, params, jnp.asarray(xs), start)
@@ -62,16 +74,38 @@ def test_finite_differences(row):
             state = list(row.step(params, state, xs[t, 0]))
             if t == at:
                 state[field] = state[field] + direction
-            value += (WEIGHTS[t, 0] * np.sin(state[0])).sum()
-        return value + sum((leaf**2).sum() for leaf in state)
+            value += (WEIGHTS[t, 0] * np.sin(row.output(params, state, xs[t, 0]))).sum()
+        return value + squares(state)
 
     for at in (0, STEPS // 2, STEPS - 1):
-        for field in range(row.fields):
-            d = rng.normal(size=HIDDEN)
+        for field, leaf in enumerate(start):
+            if leaf.dtype == bool:
+                assert got[0][field] is None
+                assert got[1][field] is None
+                continue
+            d = rng.normal(size=leaf.shape[1:])
+            if np.iscomplexobj(leaf):
+                d = d + 1j * rng.normal(size=leaf.shape[1:])
             expected = (total(at, field, 1e-5 * d) - total(at, field, -1e-5 * d)) / 2e-5
-            assert got[1][field][at, 0] @ d == pytest.approx(expected, rel=1e-6, abs=1e-8)
-    for norm, gradient in zip(*got, strict=True):
-        np.testing.assert_allclose(norm, np.linalg.norm(gradient, axis=-1), rtol=1e-12)
+            along = (got[1][field][at, 0] * np.conj(d)).sum().real
+            assert along == pytest.approx(expected, rel=1e-6, abs=1e-8)
+    for norm, gradient in zip(*map(jax.tree.leaves, got), strict=True):
+        assert norm.dtype == np.float64
+        flat = gradient.reshape(STEPS, BATCH, -1)
+        np.testing.assert_allclose(norm, np.linalg.norm(flat, axis=-1), rtol=1e-12)
+
+
+def test_closed_form_of_a_complex_decay():
+    """`|dL/dh_t| = |a|^(T-t) |dL/dh_T|` for an LRU of one complex unit, whatever the phase."""
+    cell, steps = seqjax.lru(1, state_size=1), 200
+    params = random_params(cell, 1)._replace(decay_log=jnp.log(jnp.full(1, -np.log(0.95))))
+    norms = gradflow.state_gradient_norms(
+        cell, params, np.ones((steps, 2, 1)), lambda ys, state: ys[-1].sum()
+    ).hidden
+    last = np.linalg.norm(params.output_kernel)
+    expected = last * 0.95 ** np.arange(steps)[::-1]
+    np.testing.assert_allclose(norms, np.stack([expected] * 2, 1), rtol=1e-9)
+    assert gradflow.summarise_norms(norms).log_slope == pytest.approx(np.log(0.95), rel=1e-9)
 
 
 def norms_and_gradients(cell, params, xs, start):
@@ -113,7 +147,7 @@ def test_padding():
 def test_small_gradients_do_not_underflow():
     """In float32 the squares of 1e-30 are zero, its norm is not."""
     with jax.enable_x64(False):
-        cell, params = linear_network(), {"R": 1e-3 * jnp.eye(SIZE)}
+        cell, params = LinearNetwork(), {"R": 1e-3 * jnp.eye(SIZE)}
         norms = gradflow.state_gradient_norms(
             cell, params, jnp.ones((11, SIZE), jnp.float32), lambda ys, state: ys[-1, 0]
         )
@@ -133,7 +167,7 @@ def test_quartiles():
 
 
 def test_refuses():
-    cell = linear_network()
+    cell = LinearNetwork()
     params, xs = {"R": jnp.eye(SIZE)}, jnp.ones((3, 2, SIZE))
     with pytest.raises(ValueError, match=r"state_gradients: the loss must be a scalar.*\(2, 4\)"):
         gradflow.state_gradients(cell, params, xs, lambda ys, state: ys[-1])

@@ -6,13 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cell_table import BY_NAME, STEPS, every_kind, problem, random_params
+from cell_table import BY_NAME, KINDS, STEPS, problem, random_params
 
 import seqjax
 from seqjax import gradflow
 
 
-@every_kind
+ROWS = [*KINDS, *(BY_NAME[name] for name in ("ind_rnn", "peephole_lstm", "slstm"))]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_probe(row):
     """Flat, finite, and the same numbers as the measures one by one."""
     cell, xs = row.cell, jnp.asarray(problem().xs, jnp.float32)
@@ -33,8 +36,21 @@ def test_probe(row):
     jacobian = np.asarray(gradflow.step_jacobians(cell, params["cell"], xs)[-1, 0])
     expected = np.abs(np.linalg.eigvals(jacobian)).max()
     assert metrics["jacobian/spectral_radius"] == pytest.approx(expected, rel=1e-3)
-    assert ("recurrent/forget/sigma" in metrics) == (row.name == "lstm_learned")
+    assert ("recurrent/forget/sigma" in metrics) == (row.name.partition("_")[0] in FORGETTING)
     assert ("time_scale/hidden" in metrics) == (row.name != "plain")
+    names = {name.partition("/")[2] for name in metrics if name.startswith("log_slope/")}
+    assert names == {field for field in fields(row) if field != "fresh"}
+    if row.name in ("lru", "rg_lru"):
+        kept = np.abs(gradflow.retention(cell, params["cell"], xs).hidden).mean(axis=(0, 1))
+        assert metrics["time_scale/hidden"] == pytest.approx(np.median(-1 / np.log(kept)), rel=1e-4)
+
+
+FORGETTING = ("lstm", "peephole", "slstm")
+
+
+def fields(row):
+    """Returns the names of the fields of a row's state."""
+    return row.cell.initial_state(random_params(row.cell))._fields
 
 
 def test_probe_of_padded_batches():

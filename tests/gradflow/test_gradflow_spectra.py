@@ -4,11 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cell_table import BY_NAME, problem, random_params, random_state
-from linear_network import SIZE, linear_network, non_normal_matrix, normal_matrix
+from cell_table import BY_NAME, every_cell, problem, random_params, random_state
+from linear_network import SIZE, LinearNetwork, non_normal_matrix, normal_matrix
 
 import seqjax
 from seqjax import gradflow
+from seqjax.gradflow._singular import random_orthogonal
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -102,7 +103,7 @@ def test_lyapunov_of_linear_networks(make, every):
     params, xs = {"R": jnp.asarray(make(values))}, np.zeros((500, 2, SIZE))
     exponents = jax.jit(
         lambda params: gradflow.lyapunov_exponents(
-            linear_network(), params, xs, transient=200, every=every
+            LinearNetwork(), params, xs, transient=200, every=every
         )
     )(params)
     np.testing.assert_allclose(exponents, [np.log(np.abs(values))] * 2, atol=1e-6)
@@ -127,6 +128,59 @@ def test_lyapunov_of_a_memory():
     np.testing.assert_allclose(three[:, 0], every[:, 0], atol=0.1)
 
 
+@every_cell
+def test_lyapunov_equals_qr_of_jacobians(row):
+    """Against QR decompositions in NumPy, as far as every Jacobian has full rank.
+
+    A state has as many exponents as real numbers: two a complex one, none a boolean.
+    """
+    params, xs = random_params(row.cell), jnp.asarray(problem(steps=12).xs[:, :2])
+    start = random_state(row.cell, params, (2,))
+    jacobians = np.asarray(gradflow.step_jacobians(row.cell, params, xs, initial_state=start))
+    got = jax.jit(
+        lambda params, xs, start: gradflow.lyapunov_exponents(
+            row.cell, params, xs, initial_state=start
+        )
+    )(params, xs, start)
+    size = jacobians.shape[-1]
+    assert got.shape == (2, size)
+    for example in range(2):
+        frame = np.asarray(random_orthogonal(size, size, jnp.float64))
+        logs = np.zeros(size)
+        for jacobian in jacobians[:, example]:
+            frame, factor = np.linalg.qr(jacobian @ frame)
+            with np.errstate(divide="ignore"):
+                logs += np.log(np.abs(np.diagonal(factor)))
+        # The frame has nothing to go by in the directions that a singular Jacobian loses.
+        rank = min(np.linalg.matrix_rank(jacobian) for jacobian in jacobians[:, example])
+        expected = np.sort(logs[:rank] / 12)[::-1]
+        np.testing.assert_allclose(got[example, :rank], expected, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("every", [1, 5])
+def test_lyapunov_of_complex_decays(every):
+    """The logarithm of |a| each twice, whatever the phase and the input."""
+    radii = np.array([0.5, 0.9, 0.7])
+    cell = seqjax.lru(4, state_size=3)
+    params = random_params(cell)._replace(decay_log=jnp.log(-jnp.log(radii)))
+    xs = np.random.default_rng(0).normal(size=(400, 2, 3))
+    exponents = gradflow.lyapunov_exponents(cell, params, xs, transient=150, every=every)
+    expected = np.log([0.9, 0.9, 0.7, 0.7, 0.5, 0.5])
+    np.testing.assert_allclose(exponents, [expected] * 2, atol=1e-9)
+
+
+def test_lyapunov_of_an_rg_lru():
+    """The mean of `log a_t` by unit; the first step, which keeps nothing, is not counted."""
+    cell = BY_NAME["rg_lru"].cell
+    params, xs = random_params(cell), np.random.default_rng(0).normal(size=(300, 2, 3))
+    exponents = gradflow.lyapunov_exponents(cell, params, xs, transient=1)
+    logs = np.log(gradflow.retention(cell, params, xs).hidden[1:]).mean(axis=0)
+    # The frame starts along the axes: the zeros of the first step leave nothing of another.
+    np.testing.assert_allclose(exponents, -np.sort(-logs, axis=-1), rtol=1e-9)
+    # No exponent is finite with that step.
+    assert (np.asarray(gradflow.lyapunov_exponents(cell, params, xs)) == -np.inf).all()
+
+
 def test_spectra():
     matrix = non_normal_matrix([0.9, -0.3, 0.2])
     np.testing.assert_allclose(gradflow.spectral_radius(np.stack([matrix, 2 * matrix])), [0.9, 1.8])
@@ -147,6 +201,21 @@ def test_spectra():
     assert spectra["candidate"].radius == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("method", ["eigenvalues", "powers"])
+def test_spectra_with_heads(method):
+    """Of a block-diagonal matrix: the largest of its heads."""
+    cell = BY_NAME["slstm"].cell
+    params = random_params(cell)
+    spectra = gradflow.recurrent_spectra(cell, params, method=method)
+    assert list(spectra) == list(cell.gates)
+    for number, spectrum in enumerate(spectra.values()):
+        blocks = np.asarray(params.recurrent_kernel)[:, :, 2 * number : 2 * number + 2]
+        radius = np.abs(np.linalg.eigvals(blocks)).max()
+        assert spectrum.radius == pytest.approx(radius, rel=1e-3)
+        sigma = np.linalg.svd(blocks, compute_uv=False).max()
+        assert spectrum.sigma == pytest.approx(sigma)
+
+
 def test_refuses():
     with pytest.raises(ValueError, match=r"must have shape \(T, \*B, N, N\), got \(3, 4\)"):
         gradflow.product_singular_values(jnp.ones((3, 4)))
@@ -158,7 +227,7 @@ def test_refuses():
         gradflow.spectral_radius(jnp.eye(2), method="qr")  # pyright: ignore
     with pytest.raises(ValueError, match=r"shape \(\.\.\., N, N\), got \(3, 6\)"):
         gradflow.spectral_radius(jnp.ones((3, 6)))
-    cell, params, xs = linear_network(), {"R": jnp.eye(SIZE)}, jnp.ones((5, SIZE))
+    cell, params, xs = LinearNetwork(), {"R": jnp.eye(SIZE)}, jnp.ones((5, SIZE))
     with pytest.raises(ValueError, match="have no `recurrent_kernel`"):
         gradflow.recurrent_spectra(cell, params)
     plain = BY_NAME["plain"].cell

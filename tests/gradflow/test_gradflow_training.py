@@ -1,12 +1,22 @@
 """Parameter groups, truncation, clipping: what training does with the gradient."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cell_table import BY_NAME, HIDDEN, every_kind, problem, random_params, random_state
+from cell_table import (
+    BY_NAME,
+    HIDDEN,
+    KINDS,
+    only_inexact,
+    problem,
+    random_params,
+    random_state,
+)
 from flax import nnx
-from linear_network import SIZE, linear_network
+from linear_network import SIZE, LinearNetwork
 
 import seqjax
 from seqjax import gradflow
@@ -15,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("x64")
 
 
 def test_groups_by_gate():
-    """Each gate's columns, a separate gate's own bias, other leaves, and sums over layers."""
+    """Each gate's columns, an unsummed gate's own bias, other leaves, and sums over layers."""
     gru, params = BY_NAME["gru"].cell, random_params(BY_NAME["gru"].cell)
     tree = {"layers": [params, {"kernel": jnp.full((2, 2), 3.0)}]}
     norms = gradflow.gradient_norms(tree, gates=gru)
@@ -33,6 +43,29 @@ def test_groups_by_gate():
     assert list(gradflow.gradient_norms(tree, depth=2)) == ["layers/0", "layers/1"]
 
 
+def test_groups_with_heads():
+    """The columns of a gate are those of all heads; kernels of several networks stay whole."""
+    cell = BY_NAME["slstm"].cell
+    params = random_params(cell)
+    norms = gradflow.gradient_norms(params, gates=cell)
+    for number, gate in enumerate(cell.gates):
+        block = params.recurrent_kernel[:, :, 2 * number : 2 * number + 2]
+        columns = slice(number * HIDDEN, (number + 1) * HIDDEN)
+        assert norms[f"recurrent_kernel/{gate}"] == pytest.approx(np.linalg.norm(block))
+        for name in ("input_kernel", "bias"):
+            expected = np.linalg.norm(getattr(params, name)[..., columns])
+            assert norms[f"{name}/{gate}"] == pytest.approx(expected)
+    assert len(norms) == 12
+    two = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), random_params(BY_NAME["gru"].cell))
+    whole = ["bias", "input_kernel", "recurrent_bias", "recurrent_kernel"]
+    assert sorted(gradflow.gradient_norms(two)) == whole
+
+
+def test_complex_gradients():
+    norms = gradflow.gradient_norms({"a": jnp.array([3 + 4j, 12j])})
+    assert norms["a"] == 13
+
+
 def test_groups_of_a_module():
     """The gradient of an NNX module; without names, gates are numbered."""
     with jax.enable_x64(False):
@@ -44,7 +77,7 @@ def test_groups_of_a_module():
     assert gradflow.gradient_norms(state)["params/bias/1"] == 2
 
 
-def test_truncation_of_a_linear_network():
+def test_truncation_of_a_LinearNetwork():
     """`L = sum h_T`: the gradient of R in closed form, as the sum over the last k steps."""
     rng = np.random.default_rng(0)
     matrix, xs = 0.5 * rng.normal(size=(SIZE, SIZE)), rng.normal(size=(10, SIZE))
@@ -57,7 +90,7 @@ def test_truncation_of_a_linear_network():
         back = matrix @ back
     steps = [1, 3, 7, 10, 50]
     bias = gradflow.truncation_bias(
-        linear_network(), {"R": jnp.asarray(matrix)}, xs, lambda ys, state: ys[-1].sum(), steps
+        LinearNetwork(), {"R": jnp.asarray(matrix)}, xs, lambda ys, state: ys[-1].sum(), steps
     )
     full = sum(terms)
     for k, cosine, ratio in zip(*bias, strict=True):
@@ -68,7 +101,10 @@ def test_truncation_of_a_linear_network():
     assert bias.steps.tolist() == steps
 
 
-@every_kind
+ROWS = [*KINDS, *(BY_NAME[name] for name in ("slstm", "matrix"))]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_truncation_is_training_in_chunks(row):
     """Against chunks with a carried state, two batch axes, a loss of every output."""
     cell, xs = row.cell, jnp.asarray(problem(steps=7, batch=(2, 2)).xs)
@@ -78,8 +114,10 @@ def test_truncation_is_training_in_chunks(row):
     def loss(ys, final):
         return (ys**2).sum()
 
+    gradient = functools.partial(jax.grad, allow_int=True)
+
     @jax.jit
-    @jax.grad
+    @gradient
     def chunked(params):
         first, state = seqjax.unroll(cell, params, xs[:1], initial_state=start)
         total = (first**2).sum()
@@ -89,11 +127,11 @@ def test_truncation_is_training_in_chunks(row):
             total += (ys**2).sum()
         return total
 
-    full = jax.jit(jax.grad(lambda p: loss(*seqjax.unroll(cell, p, xs, initial_state=start))))(
+    full = jax.jit(gradient(lambda p: loss(*seqjax.unroll(cell, p, xs, initial_state=start))))(
         params
     )
     own, full = (
-        np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+        np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(only_inexact(tree))])
         for tree in (chunked(params), full)
     )
     bias = gradflow.truncation_bias(cell, params, xs, loss, [3, 7], initial_state=start)
@@ -120,7 +158,7 @@ def test_refuses():
         gradflow.gradient_norms({"w": jnp.ones(2)}, depth=-1)
     with pytest.raises(ValueError, match=r"shape \(updates,\) .* got \(2, 2\)"):
         gradflow.clipping_statistics(jnp.ones((2, 2)), 1.0)
-    cell, params, xs = linear_network(), {"R": jnp.eye(SIZE)}, jnp.ones((5, SIZE))
+    cell, params, xs = LinearNetwork(), {"R": jnp.eye(SIZE)}, jnp.ones((5, SIZE))
     with pytest.raises(ValueError, match=r"of at least 1, got \[0, 2\]"):
         gradflow.truncation_bias(cell, params, xs, lambda ys, state: ys.sum(), [0, 2])
     with pytest.raises(ValueError, match="truncation_bias: the loss must be a scalar"):

@@ -37,27 +37,47 @@ def test_finite_differences(row):
     """
     params, data = random_params(row.cell), problem()
     arguments = (params, jnp.asarray(data.xs), random_state(row.cell, params))
+    moving, whole = inexact_part(arguments)
 
-    def of(params, xs, start):
+    def of(moving):
+        params, xs, start = whole(moving)
         return loss(*run(row, params, data._replace(xs=xs), start)[:2])
 
-    def of_vjp(params, xs, start):
+    def of_vjp(moving):
+        params, xs, start = whole(moving)
         values, gradients = values_and_gradients(row, params, data._replace(xs=xs), start)
-        return loss(*values[:2]), lambda ct: jax.tree.map(lambda leaf: ct * leaf, gradients)
+        leaves = jax.tree.leaves(gradients)
+        return loss(*values[:2]), lambda ct: ([ct * leaf for leaf in leaves],)
 
     def of_jvp(primals, tangents):
-        return jvp(row, problem_arrays(data), primals, tangents)
+        return jvp(row, problem_arrays(data), primals[0], tangents[0], arguments)
 
-    check_vjp(of, of_vjp, arguments, atol=1e-6, rtol=1e-6)
-    check_jvp(of, of_jvp, arguments, atol=1e-6, rtol=1e-6)
+    check_vjp(of, of_vjp, (moving,), atol=1e-6, rtol=1e-6)
+    check_jvp(of, of_jvp, (moving,), atol=1e-6, rtol=1e-6)
+
+
+def inexact_part(tree):
+    """The leaves that can be differentiated by, and a function that puts others back."""
+    leaves, structure = jax.tree.flatten(tree)
+    inexact = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves]
+
+    def whole(moving):
+        moving = iter(moving)
+        pairs = zip(leaves, inexact, strict=True)
+        return structure.unflatten([next(moving) if is_in else leaf for leaf, is_in in pairs])
+
+    return [leaf for leaf, is_in in zip(leaves, inexact, strict=True) if is_in], whole
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def jvp(row, data, primals, tangents):
-    def of(params, xs, start):
+def jvp(row, data, primals, tangents, arguments):
+    _, whole = inexact_part(arguments)
+
+    def of(moving):
+        params, xs, start = whole(moving)
         return loss(*run(row, params, data._replace(xs=xs), start)[:2])
 
-    return jax.jvp(of, primals, tangents)
+    return jax.jvp(of, (primals,), (tangents,))
 
 
 def problem_arrays(data):
