@@ -47,7 +47,7 @@ def top_page(package: str) -> str:
         link = f":py:obj:`{full} <{home}.{public.name}>`"
         if isinstance(public.definition, ast.Module):
             link = f":doc:`{full} <{public.module}>`"
-        elif home not in packages():
+        elif home == package or home not in packages():
             link = f":py:obj:`{full}`"
             entries.append(entry(public))
         rows.append(f"   * - {link}\n     - {first_line(public.doc)}")

@@ -173,6 +173,7 @@ def unroll(
     if cell.uses_starts:
         starts, _ = first_steps(state[-1], valid, resets, num_steps, reverse=reverse)
     inputs = Inputs(xs.astype(dtype), valid, resets, starts)
+    own_output = type(cell).output is not Cell.output
     final, states = chosen.run(
         cell,
         prepared,
@@ -180,9 +181,11 @@ def unroll(
         state,
         reset_state,
         reverse=reverse,
-        all_states=return_states or type(cell).output is not Cell.output,
+        all_states=return_states or own_output,
     )
-    ys = cell.output(prepared, states, inputs.clean_xs())
+    # Rematerialised: what a read-out makes of all states is as large as they are.
+    output = jax.checkpoint(cell.output) if own_output else cell.output
+    ys = output(prepared, states, inputs.clean_xs())
     if jnp.iscomplexobj(ys):
         raise TypeError(f"seqjax.unroll: the output of {cell!r} must be real, got {ys.dtype}.")
     ys = ys.astype(dtype)

@@ -450,13 +450,11 @@ def _run(unroll, row, params, problem, initial_state, options):
     xs, lengths, mask, resets = (jnp.asarray(array) for array in problem)
     if initial_state is None:
         initial_state = row.cell.initial_state(params, lengths.shape, jnp.float64)
-    executor = seqjax.executors.EXECUTORS[row.executor]
-    if executor is not seqjax.executors.Associative:
-        chosen = {"chunk_size": options.pop("chunk_size", 100)}
-    else:
-        chosen = {}
-        options.pop("chunk_size", None)
-    options = {"return_states": True, "executor": executor(**chosen)} | options
+    made = seqjax.executors.EXECUTORS[row.executor]
+    chunk_size = options.pop("chunk_size", 100)
+    has_chunks = any(field.name == "chunk_size" for field in dataclasses.fields(made))
+    executor = made(chunk_size=chunk_size) if has_chunks else made()
+    options = {"return_states": True, "executor": executor} | options
     arguments = {"lengths": lengths, "mask": mask, "resets": resets} | options
     return in_numpy(unroll(row.cell, params, xs, initial_state=initial_state, **arguments))
 

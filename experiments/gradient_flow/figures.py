@@ -31,7 +31,7 @@ def draw_measurements(config: Config, grid: Grid, folder: Path) -> None:
 
 
 def draw_gradient_norms(grid: Grid, length: int, path: Path) -> None:
-    """Draws gradient norms against the lag, a panel a cell, the memory of an LSTM dashed."""
+    """Draws gradient norms against the lag, a panel a cell, the memory `c` dashed."""
     figure, axes = canvas.panels(len(cells(grid)), columns=4)
     tops = [10.0]
     for axis, (cell, points) in zip(axes, cells(grid).items(), strict=True):

@@ -67,7 +67,7 @@ def memory(config: Config, metrics: Metrics) -> Iterator[str]:
         slopes[point] = of_memory or of_hidden
     if not gated:
         return
-    yield f"**Gates.** At T = {length} the log-slope (of dL/dc for the LSTM, else of dL/dh) is"
+    yield f"**Gates.** At T = {length} the log-slope (of dL/dc of cells with a c, else of dL/dh) is"
     yield "; ".join(f"{value(slopes[p])} for {p.label}" for p in gated) + "."
     biases = sorted((p for p in gated if p.init.startswith("forget_")), key=lambda p: p.number)
     if len(biases) > 1:

@@ -15,12 +15,13 @@ CELLS = tuple(_CELLS)
 _PATTERNS = {
     "rnn": r"radius_(\d+\.?\d*)|identity",
     "lstm": r"forget_(-?\d+\.?\d*)|chrono",
+    "peephole_lstm": r"forget_(-?\d+\.?\d*)|chrono",
     "gru": "default|chrono",
     "min_gru": "default|chrono",
 }
 KNOWN = (
-    "radius_R, identity (rnn); forget_B, chrono (lstm); default, chrono (gru, min_gru); default "
-    "(your own)"
+    "radius_R, identity (rnn); forget_B, chrono (lstm, peephole_lstm); default, chrono (gru, "
+    "min_gru); default (any other, and your own)"
 )
 
 

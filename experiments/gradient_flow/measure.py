@@ -16,13 +16,18 @@ from experiments.gradient_flow import grid
 from experiments.gradient_flow.config import Config
 from seqjax import data, gradflow
 from seqjax.cells import Cell, GatedCell, LinearCell
+from seqjax.cells._diagonals import is_pointwise
 from seqjax.gradflow._gates import activation_histogram
 
 BINS = 40
-# What a cell's `update` does to a gate where it is no logistic sigmoid; None: not a gate.
+# What a cell's `update` does to a gate where it is no logistic sigmoid; None: not a gate. Peepholes
+# start at zero, so that their gates are those of the pre-activations.
 _SQUASHING: dict[str, dict[str, Any]] = {
     "rnn": {"hidden": jnp.tanh},
     "lstm": {"candidate": None},
+    "ind_rnn": {"hidden": None},
+    "peephole_lstm": {"candidate": None},
+    "slstm": {"input": None, "candidate": None},
 }
 Arrays = dict[str, np.ndarray]
 
@@ -98,7 +103,8 @@ def _at_length(cell: Cell):
 
         norms = gradflow.state_gradient_norms(cell, params, xs, loss)
         bias = gradflow.truncation_bias(cell, params, xs, loss, truncations(len(xs)))
-        fields = {f"norm_{field}": value for field, value in norms._asdict().items()}
+        # A boolean field has no gradient.
+        fields = {f"norm_{k}": value for k, value in norms._asdict().items() if value is not None}
         return {**fields, "cosine": bias.cosine, "ratio": bias.norm_ratio}
 
     return measured
@@ -114,19 +120,23 @@ def _structure(cell: Cell, point: grid.Point, examples: int):
             "log_singular_values": gradflow.product_singular_values(
                 jacobians, lags=product_lags(len(xs))
             ),
-            "lyapunov": gradflow.lyapunov_exponents(cell, params, few, transient=len(xs) // 5),
+            # The first step of a sequence may keep nothing of the state, and never counts.
+            "lyapunov": gradflow.lyapunov_exponents(
+                cell, params, few, transient=max(1, len(xs) // 5)
+            ),
         }
         gates: dict[str, Array] = {}
         if isinstance(cell, GatedCell):
-            # By powers: eigenvalues exist on a CPU only.
-            spectra = gradflow.recurrent_spectra(cell, params, method="powers")
-            found["spectral_radius"] = jnp.stack([each.radius for each in spectra.values()])
+            if cell.heads:
+                # By powers: eigenvalues exist on a CPU only.
+                spectra = gradflow.recurrent_spectra(cell, params, method="powers")
+                found["spectral_radius"] = jnp.stack([each.radius for each in spectra.values()])
             if point.cell in grid.CELLS:  # of a user's own, only its author knows what squashes
                 functions = {"hidden": None} if relu else _SQUASHING.get(point.cell, {})
                 gates = gradflow.gate_activations(cell, params, xs, functions=functions)
-        if isinstance(cell, GatedCell | LinearCell) and point.cell != "rnn":
-            kept = jax.tree.leaves(gradflow.retention(cell, params, xs))[-1]  # the memory
-            found["time_scale"] = gradflow.time_scale(kept.mean(axis=(0, 1)))
+        if _keeps_by_unit(cell) and point.cell != "rnn":
+            kept = jnp.abs(_memory(gradflow.retention(cell, params, xs)))
+            found["time_scale"] = gradflow.time_scale(kept.mean(axis=(0, 1))).ravel()
             if isinstance(cell, LinearCell):
                 gates = {"keep": kept}
         low = -0.9 if point.cell == "rnn" else 0.1
@@ -137,3 +147,15 @@ def _structure(cell: Cell, point: grid.Point, examples: int):
         return found
 
     return measured
+
+
+def _keeps_by_unit(cell: Cell) -> bool:
+    """Says whether there is one number for what each unit keeps of itself."""
+    if isinstance(cell, GatedCell):
+        return is_pointwise(cell)
+    return isinstance(cell, LinearCell)
+
+
+def _memory(state: Any) -> Array:
+    """Returns the field that remembers: `cell` where there is one, else the last one."""
+    return getattr(state, "cell", jax.tree.leaves(state)[-1])

@@ -5,13 +5,13 @@ The cell gives its coefficients for all steps at once. Nothing else of seqjax ru
 """
 
 import functools
-import inspect
 
 import jax
 import jax.numpy as jnp
 
 from peers import LINEAR_CELLS, USUAL_CELLS, Case, seqjax_peer
 from peers.jax_program import jax_program
+from seqjax.cells import HiddenState
 
 VERSIONS = {"jax": jax.__version__}
 CELLS = {
@@ -32,17 +32,16 @@ def linear_recurrence(a: jax.Array, b: jax.Array) -> jax.Array:
 def build(case: Case, weights, xs, cotangent):
     """Makes the program."""
     cell = seqjax_peer.MAKERS[case.cell](case.hidden_size)
-    prepare = getattr(cell, "prepare", lambda params: params)
 
     def run(directions, xs):
         (params,) = directions
-        params = prepare(params)
-        a, b = cell.coefficients(params, xs)
+        params = cell.prepare(params)
+        starts = ()
+        if cell.uses_starts:
+            starts = (jnp.zeros((*xs.shape[:-1], 1), bool).at[0].set(True),)
+        a, b = cell.coefficients(params, xs, *starts)
         h = linear_recurrence(jnp.broadcast_to(a, b.shape), b)
-        state = jax.eval_shape(lambda: cell.initial_state(params, (case.batch,), h.dtype))
-        states = jax.tree.unflatten(jax.tree.structure(state), [h])
-        reads_input = len(inspect.signature(cell.output).parameters) == 3
-        return cell.output(params, states, xs) if reads_input else cell.output(states)
+        return cell.output(params, HiddenState(h), xs)
 
     place = functools.partial(seqjax_peer.place, case)
     return jax_program(run, place, weights, xs, cotangent)

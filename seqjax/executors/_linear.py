@@ -72,7 +72,7 @@ def run_linear(
     """Runs a linear cell; see `Executor.run` and the options of `Sequential`."""
     if chunk_size is None:
         shape = inputs.xs.shape[1:-1]
-        chunk_size = default_chunk_size(len(inputs.xs), shape, rows=ROWS, most=MOST_STEPS)
+        chunk_size = default_chunk_size(inputs.xs.shape[0], shape, rows=ROWS, most=MOST_STEPS)
     plan = Plan(cell, reverse, chunk_size, state_gradient_clip)
 
     def run(params: Any, inputs: Inputs, state: Any, reset_state: Any) -> tuple[Any, Any]:
@@ -170,7 +170,7 @@ def _backward(
 
     def before(start: Any, chunk: Array) -> Array:
         """Returns the state before each step of a chunk."""
-        outside, first = (start + len(chunk), num_steps) if plan.reverse else (start - 1, -1)
+        outside, first = (start + chunk.shape[0], num_steps) if plan.reverse else (start - 1, -1)
         index = jnp.clip(outside, 0, num_steps - 1)
         edge = lax.dynamic_index_in_dim(states, index, keepdims=True)
         edge = jnp.where(outside == first, operands.initial[None], edge)

@@ -136,7 +136,7 @@ def run_scan(
         drives = project(cell, here, chunk.clean_xs(), chunk.starts)
         # A coefficient that is constant in time may have one step.
         drives = jax.tree.map(
-            lambda leaf: jnp.broadcast_to(leaf, (len(chunk.xs), *leaf.shape[1:])), drives
+            lambda leaf: jnp.broadcast_to(leaf, (chunk.xs.shape[0], *leaf.shape[1:])), drives
         )
         steps = drives, chunk.valid, chunk.resets
         # XLA on CPU does not vectorise a pointwise function of slices that move with the step.

@@ -63,7 +63,8 @@ def gate_activations(
 
     A cell does not say what its `update` does with a pre-activation. The logistic sigmoid is taken
     for every summed gate, also for one like the candidate of an LSTM that passes through another
-    function: name its function, or None to leave it out. Peepholes are not part of what is squashed.
+    function: name its function, or None to leave it out. What `update` adds to a pre-activation, as
+    peepholes do, is not part of it.
 
     Args:
       cell: a `GatedCell`.

@@ -25,8 +25,8 @@ def state_gradients(
         G_t = dL / ds_t,    s_t = step(s_{t-1}, x_t) + e_t,    at e_t = 0
 
     The fields of a state are independent coordinates here: for an LSTM `dL/dc_t` is taken with
-    `h_t` held fixed, and what `c_t` did to `h_t` within step t belongs to neither. The gradient of a
-    complex field is `dL/d(Re s_t) + i dL/d(Im s_t)`, the direction in which the loss rises.
+    `h_t` held fixed, and what `c_t` did to `h_t` within step t belongs to neither. The gradient
+    of a complex field is `dL/d(Re s_t) + i dL/d(Im s_t)`, the direction in which the loss rises.
 
     Args:
       cell: any cell.

@@ -209,7 +209,7 @@ class RNN(Recurrent):
         )
 
         def last() -> Array:
-            return self.last(ys, valid_steps(len(ys), ys.shape[1:-1], lengths, mask))
+            return self.last(ys, valid_steps(ys.shape[0], ys.shape[1:-1], lengths, mask))
 
         return ys, last, state
 

@@ -95,7 +95,7 @@ class Stack(Recurrent):
             assert top is not None
             if not self.residual or len(self.layers) == 1:
                 return top()
-            valid = valid_steps(len(below), below.shape[1:-1], lengths, mask)
+            valid = valid_steps(below.shape[0], below.shape[1:-1], lengths, mask)
             return self.layers[-1].last(below, valid) + top()
 
         return xs, last, tuple(states)

@@ -57,10 +57,11 @@ def our_outputs(kind, sides, xs):
     plain = Problem(
         xs, np.full(BATCH, STEPS), np.ones((STEPS, BATCH), bool), np.zeros((STEPS, BATCH), bool)
     )
-    ys = [
-        reference(BY_NAME[kind], side.cell_params(), plain, reverse=side.reverse)[0]
-        for side in sides
-    ]
+    with jax.enable_x64(True):
+        ys = [
+            reference(BY_NAME[kind], side.cell_params(), plain, reverse=side.reverse)[0]
+            for side in sides
+        ]
     return np.swapaxes(np.concatenate(ys, axis=-1), 0, 1)
 
 

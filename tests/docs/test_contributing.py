@@ -149,6 +149,7 @@ def section(title):
 def count(text):
     """Returns how many lines, in how many files that are there, a section says it takes."""
     said = re.search(r"one new file, and (\w+) lines in (\w+) other files", text)
+    assert said is not None
     return COUNTS[said[1]], COUNTS[said[2]]
 
 

@@ -139,11 +139,40 @@ def test_every_point_can_be_measured(point):
     params = jax.eval_shape(lambda key: cell.init(key, 2), jax.random.key(0))
     xs = jax.ShapeDtypeStruct((10, 3, 2), jnp.float32)
     found = jax.eval_shape(measure._structure(cell, point, 2), params, xs)
-    size = 8 if point.cell == "lstm" else 4
+    # Real numbers of a state: two fields, four fields, complex ones.
+    size = {"lstm": 8, "peephole_lstm": 8, "slstm": 16, "lru": 8}.get(point.cell, 4)
     assert found["log_singular_values"].shape == (4, 2, size)
     assert found["lyapunov"].shape == (2, size)
+    assert all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in found.values())
     assert ("time_scale" in found) == (point.cell != "rnn")
-    assert any(name.startswith("histogram_") for name in found) == (point.init != "identity")
+    assert ("spectral_radius" in found) == (point.cell in RECURRENT_KERNELS)
+    rectified = point.init == "identity" or point.cell == "ind_rnn"
+    assert any(name.startswith("histogram_") for name in found) == (not rectified)
+
+
+RECURRENT_KERNELS = ("rnn", "lstm", "peephole_lstm", "gru", "slstm")
+
+
+def test_complex_and_boolean_states(tmp_path):
+    """A run of the cells whose state is complex, has a boolean field, or no recurrent kernel."""
+    cells = "lru,rg_lru,slstm,ind_rnn,peephole_lstm"
+    changes = {"cells": cells, "inits": "default,forget_1", "lengths": "10", "tasks": "adding"}
+    config = gradient_flow.Config(
+        **{**SMALL, **changes, "train_inits": "default", "hidden_size": 4}
+    )
+    result = gradient_flow.run(config, workdir=tmp_path / "run", notify=len).result
+    arrays, metrics = np.load(tmp_path / "run" / "arrays.npz"), result["metrics"]
+    assert not any("fresh" in name for name in (*arrays, *metrics))
+    assert all(arrays[name].dtype.kind in "fi" for name in arrays)
+    for cell in ("lru", "rg_lru", "slstm", "ind_rnn"):
+        assert np.isfinite(arrays[f"{cell}/default/10/norm_hidden"]).all()
+        assert np.isfinite(metrics[f"time_scale/{cell}/default"]["mean"])
+        assert np.isfinite(metrics[f"test_mse/adding/{cell}/default"]["mean"])
+    # Both exponents of a complex unit are the logarithm of its decay, whatever the inputs.
+    for exponents, scales in zip(
+        arrays["lru/default/lyapunov"][:, 0], arrays["lru/default/time_scale"], strict=True
+    ):
+        assert exponents.sum() == pytest.approx(2 * (-1 / scales).sum(), rel=1e-4)
 
 
 def test_updates_to_threshold():

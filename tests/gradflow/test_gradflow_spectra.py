@@ -130,12 +130,14 @@ def test_lyapunov_of_a_memory():
 
 @every_cell
 def test_lyapunov_equals_qr_of_jacobians(row):
-    """Against QR decompositions in NumPy, as far as every Jacobian has full rank.
+    """Against QR decompositions in NumPy, as far down as rounding leaves digits.
 
     A state has as many exponents as real numbers: two a complex one, none a boolean.
     """
     params, xs = random_params(row.cell), jnp.asarray(problem(steps=12).xs[:, :2])
     start = random_state(row.cell, params, (2,))
+    if row.cell.uses_starts:  # its first step would keep nothing
+        start = start._replace(fresh=jnp.zeros(2, bool))
     jacobians = np.asarray(gradflow.step_jacobians(row.cell, params, xs, initial_state=start))
     got = jax.jit(
         lambda params, xs, start: gradflow.lyapunov_exponents(
@@ -154,7 +156,9 @@ def test_lyapunov_equals_qr_of_jacobians(row):
         # The frame has nothing to go by in the directions that a singular Jacobian loses.
         rank = min(np.linalg.matrix_rank(jacobian) for jacobian in jacobians[:, example])
         expected = np.sort(logs[:rank] / 12)[::-1]
-        np.testing.assert_allclose(got[example, :rank], expected, rtol=1e-7, atol=1e-9)
+        expected = expected[expected > -3]
+        assert len(expected) or row.name in ("elman_relu", "ind_rnn")  # all units may be off
+        np.testing.assert_allclose(got[example, : len(expected)], expected, rtol=1e-7, atol=1e-8)
 
 
 @pytest.mark.parametrize("every", [1, 5])

@@ -6,7 +6,7 @@ import pytest
 import seqjax
 from seqjax.nn import _recurrent as recurrent
 
-_unroll = jax.jit(seqjax.unroll, static_argnums=0, static_argnames="reverse")
+_unroll = jax.jit(seqjax.unroll, static_argnums=0, static_argnames=("reverse", "executor"))
 
 
 @pytest.fixture

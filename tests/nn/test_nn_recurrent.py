@@ -17,6 +17,13 @@ GRU, LSTM = seqjax.gru(H), seqjax.lstm(H)
 XS = np.random.default_rng(0).normal(size=(B, T, D)).astype(np.float32)
 LENGTHS = np.array([6, 0, 3])
 MASK = np.random.default_rng(1).random((B, T)) < 0.8
+BY_HAND = {
+    "concat": lambda a, b: np.concatenate([a, b], axis=-1),
+    "sum": lambda a, b: a + b,
+    "mul": lambda a, b: a * b,
+    "ave": lambda a, b: 0.5 * (a + b),
+    "none": lambda a, b: (a, b),
+}
 
 
 def randomised(module, seed=0):
@@ -62,7 +69,12 @@ def test_rnn_is_unroll_batch_first(reverse):
     close(ys, expected_ys.swapaxes(0, 1))
     close(state, expected_state)
     assert type(state) is type(expected_state)
-    np.testing.assert_array_equal(layer.last_output(state), state.hidden)
+    last, same = run(
+        layer, XS, lengths=LENGTHS, mask=MASK, return_state=True, return_sequences=False
+    )
+    empty = ~((np.arange(T) < LENGTHS[:, None]) & MASK).any(axis=1)
+    np.testing.assert_array_equal(last, np.where(empty[:, None], 0, state.hidden))
+    close(same, state)
 
 
 @every_step
@@ -70,7 +82,10 @@ def test_every_cell_runs_in_a_layer(row):
     layer = RNN(row.cell, D, rngs=nnx.Rngs(0))
     ys, state = nnx.eval_shape(lambda xs: layer(xs, return_state=True), XS)
     assert ys.shape == (B, T, row.cell.hidden_size)
-    assert len(state) == row.fields
+    expected = jax.eval_shape(lambda: row.cell.initial_state(layer.cell_params(), (B,)))
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), state) == jax.tree.map(
+        lambda leaf: (leaf.shape, leaf.dtype), expected
+    )
 
 
 def test_any_batch_rank():
@@ -86,13 +101,59 @@ def test_any_batch_rank():
 def test_final_state_and_last_output_of_padded_sequences():
     """The last step that each direction ran: the first one in time for the backward layer."""
     layer = bidirectional()
-    ys, states = run(layer, XS, lengths=LENGTHS, return_state=True)
-    last = layer.last_output(states)
+    ys = run(layer, XS, lengths=LENGTHS)
+    last = run(layer, XS, lengths=LENGTHS, return_sequences=False)
     for b, length in enumerate(LENGTHS):
         expected = np.zeros(2 * H)
         if length:
             expected = np.concatenate([ys[b, length - 1, :H], ys[b, 0, H:]])
         close(last[b], expected)
+
+
+PADDED = {
+    "whole": {},
+    "lengths": {"lengths": np.array([T, 0, 1])},
+    "mask": {"mask": MASK},
+    "both": {"lengths": np.array([T, 0, 3]), "mask": MASK},
+}
+
+
+@pytest.mark.parametrize("padding", PADDED)
+@pytest.mark.parametrize("merge", BY_HAND)
+def test_last_output_is_the_right_step_of_the_sequences(merge, padding):
+    """The last valid step of the forward layer, merged with the first of the backward one."""
+    options = PADDED[padding]
+    layer = bidirectional(merge=merge)
+    sides = [
+        in_front(run(side, XS, **options), options, side.reverse)
+        for side in (layer.forward, layer.backward)
+    ]
+    last = run(layer, XS, return_sequences=False, **options)
+    close(last, BY_HAND[merge](*sides))
+
+
+@pytest.mark.parametrize("padding", PADDED)
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@pytest.mark.parametrize("cell", [LSTM, seqjax.lru(H, state_size=2)], ids=["lstm", "lru"])
+def test_last_output_of_one_direction(cell, reverse, padding):
+    """Not the state: the output of an LRU is made of its complex state and its input."""
+    options = PADDED[padding]
+    layer = rnn(cell, reverse=reverse)
+    last = run(layer, XS, return_sequences=False, **options)
+    close(last, in_front(run(layer, XS, **options), options, reverse))
+
+
+def in_front(ys, options, reverse):
+    """Returns the output of each sequence's last step, in NumPy; zeros where it has none."""
+    lengths = options.get("lengths", np.full(B, T))
+    valid = (np.arange(T) < lengths[:, None]) & options.get("mask", np.full((B, T), True))
+    places = [np.flatnonzero(steps) for steps in valid]
+    return np.stack(
+        [
+            y[place[0 if reverse else -1]] if len(place) else 0 * y[0]
+            for y, place in zip(ys, places, strict=True)
+        ]
+    )
 
 
 def test_initial_state_is_used_and_returned_for_empty_sequences():
@@ -109,7 +170,7 @@ def test_initial_state_is_used_and_returned_for_empty_sequences():
     close([leaf[1] for leaf in state], [leaf[1] for leaf in start])
 
 
-@pytest.mark.parametrize("merge", ["concat", "sum", "mul", "ave", "none"])
+@pytest.mark.parametrize("merge", BY_HAND)
 def test_merge_modes(merge):
     layer = bidirectional(merge=merge)
     forward, backward = rnn(), rnn(reverse=True)
@@ -118,16 +179,11 @@ def test_merge_modes(merge):
     ys, states = run(layer, XS, lengths=LENGTHS, return_state=True)
     a, a_state = run(forward, XS, lengths=LENGTHS, return_state=True)
     b, b_state = run(backward, XS, lengths=LENGTHS, return_state=True)
-    by_hand = {
-        "concat": lambda a, b: np.concatenate([a, b], axis=-1),
-        "sum": lambda a, b: a + b,
-        "mul": lambda a, b: a * b,
-        "ave": lambda a, b: 0.5 * (a + b),
-        "none": lambda a, b: (a, b),
-    }[merge]
+    by_hand = BY_HAND[merge]
     close(ys, by_hand(a, b))
     close(states, (a_state, b_state))
-    close(layer.last_output(states), by_hand(a_state.hidden, b_state.hidden))
+    last = run(layer, XS, lengths=LENGTHS, return_sequences=False)
+    close(last, by_hand(a_state.hidden, b_state.hidden))
     assert layer.out_size == (2 * H if merge == "concat" else H)
     assert (ys[0] if merge == "none" else ys).shape == (B, T, layer.out_size)
 

@@ -44,7 +44,7 @@ def test_equals_layers_by_hand():
     expected, above_state = run(above, middle, lengths=LENGTHS, return_state=True)
     close(ys, expected)
     close(states, (below_state, above_state))
-    close(stack.last_output(states), above_state.hidden)
+    close(run(stack, XS, lengths=LENGTHS, return_sequences=False), above_state.hidden)
     assert (stack.in_size, stack.out_size) == (D, H)
 
 
@@ -84,7 +84,83 @@ class Recorder(nnx.Module):
 
     def over_time(self, xs, **_):
         self.seen.append(jnp.swapaxes(xs, 0, 1))
-        return xs, None
+        return xs, lambda: xs[-1], None
+
+
+MASK = np.random.default_rng(1).random((B, T)) < 0.6
+PADDED = {
+    "whole": {},
+    "lengths": {"lengths": np.array([T, 0, 1])},
+    "mask": {"mask": MASK},
+    "both": {"lengths": np.array([T, 0, 2]), "mask": MASK},
+}
+TOPS = {
+    "forward": lambda rngs: RNN(GRU, H, rngs=rngs),
+    "backward": lambda rngs: RNN(GRU, H, reverse=True, rngs=rngs),
+    "both": lambda rngs: Bidirectional(seqjax.gru(H // 2), H, rngs=rngs),
+    "sum": lambda rngs: Bidirectional(GRU, H, merge="sum", rngs=rngs),
+    "lru": lambda rngs: RNN(seqjax.lru(H, state_size=3), H, rngs=rngs),
+}
+
+
+@pytest.mark.parametrize("padding", PADDED)
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("top", TOPS)
+def test_last_output(top, residual, padding):
+    """That of the top layer's last step, which is the first in time for a backward direction.
+
+    With `residual` its input at that step is part of it; zeros where there is no step. The two
+    directions of a merge end at different steps, so only "concat" has an input to add.
+    """
+    rngs, options = nnx.Rngs(0), PADDED[padding]
+    stack = Stack([RNN(GRU, D, rngs=rngs), TOPS[top](rngs)], residual=residual)
+    if residual and top == "sum":
+        with pytest.raises(ValueError, match="only with merge='concat', got 'sum'"):
+            stack(XS, return_sequences=False, **options)
+        return
+    last, states = run(stack, XS, return_sequences=False, return_state=True, **options)
+    ys, same = run(stack, XS, return_state=True, **options)
+    close(states, same)
+    upper = stack.layers[1]
+    below = run(stack.layers[0], XS, **options)
+    sides = [run(layer, below, **options) for layer in sides_of(upper)]
+    lengths = options.get("lengths", np.full(B, T))
+    valid = (np.arange(T) < lengths[:, None]) & options.get("mask", np.full((B, T), True))
+    for b, steps in enumerate(valid):
+        ends = np.flatnonzero(steps)
+        if not len(ends):
+            assert (last[b] == 0).all()
+            continue
+        places = [ends[0 if layer.reverse else -1] for layer in sides_of(upper)]
+        if top == "sum":
+            expected = sum(side[b, place] for side, place in zip(sides, places, strict=True))
+        else:
+            parts = np.split(ys[b], len(places), axis=-1)
+            expected = np.concatenate(
+                [part[place] for part, place in zip(parts, places, strict=True)]
+            )
+        close(last[b], expected)
+
+
+def sides_of(layer):
+    """Returns the layers that run in time."""
+    return [layer.forward, layer.backward] if isinstance(layer, Bidirectional) else [layer]
+
+
+def test_last_output_of_one_layer_and_of_three():
+    """A single layer has nothing to add; of three the middle one's output already is a sum."""
+    one = Stack(layers(D), residual=True)
+    close(run(one, XS, lengths=LENGTHS, return_sequences=False), run_to_end(one))
+    three = Stack(layers(D, H, H), residual=True)
+    close(run(three, XS, lengths=LENGTHS, return_sequences=False), run_to_end(three))
+
+
+def run_to_end(layer):
+    """Returns the output at the last step of each sequence, zeros for an empty one."""
+    ys = run(layer, XS, lengths=LENGTHS)
+    return np.stack(
+        [y[length - 1] if length else 0 * y[0] for y, length in zip(ys, LENGTHS, strict=True)]
+    )
 
 
 def test_dropout_between_layers_only():

@@ -10,9 +10,10 @@ import pytest
 from cell_table import BATCH, HIDDEN, ROWS, STEPS, assert_trees_close, problem, random_params
 
 import seqjax
+from seqjax.cells import LinearCell
 from seqjax.executors import EXECUTORS, Associative, Scan, Sequential
 
-LINEAR = ("min_gru", "lru", "rg_lru", "matrix")
+LINEAR = tuple(row.name for row in ROWS if isinstance(row.cell, LinearCell))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
