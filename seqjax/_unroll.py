@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
+from seqjax._axes import automatic, same_axes
 from seqjax._padding import (
     as_array,
     boolean_steps,
@@ -168,29 +169,37 @@ def unroll(
     if initial_state is not None:
         check_state(cell, initial_state, reset_state, batch_shape)
         state = jax.tree.map(_in_dtype_of, initial_state, reset_state)
-    prepared = cast_params(cell, cell.prepare(widened(params)), dtype)
-    starts = None
-    if cell.uses_starts:
-        starts, _ = first_steps(state[-1], valid, resets, num_steps, reverse=reverse)
-    inputs = Inputs(xs.astype(dtype), valid, resets, starts)
     own_output = type(cell).output is not Cell.output
-    final, states = chosen.run(
-        cell,
-        prepared,
-        inputs,
-        state,
-        reset_state,
-        reverse=reverse,
-        all_states=return_states or own_output,
-    )
-    # Rematerialised: what a read-out makes of all states is as large as they are.
-    output = jax.checkpoint(cell.output) if own_output else cell.output
-    ys = output(prepared, states, inputs.clean_xs())
-    if jnp.iscomplexobj(ys):
-        raise TypeError(f"seqjax.unroll: the output of {cell!r} must be real, got {ys.dtype}.")
-    ys = ys.astype(dtype)
-    if valid is not None:
-        ys = select(valid, ys, jnp.zeros_like(ys))
+
+    def run(params: Any, inputs: Inputs, state: Any, reset_state: Any) -> tuple[Any, Any, Any]:
+        prepared = cast_params(cell, cell.prepare(widened(params)), dtype)
+        prepared, inputs, state, reset_state = same_axes(prepared, inputs, state, reset_state)
+        if cell.uses_starts:
+            starts, _ = first_steps(
+                state[-1], inputs.valid, inputs.resets, num_steps, reverse=reverse
+            )
+            inputs = inputs._replace(starts=starts)
+        final, states = chosen.run(
+            cell,
+            prepared,
+            inputs,
+            state,
+            reset_state,
+            reverse=reverse,
+            all_states=return_states or own_output,
+        )
+        # Rematerialised: what a read-out makes of all states is as large as they are.
+        output = jax.checkpoint(cell.output) if own_output else cell.output
+        ys = output(prepared, states, inputs.clean_xs())
+        if jnp.iscomplexobj(ys):
+            raise TypeError(f"seqjax.unroll: the output of {cell!r} must be real, got {ys.dtype}.")
+        ys = ys.astype(dtype)
+        if inputs.valid is not None:
+            ys = select(inputs.valid, ys, jnp.zeros_like(ys))
+        return ys, final, states if return_states else None
+
+    inputs = Inputs(xs.astype(dtype), valid, resets)
+    ys, final, states = automatic(run, xs)(params, inputs, state, reset_state)
     return (ys, final, states) if return_states else (ys, final)
 
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from seqjax._axes import same_axes
 from seqjax._padding import known
 from seqjax.executors._parts import batch_parts
 
@@ -37,6 +38,7 @@ def scan_chunks(
     Returns:
       The last carry and the results of all steps.
     """
+    carry, inputs = same_axes(carry, inputs)
     num_steps = jax.tree.leaves(inputs)[0].shape[0]
     num_chunks, rest = divmod(num_steps, chunk_size)
     whole = num_chunks * chunk_size
@@ -107,7 +109,7 @@ def _scan_chunks_in_place(
         )
         return carry, results
 
-    state = carry, results
+    state, _ = same_axes((carry, results), inputs)
     if reverse:
         state = run(state, num_chunks * chunk_size, rest)
     starts = chunk_size * jnp.arange(num_chunks)

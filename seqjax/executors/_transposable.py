@@ -12,9 +12,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
+
+from seqjax._axes import like
 
 _linear_map = Primitive("seqjax_linear_map")
 _linear_map.multiple_results = True
@@ -87,7 +88,7 @@ def _apply(*leaves, push, num_residuals, **_):
 def _abstract(*avals, push, num_residuals, **_):
     shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in avals]
     results = jax.eval_shape(push, shapes[:num_residuals], shapes[num_residuals:])
-    return [ShapedArray(result.shape, result.dtype) for result in results]
+    return [like(result, avals) for result in results]
 
 
 def _jvp(primals, tangents, *, push, num_residuals, **rest):

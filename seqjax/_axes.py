@@ -1,0 +1,75 @@
+"""Axes of devices in types: `jax.shard_map` and explicit meshes, see `same_axes`, `automatic`."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import jax
+from jax import Array, lax
+from jax.core import ShapedArray
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+Tree = TypeVar("Tree")
+
+
+def same_axes(*trees: Tree) -> tuple[Tree, ...]:
+    """Returns trees whose arrays vary over the same axes of devices.
+
+    Inside `jax.shard_map` the type of an array says over which axes it differs from device to
+    device. A loop must keep the types of what it carries, and zeros that it starts from differ
+    over no axis. Outside of `jax.shard_map` nothing happens.
+    """
+    leaves = jax.tree.leaves(trees)
+    names = frozenset().union(*map(_varying, leaves))
+    if not names:
+        return trees
+
+    def vary(leaf: Array) -> Array:
+        missing = tuple(sorted(names - _varying(leaf)))
+        return lax.pcast(leaf, missing, to="varying") if missing else leaf
+
+    return jax.tree.map(vary, trees)
+
+
+def automatic(function: Callable[..., Any], xs: Array) -> Callable[..., Any]:
+    """Returns a function of arrays, time first, in which the compiler places arrays on devices.
+
+    Under a mesh with explicit axes every operation must say how its result is split. Inside a run
+    in time the compiler finds that out. The results are split as `xs`, over their batch axes.
+
+    Args:
+      function: `function(*arrays) -> (outputs, final state, states)`; outputs and states with time
+        first.
+      xs: the inputs, shape (T, *B, D).
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    explicit = AxisType.Explicit in getattr(mesh, "axis_types", ())
+    if not explicit:
+        return function
+    _, *batch, _ = (*jax.typeof(xs).sharding.spec, *[None] * xs.ndim)[: xs.ndim]
+    over_time, at_end = PartitionSpec(None, *batch), PartitionSpec(*batch)
+
+    specs = over_time, at_end, over_time
+    return jax.sharding.auto_axes(function, out_sharding=specs)
+
+
+def like(result: jax.ShapeDtypeStruct, operands: Sequence[Any]) -> ShapedArray:
+    """Returns the type of a result of operands, by their types, that vary over the same axes."""
+    varying = [aval for aval in operands if _axes_of(aval)]
+    if not varying:
+        return ShapedArray(result.shape, result.dtype)
+    whole = PartitionSpec(*[None] * len(result.shape))
+    return ShapedArray(
+        result.shape,
+        result.dtype,
+        sharding=NamedSharding(varying[0].sharding.mesh, whole),
+        manual_axis_type=varying[0].manual_axis_type,
+    )
+
+
+def _varying(leaf: Any) -> frozenset[str]:
+    return _axes_of(jax.typeof(leaf))
+
+
+def _axes_of(aval: Any) -> frozenset[str]:
+    kind = getattr(aval, "manual_axis_type", None)
+    return frozenset() if kind is None else kind.varying
