@@ -25,7 +25,8 @@ def use_all_cores(num: int | None = None) -> None:
     The memory of a step stays with the process for the next, on Linux with glibc: one of XLA's
     flags is added to `XLA_FLAGS` for it, and those that you set stay. On Linux this thread and
     those that it starts are scheduled as `SCHED_BATCH`, unless you have chosen otherwise. Neither
-    flag nor policy is set where a plugin of an accelerator is installed.
+    flag nor policy is set where a plugin of an accelerator is installed. With the flag, the
+    warnings of XLA's own log are hidden, unless you have set `jax_logging_level`.
 
     In a loop of your own look at a result now and then, or call `jax.block_until_ready`: with more
     than 32 calls under way XLA's CPU devices can lock each other, and end the process after 40 s.
@@ -83,6 +84,20 @@ def _keep_freed_memory() -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     if _BLOCK_FLAG not in flags and not _may_have_accelerator() and _xla_knows(_BLOCK_FLAG):
         os.environ["XLA_FLAGS"] = f"{flags} --{_BLOCK_FLAG}={_ARENA // 2 - 2**20}".lstrip()
+        _hide_warnings_of_the_compiler()
+
+
+def _hide_warnings_of_the_compiler() -> None:
+    """Hides the warnings, not the errors, of XLA's own log, unless the user has chosen a level.
+
+    XLA warns of every buffer that is larger than the blocks asked for above: hundreds of lines for
+    a long sequence. JAX sets the level of XLA's log with its own; given back its own level, JAX
+    leaves that of XLA as it is.
+    """
+    chosen = jax.config.jax_logging_level  # pyright: ignore[reportAttributeAccessIssue]
+    if chosen in (None, "NOTSET"):
+        jax.config.update("jax_logging_level", "ERROR")
+        jax.config.update("jax_logging_level", chosen)
 
 
 def _keep_cores() -> None:

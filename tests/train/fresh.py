@@ -10,7 +10,12 @@ CHOSEN_BY_TESTS = ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES", "NPROC")
 
 
 def output_of(code: str, **chosen: str) -> str:
-    """Returns what the code prints; fails with its last lines where it does not end well.
+    """Returns what the code prints, see `run`."""
+    return run(code, **chosen).stdout
+
+
+def run(code: str, **chosen: str) -> subprocess.CompletedProcess[str]:
+    """Returns how the code ended; fails with its last lines where it does not end well.
 
     Args:
       code: what is run.
@@ -24,4 +29,4 @@ def output_of(code: str, **chosen: str) -> str:
         text=True,
     )
     assert done.returncode == 0, done.stderr[-1000:]
-    return done.stdout
+    return done

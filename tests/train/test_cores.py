@@ -4,7 +4,7 @@ import os
 import sys
 
 import pytest
-from fresh import output_of
+from fresh import output_of, run
 
 from seqjax.train import _cores as cores
 
@@ -45,6 +45,25 @@ def test_the_memory_of_a_step_is_there_for_the_next():
     assert temporary > 2**26  # a device's memory for a step is more than an arena
     # Of 4 KiB pages, were they touched anew. The first calls fill the arenas.
     assert min(faults[2:]) < temporary / 4096 / 10, faults
+
+
+LONG = """
+import jax, jax.numpy as jnp, seqjax
+from seqjax import train
+
+train.use_all_cores(2)
+# Buffers of 39 MiB, larger than a block.
+cell = seqjax.min_gru(8)
+params = cell.init(jax.random.key(0), 8)
+jax.jit(jax.grad(lambda p, xs: seqjax.unroll(cell, p, xs)[0].sum())).lower(
+    params, jax.ShapeDtypeStruct((40_000, 32, 8), jnp.float32)
+).compile()
+"""
+
+
+def test_the_compiler_does_not_warn_of_large_buffers():
+    lines = run(LONG).stderr.splitlines()
+    assert not [line for line in lines if "larger than the per-heap size limit" in line], lines[:3]
 
 
 def test_a_flag_that_xla_does_not_know_is_not_set(monkeypatch):
