@@ -136,8 +136,9 @@ def _load_params(framework: str) -> Callable[[random.Random | None], None]:
                 name = rng.choice(NAMES) if rng.random() < 0.2 else ""
             found = convert.load_params(cell, weights, framework, name=name)
             hidden, gates = cell.hidden_size, params.bias.shape[0] // cell.hidden_size
-            if found.recurrent_kernel.shape != (hidden, gates * hidden):
-                raise AssertionError(f"{found.recurrent_kernel.shape} of {cell}")
+            kernel = found.recurrent_kernel
+            if kernel is None or kernel.shape != (hidden, gates * hidden):
+                raise AssertionError(f"{jax.tree.map(jnp.shape, kernel)} of {cell}")
             if not jnp.issubdtype(found.input_kernel.dtype, jnp.floating):
                 raise AssertionError(f"{found.input_kernel.dtype} of {cell}")
 

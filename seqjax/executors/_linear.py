@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from seqjax._padding import first_steps, select
+from seqjax._padding import first_steps, known, select
 from seqjax.cells._cell import project
 from seqjax.cells._linear import HiddenState, LinearCell, SegmentState, spread
 from seqjax.executors._chunks import default_chunk_size, scan_chunks
@@ -39,7 +39,7 @@ class Operands(NamedTuple):
     params: Any
     xs: Array
     initial: Array
-    reset: Array | None
+    reset: Any
 
 
 class Results(NamedTuple):
@@ -99,7 +99,7 @@ def with_fresh(
         return HiddenState(final), HiddenState(states)
     num_steps = states.shape[0]
     _, fresh = first_steps(state.fresh, inputs.valid, inputs.resets, num_steps, reverse=reverse)
-    last = state.fresh if not num_steps else fresh[0 if reverse else -1]
+    last = fresh[0 if reverse else -1] if not known(num_steps) or num_steps else state.fresh
     return SegmentState(final, last), SegmentState(states, fresh)
 
 
@@ -129,7 +129,7 @@ def _forward(plan: Plan, operands: Operands, constants: Inputs) -> Results:
             a, b, reset = at_step
             if reset is not None:
                 hidden = select(reset, operands.reset, hidden)
-            hidden = (constant if a is None else a) * hidden + b
+            hidden = _chosen(a, constant) * hidden + b
             return hidden, hidden
 
         return lax.scan(step, hidden, (per_step, b, inputs.resets), reverse=plan.reverse)
@@ -196,7 +196,7 @@ def _backward(
         def step(carry: Array, at_step: Any) -> tuple[Array, Array]:
             a, d_state, reset = at_step
             here = carry + d_state
-            carry = (constant if a is None else a) * here
+            carry = _chosen(a, constant) * here
             if reset is not None:
                 carry = select(reset, jnp.zeros_like(carry), carry)
             return clipped(carry, plan.state_gradient_clip), here
@@ -244,3 +244,10 @@ def as_carry(pair: tuple[Array, Array], hidden: Array) -> tuple[Array, Array]:
 def _by_step(a: Array) -> tuple[Array | None, Array | None]:
     """Returns decays to scan over, or the one decay of all steps."""
     return (None, a[0]) if a.shape[0] == 1 else (a, None)
+
+
+def _chosen(a: Array | None, constant: Array | None) -> Array:
+    """Returns the decay of a step, see `_by_step`."""
+    decay = constant if a is None else a
+    assert decay is not None
+    return decay
