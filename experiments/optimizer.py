@@ -1,12 +1,9 @@
 """The optimiser of the experiments."""
 
-from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import jax
 import optax
-
-from seqjax.train import LazyTables
 
 
 class Settings(Protocol):
@@ -86,19 +83,3 @@ def make_optimizer(settings: Settings, num_steps: int) -> optax.GradientTransfor
     if settings.clip_norm:
         optimizer = optax.chain(optax.clip_by_global_norm(settings.clip_norm), optimizer)
     return optimizer
-
-
-def make_lazy_tables(
-    settings: Settings, num_steps: int, reads: Mapping[str, Callable[[Any], jax.Array]]
-) -> LazyTables | None:
-    """Says how `make_optimizer`'s optimiser moves rows of tables that no batch reads.
-
-    Args:
-      settings: the settings.
-      num_steps: updates until the learning rate reaches its end.
-      reads: the tables to be updated by the row, and the rows of them that a batch reads.
-
-    Returns:
-      What `make_train_step` takes; None where there are no tables.
-    """
-    return LazyTables(reads, make_schedule(settings, num_steps)) if reads else None

@@ -46,7 +46,6 @@ def preview(config: Any, study: "Study", path: Path) -> str:
         f"{duration(seconds * config.epochs)} a seed ({config.epochs} epochs), seeds "
         f"{config.seeds}; {shapes}; {mebibytes:.{0 if mebibytes >= 10 else 1}f} MiB of training "
         "state",
-        *([f"tables    updated by the row: {', '.join(study.lazy)}"] if study.lazy else []),
     ])  # fmt: skip
 
 

@@ -54,7 +54,6 @@ class Study:
       command: repeats the run.
       save: leaves in the run folder what predicting needs beside the parameters.
       draw: leaves figures and other files of the finished run in its folder.
-      lazy: names of the tables that are updated by the row.
       alike: whether all training batches have one shape, whatever the seed and epoch, so that seeds
         can train together.
       checkpoint_every: steps between two checkpoints inside an epoch.
@@ -75,7 +74,6 @@ class Study:
     command: str
     save: Callable[[Path], None] = lambda path: None
     draw: Callable[[train.RunFolder], None] = lambda folder: None
-    lazy: Iterable[str] = ()
     alike: bool = False
     checkpoint_every: int = 200
 

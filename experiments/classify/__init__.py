@@ -16,7 +16,7 @@ sequences (splice); Jackson et al. (2018), Free Spoken Digit Dataset (digits); P
 SpecAugment (the masks).
 
 A run prints what it will do and what it will cost, trains one seed after the other, and leaves a
-folder (docs/design.md, "What a run leaves"). Kill it at any time and continue with --resume.
+folder (docs/howto/runs.md). Kill it at any time and continue with --resume.
 `--predict=FILE` asks a finished run. Notebooks and tests call `run(configure(...))`.
 """
 

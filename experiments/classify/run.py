@@ -32,7 +32,7 @@ def run(
 ) -> Result:
     """Trains every seed, tests each once at its selected epoch, and leaves the run folder.
 
-    Beside what every run leaves (docs/design.md) there are `inputs.json`, and `report.md`,
+    Beside what every run leaves (docs/howto/runs.md) there are `inputs.json`, and `report.md`,
     `report.json` and a figure of how every class of the test part fared.
 
     Args:

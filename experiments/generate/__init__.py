@@ -11,10 +11,10 @@ unreasonable effectiveness of recurrent neural networks (the text); Boulanger-Le
 (2012), Modeling temporal dependencies in high-dimensional sequences (the music and its measure).
 
 A run prints what it will do and what it will cost, trains one seed after the other, and leaves a
-folder (docs/design.md, "What a run leaves") with a sample of what was learnt. Kill it at any time
-and continue with --resume. `--predict=PROMPT` continues a text as it is written, `--predict=FILE`
-writes new music; --temperature, --top_k, --top_p and --sample_length say how. Notebooks and tests
-call `run(configure(...))`.
+folder (docs/howto/runs.md) with a sample of what was learnt. Kill it at any time and continue with
+--resume. `--predict=PROMPT` continues a text as it is written, `--predict=FILE` writes new music;
+--temperature, --top_k, --top_p and --sample_length say how. Notebooks and tests call
+`run(configure(...))`.
 """
 
 from experiments.generate.config import CELLS as CELLS

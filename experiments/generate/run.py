@@ -30,8 +30,8 @@ def run(
 ) -> Result:
     """Trains every seed, tests each once at its selected epoch, and leaves the run folder.
 
-    Beside what every run leaves (docs/design.md) there is a sample of the first seed: `sample.txt`
-    of a text, `sample.mid` of music.
+    Beside what every run leaves (docs/howto/runs.md) there is a sample of the first seed:
+    `sample.txt` of a text, `sample.mid` of music.
 
     Args:
       config: the settings; see `configure`.

@@ -52,7 +52,7 @@ def run(
 ) -> Result:
     """Measures the grid, trains, and leaves the run folder.
 
-    Beside what every run leaves (docs/design.md, but no checkpoints: the run is short) there is
+    Beside what every run leaves (docs/howto/runs.md, but no checkpoints: the run is short) there is
     `arrays.npz`, the arrays behind every figure and sentence.
 
     Args:

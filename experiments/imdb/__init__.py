@@ -6,7 +6,7 @@ Papers: Maas et al. (2011), Learning word vectors for sentiment analysis (the da
 Manning (2012), Baselines and bigrams (the linear floor printed beside the result).
 
 A run prints what it will do and what it will cost, trains one seed after the other, and leaves a
-folder (docs/design.md, "What a run leaves"). Kill it at any time and continue with --resume.
+folder (docs/howto/runs.md). Kill it at any time and continue with --resume.
 `--predict="text"` asks a finished run. Notebooks and tests call `run(configure(...))`.
 """
 

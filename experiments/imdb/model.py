@@ -1,6 +1,6 @@
 """The model of the sentiment experiment, its loss and its optimiser."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -16,8 +16,6 @@ from experiments.imdb.config import Config
 from seqjax import train
 from seqjax.data._batching import Batch
 from seqjax.floors._cross_fitting import stacking_weights
-from seqjax.nn._embedding import pair_buckets
-from seqjax.train._tables import rows_pay
 
 
 def build_model(config: Config, vocab_size: int, rngs: nnx.Rngs) -> seqjax.nn.SequenceClassifier:
@@ -68,29 +66,6 @@ def model_functions(config: Config, vocab_size: int) -> Functions:
         return model(batch.tokens, batch.lengths, key=key)[:, 0]
 
     return make_functions(lambda rngs: build_model(config, vocab_size, rngs), call)
-
-
-def lazy_reads(
-    config: Config, vocab_size: int, batch_words: int
-) -> dict[str, Callable[[Batch], jax.Array]]:
-    """Returns the tables that are better updated by the row, and which rows a batch reads.
-
-    Args:
-      config: the settings.
-      vocab_size: number of token ids.
-      batch_words: words of the largest batch, padding included.
-
-    Returns:
-      What `seqjax.train.LazyTables` takes, by the names of the tables.
-    """
-    reads: dict[str, Callable[[Batch], jax.Array]] = {}
-    if rows_pay(vocab_size, batch_words):
-        reads["embedding/table/value"] = lambda batch: batch.tokens
-    if config.pair_size and rows_pay(config.pair_buckets, batch_words):
-        reads["embedding/pair_table/value"] = lambda batch: pair_buckets(
-            batch.tokens, config.pair_buckets
-        )
-    return reads
 
 
 def make_loss(functions: Functions, soft_labels: float):

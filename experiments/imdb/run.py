@@ -8,9 +8,9 @@ import numpy as np
 
 from experiments.imdb.config import Config, command
 from experiments.imdb.linear import save_linear
-from experiments.imdb.model import lazy_reads, make_loss, make_predict, model_functions
+from experiments.imdb.model import make_loss, make_predict, model_functions
 from experiments.imdb.task import Task, load_task
-from experiments.optimizer import make_lazy_tables, make_optimizer
+from experiments.optimizer import make_optimizer
 from experiments.study import Result, Study, run_study
 from seqjax import train
 from seqjax.data._batching import Batch
@@ -70,13 +70,11 @@ def prepare(
     functions = model_functions(config, len(task.vocabulary))
     steps_per_epoch = len(epoch_batches(config, task, config.seed, epoch=1))
     num_steps = steps_per_epoch * config.epochs
-    reads = lazy_reads(config, len(task.vocabulary), config.batch_size * max(task.buckets))
     step = train.make_train_step(
         make_loss(functions, config.soft_labels),
         make_optimizer(config, num_steps),
         ema_decay=config.ema_decay or None,
         mesh=train.data_mesh(config.batch_size, mesh),
-        tables=make_lazy_tables(config, num_steps, reads),
     )
     predict = make_predict(functions, step.mesh)
     validation = task.validation.batches(config.batch_size, task.buckets)
@@ -115,7 +113,6 @@ def prepare(
         floors=task.linear.floors,
         command=command(config),
         save=save,
-        lazy=sorted(reads),
     )
 
 

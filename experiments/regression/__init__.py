@@ -14,7 +14,7 @@ Lin et al. (2023), SegRNN (the model of ett, and the numbers to beat); Zhou et a
 (the data of ett).
 
 A run prints what it will do and what it will cost, trains one seed after the other, and leaves a
-folder (docs/design.md, "What a run leaves"). Kill it at any time and continue with --resume.
+folder (docs/howto/runs.md). Kill it at any time and continue with --resume.
 `--predict=FILE` asks a finished run of the task csv. Notebooks and tests call
 `run(configure(...))`.
 """

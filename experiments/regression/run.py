@@ -29,7 +29,7 @@ def run(
 ) -> Result:
     """Trains every seed, tests each once at its selected epoch, and leaves the run folder.
 
-    Beside what every run leaves (docs/design.md) there are `errors_by_step.json`, the squared
+    Beside what every run leaves (docs/howto/runs.md) there are `errors_by_step.json`, the squared
     error of each step of an answer that has steps, and figures of it and of some forecasts.
 
     Args:

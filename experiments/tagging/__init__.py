@@ -11,8 +11,8 @@ Yu (2015), Bidirectional LSTM-CRF models for sequence tagging (the model); Nivre
 Universal Dependencies v2 (the tags).
 
 A run prints what it will do and what it will cost, trains one seed after the other, and leaves a
-folder (docs/design.md, "What a run leaves") with a report of every tag. Kill it at any time and
-continue with --resume. `--predict="A sentence."` asks a finished run. Notebooks and tests call
+folder (docs/howto/runs.md) with a report of every tag. Kill it at any time and continue with
+--resume. `--predict="A sentence."` asks a finished run. Notebooks and tests call
 `run(configure(...))`.
 """
 

@@ -25,7 +25,7 @@ def run(
 ) -> Result:
     """Trains every seed, tests each once at its selected epoch, and leaves the run folder.
 
-    Beside what every run leaves (docs/design.md) there are `vocabulary.json`, and `report.md`,
+    Beside what every run leaves (docs/howto/runs.md) there are `vocabulary.json`, and `report.md`,
     `report.json` and a figure of how every tag of the test part fared.
 
     Args:

@@ -11,7 +11,7 @@ Papers: Graves et al. (2006), Connectionist temporal classification: labelling u
 data with recurrent neural networks; Jackson et al. (2018), Free Spoken Digit Dataset (digits).
 
 A run prints what it will do and what it will cost, trains one seed after the other, and leaves a
-folder (docs/design.md, "What a run leaves"). Kill it at any time and continue with --resume.
+folder (docs/howto/runs.md). Kill it at any time and continue with --resume.
 `--predict=FILE.wav` asks a finished run. Notebooks and tests call `run(configure(...))`.
 """
 

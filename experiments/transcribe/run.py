@@ -32,7 +32,7 @@ def run(
 ) -> Result:
     """Trains every seed, tests each once at its selected epoch, and leaves the run folder.
 
-    Beside what every run leaves (docs/design.md) there are `transcriptions.json`, the digits of
+    Beside what every run leaves (docs/howto/runs.md) there are `transcriptions.json`, the digits of
     every test string and those that each seed heard, and `scales.json`, which predicting needs.
 
     Args:

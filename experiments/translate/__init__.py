@@ -13,9 +13,9 @@ translation by jointly learning to align and translate; Luong, Pham and Manning 
 approaches to attention-based neural machine translation (the model).
 
 A run prints what it will do and what it will cost, trains one seed after the other, and leaves a
-folder (docs/design.md, "What a run leaves") with the translations of the test part. Kill it at any
-time and continue with --resume. `--predict="a sentence"` asks a finished run. Notebooks and tests
-call `run(configure(...))`.
+folder (docs/howto/runs.md) with the translations of the test part. Kill it at any time and continue
+with --resume. `--predict="a sentence"` asks a finished run. Notebooks and tests call
+`run(configure(...))`.
 """
 
 from experiments.study import Result as Result

@@ -38,7 +38,7 @@ def run(
 ) -> Result:
     """Trains every seed, tests each once at its selected epoch, and leaves the run folder.
 
-    Beside what every run leaves (docs/design.md) there are `translations.txt`, the first seed's
+    Beside what every run leaves (docs/howto/runs.md) there are `translations.txt`, the first seed's
     translation of each test source, a line each, and pictures of what it looked at.
 
     Args:

@@ -22,4 +22,3 @@ from seqjax.train._single import fit as fit
 from seqjax.train._state import TrainState as TrainState
 from seqjax.train._step import TrainStep as TrainStep
 from seqjax.train._step import make_train_step as make_train_step
-from seqjax.train._tables import LazyTables as LazyTables

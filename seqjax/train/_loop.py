@@ -132,7 +132,7 @@ def training(
     train, params, train_batches, validate, key, run, seed, name = member
     better = _comparison(options.mode)
     state = train.init(params, key)
-    best = _copy(evaluation_params(train.settle(state)))
+    best = _copy(evaluation_params(state))
     position = Position()
     checkpoints = Checkpoints(run.checkpoints(seed), run.config)
     with contextlib.closing(checkpoints):
@@ -169,7 +169,7 @@ def training(
                     save=save,
                     stopping=stopping,
                 )
-                candidate = evaluation_params(train.settle(see()))
+                candidate = evaluation_params(see())
                 found = validate(candidate)
                 validation = _validated(found, options.monitor, f"{name}, epoch {epoch}")
                 row = report.epoch({**_train_metrics(position.epoch_totals), **validation})
@@ -237,7 +237,7 @@ def _train_epoch(
             position.window_totals = {}
         if probe is not None and position.step % probe_every == 0:
             settle()
-            report.probe(probe(train.settle(see()).params))
+            report.probe(probe(see().params))
         if checkpoint_every is not None and position.step % checkpoint_every == 0:
             settle()
             save(soon=True)

@@ -32,7 +32,7 @@ from seqjax.train._step import TrainStep
 def can_train_together(train: TrainStep, shape: str = "auto") -> bool:
     """Returns whether members with this step are to train together, by `fit_together`.
 
-    Lazy tables, kernels that are split over devices, and several processes are for `fit` alone.
+    Kernels that are split over devices, and several processes, are for `fit` alone.
 
     Args:
       train: from `make_train_step`.
@@ -50,7 +50,7 @@ def can_train_together(train: TrainStep, shape: str = "auto") -> bool:
 
 
 def _can(train: TrainStep) -> bool:
-    return train.pure is not None and "hidden" not in train.mesh.shape and not several_processes()
+    return "hidden" not in train.mesh.shape and not several_processes()
 
 
 def fit_together(members: Sequence[Member], **options: Any) -> list[FitResult]:
@@ -74,8 +74,8 @@ def fit_together(members: Sequence[Member], **options: Any) -> list[FitResult]:
     """
     if not all(_can(member.train) for member in members):
         raise ValueError(
-            "seqjax.train.fit_together: steps must have no lazy tables and no axis hidden in their "
-            "mesh, and there must be one process. Train members in turn with fit."
+            "seqjax.train.fit_together: steps must have no axis hidden in their mesh, and there "
+            "must be one process. Train members in turn with fit."
         )
     shared = Options(**options)
     results: dict[int, FitResult] = {}

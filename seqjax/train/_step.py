@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from seqjax.train import _tables as lazy
 from seqjax.train._mesh import data_mesh, layout, put, shard
 from seqjax.train._state import PyTree, TrainState
 
@@ -38,19 +37,15 @@ class TrainStep(NamedTuple):
       updates: `updates(state, batches) -> (state, records)`, as many updates as the batches have on
         their leading axis, in one program; records have that axis too.
       per_dispatch: how many updates `seqjax.train.fit` hands over at once.
-      pure: `update` as it was before it was compiled for `mesh`, to be transformed further; None
-        where some tables are lazy.
-      settle: `settle(state) -> state`, in which lazy tables have caught up; to be called before
-        parameters or their average are read. The state it is given stays valid.
+      pure: `update` as it was before it was compiled for `mesh`, to be transformed further.
     """
 
     init: Callable[[PyTree, jax.Array], TrainState]
     update: Callable[[TrainState, PyTree], tuple[TrainState, dict[str, jax.Array]]]
     mesh: Mesh
     updates: Callable[[TrainState, PyTree], tuple[TrainState, dict[str, jax.Array]]]
-    per_dispatch: int = 1
-    pure: Callable[[TrainState, PyTree], tuple[TrainState, dict[str, jax.Array]]] | None = None
-    settle: Callable[[TrainState], TrainState] = lambda state: state
+    per_dispatch: int
+    pure: Callable[[TrainState, PyTree], tuple[TrainState, dict[str, jax.Array]]]
 
 
 def make_train_step(
@@ -59,7 +54,6 @@ def make_train_step(
     *,
     ema_decay: float | None = None,
     mesh: Mesh | None = None,
-    tables: lazy.LazyTables | None = None,
     per_dispatch: int | None = None,
     carry: PyTree | None = None,
     partition: PyTree | None = None,
@@ -75,9 +69,6 @@ def make_train_step(
         optax.adam(1e-3))`.
       ema_decay: if given, a moving average of the parameters is kept; see `ema`.
       mesh: devices the batch is split over, all of them by default.
-      tables: large tables of which only the rows that a batch reads are to be updated. The numbers
-        are those of the update of all rows, within the tolerance that `seqjax/train/_tables.py`
-        states. It pays where a table has at least 5 rows for each read of a batch.
       per_dispatch: updates that `seqjax.train.fit` hands to the devices at once, so that a small
         model does not wait for the host between them; as many batches lie on the devices together.
         By default 1 on CPUs, where the host is the device, and 8 elsewhere.
@@ -93,11 +84,10 @@ def make_train_step(
       The training step.
 
     Raises:
-      ValueError: if `ema_decay` is outside [0, 1), `per_dispatch` below 1, or `carry` is given
-        together with `tables`; from `init`, if `partition` has another structure than the
-        parameters; when tracing, if the loss is no scalar, its sums lack "weight" or
-        use a name the step itself reports, or what it carries changes its structure, shapes or
-        dtypes.
+      ValueError: if `ema_decay` is outside [0, 1) or `per_dispatch` below 1; from `init`, if
+        `partition` has another structure than the parameters; when tracing, if the loss is no
+        scalar, its sums lack "weight" or use a name the step itself reports, or what it carries
+        changes its structure, shapes or dtypes.
 
     Example:
       >>> def loss(w, key, batch):
@@ -113,11 +103,6 @@ def make_train_step(
         raise ValueError(
             f"seqjax.train.make_train_step: `ema_decay` must lie in [0, 1), got {ema_decay}. "
             "Use None for no average."
-        )
-    if carry is not None and tables is not None:
-        raise ValueError(
-            "seqjax.train.make_train_step: `carry` and `tables` must not be given together; leave "
-            "out `tables`, and every row is updated."
         )
     mesh = data_mesh() if mesh is None else mesh
     if per_dispatch is None:
@@ -146,18 +131,14 @@ def make_train_step(
             step=jnp.zeros((), jnp.int32),
             key=jnp.array(key, copy=True),
         )
-        if tables is not None:
-            state = lazy.begin(tables, optimizer, state)
         _check_partition(partition, state.params)
         shardings = layout(mesh, state, state.params, partition)
         return put(state, shardings)._replace(carry=shard(mesh, copy(carry)))
 
-    def dense(
-        state: TrainState, batch: PyTree, stand_in: Callable[[PyTree], PyTree] = lambda tree: tree
-    ) -> tuple[TrainState, dict[str, jax.Array]]:
+    def pure(state: TrainState, batch: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
         key = jax.random.fold_in(state.key, state.step)
         gradient = jax.value_and_grad(
-            lambda params: checked(stand_in(params), key, batch, state.carry), has_aux=True
+            lambda params: checked(params, key, batch, state.carry), has_aux=True
         )
         (value, (sums, carried)), grads = gradient(state.params)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -177,13 +158,7 @@ def make_train_step(
     def update(state: TrainState, batch: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
         # `unroll` sees here what the batch, and the kernels, are split over.
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            if tables is None:
-                state, record = dense(state, batch)
-            else:
-                decay = _decay_now(ema_decay or 0.0, state.step)
-                state, record = lazy.update(
-                    tables, dense, state, batch, average_decay=decay, mesh=mesh
-                )
+            state, record = pure(state, batch)
         return in_place(state), record
 
     def in_place(state: TrainState) -> TrainState:
@@ -197,11 +172,7 @@ def make_train_step(
     def updates(state: TrainState, batches: PyTree) -> tuple[TrainState, dict[str, jax.Array]]:
         return jax.lax.scan(update, state, batches)
 
-    made = TrainStep(init, compiled(update), mesh, compiled(updates), per_dispatch)
-    if tables is None:
-        return made._replace(pure=dense)
-    settle = jax.jit(lambda state: in_place(lazy.settle(tables, state)), out_shardings=layouts)
-    return made._replace(settle=settle)
+    return TrainStep(init, compiled(update), mesh, compiled(updates), per_dispatch, pure)
 
 
 def ema(average: PyTree, params: PyTree, *, decay: float, step: jax.Array | int) -> PyTree:

@@ -16,7 +16,7 @@ import pytest
 from experiments import command_line, imdb
 from experiments.imdb.config import command
 from experiments.imdb.linear import fit_linear, linear_logits
-from experiments.imdb.model import lazy_reads, model_functions
+from experiments.imdb.model import model_functions
 from experiments.imdb.task import load_task
 from seqjax import data, train
 from seqjax.data._batching import bucketed_batches
@@ -278,38 +278,3 @@ def test_killed_and_resumed_to_the_same_bits(tmp_path, reviews_folder, cache):
     assert results[0]["params_sha256"] == results[1]["params_sha256"]
     assert results[0]["metrics"]["test_accuracy"] == results[1]["metrics"]["test_accuracy"]
     assert out.strip().splitlines()[-1].startswith("test_accuracy 0.")
-
-
-def test_a_large_table_is_updated_by_the_row(reviews_folder, cache, tmp_path, monkeypatch):
-    """A run does so by itself where a table is large, and ends where it ends without."""
-    config = small(reviews_folder, pair_buckets=4096, seeds=1, epochs=2)
-    assert list(lazy_reads(config, 200, 16 * 40)) == ["embedding/pair_table/value"]
-    assert list(lazy_reads(dataclasses.replace(config, pair_size=0), 3200, 640)) == [
-        "embedding/table/value"
-    ]
-    assert not lazy_reads(imdb.PRESETS["best"], 20_000, 96 * 400)
-    found, counts = {}, {}
-    for by_the_row in (True, False):
-        made = []
-
-        def make_train_step(*args, make=train.make_train_step, made=made, **options):
-            made.append(options["tables"])
-            return make(*args, **options)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(train, "make_train_step", make_train_step)
-            if not by_the_row:
-                patch.setattr("experiments.imdb.model.rows_pay", lambda rows, reads: False)
-            found[by_the_row] = imdb.run(
-                config,
-                workdir=tmp_path / str(by_the_row),
-                cache_dir=str(cache),
-                notify=lambda line: None,
-            )
-        counts[by_the_row] = sum(len(tables.reads) for tables in made if tables)
-    assert counts == {True: 1, False: 0}
-    for name, metric in found[False].result["metrics"].items():
-        if name != "seed_wall_s":
-            assert found[True].result["metrics"][name]["mean"] == pytest.approx(
-                metric["mean"], rel=1e-3
-            )

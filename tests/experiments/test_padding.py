@@ -9,7 +9,7 @@ from experiments import classify, generate, imdb, regression, tagging, transcrib
 SMALL = {
     classify: {"task": "generated", "cell": "bigru", "hidden_size": 5, "train_size": 60},
     generate: {"task": "generated_text", "hidden_size": 8, "embedding_size": 6, "length": 8},
-    imdb: {"dataset": "generated_reviews", "cell": "bigru", "hidden_size": 5, "lazy_tables": False},
+    imdb: {"dataset": "generated_reviews", "cell": "bigru", "hidden_size": 5},
     regression: {"task": "narma10", "hidden_size": 6, "lookback": 12, "train_size": 40},
     tagging: {"task": "generated", "train_size": 60, "hidden_size": 8, "char_hidden_size": 3},
     transcribe: {"task": "generated", "cell": "bigru", "hidden_size": 6, "num_mels": 10},
@@ -37,7 +37,7 @@ def test_padding_alone_changes_nothing(experiment):
     assert np.isfinite(record["loss"])
     assert float(record["weight"]) == float(record["grad_norm"]) == 0
     assert not record["not_finite"].any()
-    jax.tree.map(np.testing.assert_array_equal, before, study.step.settle(state).params)
+    jax.tree.map(np.testing.assert_array_equal, before, state.params)
     # And the same batch with its weights does teach.
     state, record = study.step.update(state, batch)
     assert float(record["grad_norm"]) > 0

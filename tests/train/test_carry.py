@@ -8,7 +8,7 @@ import pytest
 import toy
 
 import seqjax
-from seqjax.train import LazyTables, data_mesh, fit, make_train_step, open_run
+from seqjax.train import data_mesh, fit, make_train_step, open_run
 
 CELL = seqjax.gru(3)
 PARAMS = CELL.init(jax.random.key(0), 2)
@@ -87,9 +87,6 @@ def test_the_carry_is_saved_with_the_rest(tmp_path):
 
 
 def test_mistakes_are_refused():
-    with pytest.raises(ValueError, match="`carry` and `tables` must not be given together"):
-        make_train_step(loss, optax.sgd(1.0), carry=zero(), tables=LazyTables({}, 1.0))
-
     def shrinking(params, key, batch, carry):
         return params.sum(), {"weight": 1}, carry[:, :1]
 

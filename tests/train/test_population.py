@@ -155,7 +155,6 @@ def test_one_that_diverges_is_named(tmp_path):
         ({"train_batches": lambda epoch: batches(1, epoch, size=4)}, "batches of members must"),
         ({"params": {"w": np.zeros(4, np.float32), "b": np.zeros((), np.float32)}}, "states of"),
         ({"train": make(ema_decay=None)}, "states of members must agree in structure"),
-        ({"train": make()._replace(pure=None)}, "steps must have no lazy tables"),
     ],
 )
 def test_members_that_do_not_agree_are_refused(tmp_path, changes, message):
@@ -168,7 +167,6 @@ def test_members_that_do_not_agree_are_refused(tmp_path, changes, message):
 )
 def test_who_trains_together_is_a_matter_of_the_mesh(shape, wanted):
     assert can_train_together(make(), shape) is wanted
-    assert not can_train_together(make()._replace(pure=None), shape)
 
 
 def test_accelerators_are_shared_by_members(monkeypatch):
