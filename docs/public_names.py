@@ -59,14 +59,30 @@ def undocumented() -> list[str]:
             if not public.doc:
                 missing.append(full)
             if isinstance(public.definition, ast.ClassDef):
+                inherited = _documented_by_bases(public.module, public.definition)
                 missing += [
                     f"{full}.{method.name}"
                     for method in public.definition.body
                     if isinstance(method, ast.FunctionDef)
                     and (method.name == "__call__" or not method.name.startswith("_"))
                     and not ast.get_docstring(method)
+                    and method.name not in inherited
                 ]
     return missing
+
+
+def _documented_by_bases(module: str, definition: ast.ClassDef) -> set[str]:
+    """Returns the methods that base classes of the library document, as Sphinx inherits them."""
+    found: set[str] = set()
+    for base in definition.bases:
+        if not isinstance(base, ast.Name):
+            continue
+        public = _resolve("", module, base.id)
+        if isinstance(public.definition, ast.ClassDef):
+            methods = [node for node in public.definition.body if isinstance(node, ast.FunctionDef)]
+            found |= {method.name for method in methods if ast.get_docstring(method)}
+            found |= _documented_by_bases(public.module, public.definition)
+    return found
 
 
 @functools.cache
@@ -96,7 +112,9 @@ def _resolve(package: str, module: str, name: str) -> PublicName:
                 return PublicName(package, name, module, node, ast.get_docstring(node) or "")
             case ast.Assign() | ast.AnnAssign() if name in _assigned(node):
                 return PublicName(package, name, module, node, _text(body[place + 1 : place + 2]))
-            case ast.ImportFrom(module=str(other), names=names) if other != module:
+            case ast.ImportFrom(module=str(other), names=names) if (
+                other != module and other.startswith("seqjax")
+            ):
                 if name in {each.name for each in names}:
                     return _resolve(package, other, name)
     inner = ROOT.joinpath(*module.split("."), name)

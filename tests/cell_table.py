@@ -108,27 +108,27 @@ def slstm_step(p, state, x):
 
 def lru_step(p, state, x):
     (h,) = state
-    size = p.decay_log.shape[0]
-    a = np.exp(-np.exp(p.decay_log)) * np.exp(1j * np.exp(p.phase_log))
-    kernel = p.input_kernel[:, :size] + 1j * p.input_kernel[:, size:]
-    return (a * h + np.exp(p.scale_log) * (x @ kernel),)
+    size = p["decay_log"].shape[0]
+    a = np.exp(-np.exp(p["decay_log"])) * np.exp(1j * np.exp(p["phase_log"]))
+    kernel = p["input_kernel"][:, :size] + 1j * p["input_kernel"][:, size:]
+    return (a * h + np.exp(p["scale_log"]) * (x @ kernel),)
 
 
 def lru_output(p, state, x):
-    size = p.decay_log.shape[0]
-    kernel = p.output_kernel[:size] + 1j * p.output_kernel[size:]
-    return (state[0] @ kernel).real + x @ p.skip_kernel
+    size = p["decay_log"].shape[0]
+    kernel = p["output_kernel"][:size] + 1j * p["output_kernel"][size:]
+    return (state[0] @ kernel).real + x @ p["skip_kernel"]
 
 
 def rg_lru_step(p, state, x):
     """With two heads; the first step of a sequence takes its input whole."""
     h, fresh = state
-    x = x @ p.input_kernel
+    x = x @ p["input_kernel"]
     half = x.shape[-1] // 2
-    parts = [x[half * head : half * (head + 1)] @ p.gate_kernel[head] for head in range(2)]
+    parts = [x[half * head : half * (head + 1)] @ p["gate_kernel"][head] for head in range(2)]
     gates = [np.concatenate([part[half * k : half * (k + 1)] for part in parts]) for k in range(2)]
-    r, i = (sigmoid(z + b) for z, b in zip(gates, np.split(p.gate_bias, 2), strict=True))
-    a = np.exp(-8 * r * np.log1p(np.exp(p.decay)))
+    r, i = (sigmoid(z + b) for z, b in zip(gates, np.split(p["gate_bias"], 2), strict=True))
+    a = np.exp(-8 * r * np.log1p(np.exp(p["decay"])))
     keep, root = (0, 1) if fresh else (a, np.sqrt(1 - a**2))
     return keep * h + root * i * x, np.array(False)
 

@@ -12,7 +12,6 @@ from seqjax.cells._initializers import chrono as chrono
 from seqjax.cells._linear import LinearCell as LinearCell
 from seqjax.cells._linear import SegmentState as SegmentState
 from seqjax.cells._linear import linear_cell as linear_cell
-from seqjax.cells._lru import LRUParams as LRUParams
 from seqjax.cells._lru import lru as lru
 from seqjax.cells._lstm import LSTMState as LSTMState
 from seqjax.cells._lstm import lstm as lstm
@@ -24,7 +23,6 @@ from seqjax.cells._registry import CELLS as CELLS
 from seqjax.cells._registry import OWN_CELLS as OWN_CELLS
 from seqjax.cells._registry import make_cell as make_cell
 from seqjax.cells._registry import register_cell as register_cell
-from seqjax.cells._rg_lru import RGLRUParams as RGLRUParams
 from seqjax.cells._rg_lru import rg_lru as rg_lru
 from seqjax.cells._slstm import SLSTMState as SLSTMState
 from seqjax.cells._slstm import slstm as slstm

@@ -65,11 +65,11 @@ class Cell:
       ... class LeakySum(Cell):
       ...     decay: float = 0.5
       ...     def init(self, key, in_size, dtype=jnp.float32):
-      ...         return {"scale": jnp.ones(in_size, dtype)}
+      ...         return {"kernel": jnp.eye(in_size, self.hidden_size, dtype=dtype)}
       ...     def initial_state(self, params, batch_shape=(), dtype=jnp.float32):
       ...         return HiddenState(jnp.zeros((*batch_shape, self.hidden_size), dtype))
       ...     def project(self, params, xs):
-      ...         return xs * params["scale"]
+      ...         return seqjax.cells.affine(xs, params["kernel"])
       ...     def step(self, params, state, drive):
       ...         return HiddenState(self.decay * state.hidden + drive)
       >>> cell = LeakySum(3)
@@ -147,6 +147,16 @@ class Cell:
     def partition(self, params: Params) -> Any:
         """Says how each parameter may be split over the axis "hidden" of a mesh of devices."""
         return jax.tree.map(lambda _: PartitionSpec(), params)
+
+
+def batch_axes(name: str, batch_shape: Any) -> tuple[int, ...]:
+    """Returns batch axes as a tuple; refuses a number, which is the commonest mistake."""
+    if isinstance(batch_shape, int):
+        raise TypeError(
+            f"seqjax {name}.initial_state: `batch_shape` must be a tuple of sizes, got "
+            f"{batch_shape}. Write ({batch_shape},) for one batch axis."
+        )
+    return tuple(batch_shape)
 
 
 def project(cell: Cell, params: Params, xs: Array, starts: Array | None) -> Any:

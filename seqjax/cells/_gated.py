@@ -10,7 +10,7 @@ from jax import Array, lax
 from jax.sharding import PartitionSpec
 from jax.typing import DTypeLike
 
-from seqjax.cells._cell import Cell, HiddenState, State
+from seqjax.cells._cell import Cell, HiddenState, State, batch_axes
 from seqjax.cells._diagonals import gated_jacobian
 from seqjax.cells._operations import (
     Initializer,
@@ -191,7 +191,7 @@ class GatedCell(Cell):
         self, params: GatedParams, batch_shape: Sequence[int] = (), dtype: DTypeLike = jnp.float32
     ) -> State:
         """Returns the learned initial state, or every field at its start."""
-        shape = (*batch_shape, self.hidden_size)
+        shape = (*batch_axes(self.name, batch_shape), self.hidden_size)
         learned = getattr(params, "initial_state", None)
         if learned is None:
             return self._start(shape, dtype)

@@ -52,3 +52,9 @@ def _chrono(
 ) -> Array:
     timescales = jax.random.uniform(key, shape, dtype, minval=1.0, maxval=max_timescale - 1.0)
     return sign * jnp.log(timescales)
+
+
+def ring_log_radius(key: Array, size: int, min_radius: float, max_radius: float) -> Array:
+    """Draws `log |a|` of `size` decays whose squared radii are uniform between two squares."""
+    square = jax.random.uniform(key, (size,), minval=1e-6, maxval=1 - 1e-6)
+    return 0.5 * jnp.log(square * (max_radius**2 - min_radius**2) + min_radius**2)

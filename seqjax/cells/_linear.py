@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from jax import Array
 from jax.sharding import PartitionSpec
 from jax.typing import DTypeLike
 
-from seqjax.cells._cell import Cell, HiddenState, Params
+from seqjax.cells._cell import Cell, HiddenState, Params, batch_axes
 
 
 class SegmentState(NamedTuple):
@@ -26,27 +26,29 @@ class SegmentState(NamedTuple):
     fresh: Array
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+@dataclasses.dataclass(frozen=True, repr=False)
 class LinearCell(Cell):
     """A cell that is linear and diagonal in its state: `h_t = a_t * h_{t-1} + b_t`.
 
-    `h` is real or complex and of any shape. Make one with `linear_cell`, whose arguments the
-    attributes are.
+    `h` is real or complex and of any shape. Make a cell with `linear_cell`, whose arguments explain
+    the attributes below, or subclass this and define `init` and `coefficients`.
+
+    Attributes:
+      complex_state: whether the state is complex.
+      split: names of parameters whose last axis may be split over devices.
     """
 
-    init_params: Callable[..., Params]
-    coefficients: Callable[..., tuple[Array, Array]]
-    read_out: Callable[[Params, Array, Array], Array] | None = None
-    preparation: Callable[[Params], Params] | None = None
-    state_shape: tuple[int, ...] = ()
-    complex_state: bool = False
-    uses_starts: bool = False  # pyright: ignore[reportIncompatibleVariableOverride]
-    split: tuple[str, ...] = ()
-    full_precision: tuple[str, ...] = ()  # pyright: ignore[reportIncompatibleVariableOverride]
+    complex_state: ClassVar[bool] = False
+    split: ClassVar[tuple[str, ...]] = ()
 
-    def init(self, key: Array, in_size: int, dtype: DTypeLike = jnp.float32) -> Params:
-        """Draws the parameters."""
-        return self.init_params(key, in_size, dtype)
+    @property
+    def state_shape(self) -> tuple[int, ...]:
+        """Shape of the state of one example."""
+        return (self.hidden_size,)
+
+    def coefficients(self, params: Params, xs: Array, *starts: Array) -> tuple[Array, Array]:
+        """Returns `(a, b)` for inputs (..., D) of many steps, see `linear_cell`."""
+        raise NotImplementedError(f"{type(self).__name__} must define `coefficients`.")
 
     def initial_state(
         self, params: Params, batch_shape: Sequence[int] = (), dtype: DTypeLike = jnp.float32
@@ -54,7 +56,7 @@ class LinearCell(Cell):
         """Returns zeros, or the field `initial_state` of the parameters where they have one."""
         if self.complex_state:
             dtype = jnp.result_type(dtype, jnp.complex64)
-        shape = (*batch_shape, *self.state_shape)
+        shape = (*batch_axes(self.name, batch_shape), *self.state_shape)
         learned = getattr(params, "initial_state", None)
         if learned is None:
             hidden = jnp.zeros(shape, dtype)
@@ -64,14 +66,9 @@ class LinearCell(Cell):
             return HiddenState(hidden)
         return SegmentState(hidden, jnp.ones(tuple(batch_shape), bool))
 
-    def prepare(self, params: Params) -> Params:
-        """Computes what depends on the parameters alone."""
-        return params if self.preparation is None else self.preparation(params)
-
     def project(self, params: Params, xs: Array, starts: Array | None = None) -> Any:
         """Returns the coefficients `(a, b)`, checked."""
-        given = (params, xs) if starts is None else (params, xs, starts)
-        a, b = self.coefficients(*given)
+        a, b = self.coefficients(params, xs, *(() if starts is None else (starts,)))
         lead = xs.shape[:-1]
         if b.shape != (*lead, *self.state_shape) or not _fits(a.shape, b.shape, len(lead)):
             raise ValueError(
@@ -93,12 +90,6 @@ class LinearCell(Cell):
             return HiddenState(hidden)
         return SegmentState(hidden, jnp.zeros_like(state.fresh))
 
-    def output(self, params: Params, states: Any, xs: Array) -> Array:
-        """Returns the read-out of the states, by default the states themselves."""
-        if self.read_out is None:
-            return states.hidden
-        return self.read_out(params, states.hidden, xs)
-
     def partition(self, params: Params) -> Any:
         """Splits the last axis of the parameters named in `split`."""
 
@@ -111,12 +102,46 @@ class LinearCell(Cell):
         return jax.tree_util.tree_map_with_path(spec, params)
 
     def jacobian(self, params: Params, state: Any, drive: tuple[Array, Array]) -> Array:
-        """Returns `diag(a)`; of a complex state as real numbers, real parts first."""
+        """Returns `diag(a)`; for a complex state as real numbers, real parts first."""
         a = jnp.broadcast_to(spread(*drive), self.state_shape).ravel()
         if not self.complex_state:
             return jnp.diag(a)
         real, imag = jnp.diag(a.real), jnp.diag(a.imag)
         return jnp.block([[real, -imag], [imag, real]])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class _FromFunctions(LinearCell):
+    """What `linear_cell` makes: a linear cell whose methods are functions that it was given."""
+
+    functions: tuple[Callable[..., Any] | None, ...]
+    shape: tuple[int, ...]
+    complex_state: bool  # pyright: ignore[reportIncompatibleVariableOverride]
+    uses_starts: bool  # pyright: ignore[reportIncompatibleVariableOverride]
+    full_precision: tuple[str, ...]  # pyright: ignore[reportIncompatibleVariableOverride]
+    split: tuple[str, ...]  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    @property
+    def state_shape(self) -> tuple[int, ...]:
+        return self.shape
+
+    def init(self, key: Array, in_size: int, dtype: DTypeLike = jnp.float32) -> Params:
+        init, *_ = self.functions
+        assert init is not None
+        return init(key, in_size, dtype)
+
+    def prepare(self, params: Params) -> Params:
+        prepare = self.functions[1]
+        return params if prepare is None else prepare(params)
+
+    def coefficients(self, params: Params, xs: Array, *starts: Array) -> tuple[Array, Array]:
+        coefficients = self.functions[2]
+        assert coefficients is not None
+        return coefficients(params, xs, *starts)
+
+    def output(self, params: Params, states: Any, xs: Array) -> Array:
+        output = self.functions[3]
+        return states.hidden if output is None else output(params, states.hidden, xs)
 
 
 def linear_cell(
@@ -181,14 +206,11 @@ def linear_cell(
             f"seqjax.linear_cell({name!r}): a {kind} needs `output`, which makes the "
             f"{hidden_size} real features of the output from it."
         )
-    return LinearCell(
+    return _FromFunctions(
         hidden_size,
         name=name,
-        init_params=init,
-        coefficients=coefficients,
-        read_out=output,
-        preparation=prepare,
-        state_shape=shape,
+        functions=(init, prepare, coefficients, output),
+        shape=shape,
         complex_state=complex_state,
         uses_starts=uses_starts,
         full_precision=tuple(full_precision),

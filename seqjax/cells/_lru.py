@@ -1,65 +1,30 @@
 """The linear recurrent unit: a diagonal of complex decays."""
 
-from typing import NamedTuple
+import dataclasses
 
 import jax
 import jax.numpy as jnp
-from jax import Array
-from jax.typing import DTypeLike
+from jax import Array, lax
 
-from seqjax.cells._linear import LinearCell, linear_cell
-from seqjax.cells._operations import affine, bind, check_features, check_in_size
-
-
-class LRUParams(NamedTuple):
-    """Parameters of an LRU with `N` complex states.
-
-    Attributes:
-      decay_log: `nu`, shape (N,): |a| = exp(-exp(nu)).
-      phase_log: `theta`, shape (N,): the phase of `a` is exp(theta).
-      scale_log: `gamma`, shape (N,).
-      input_kernel: real, then imaginary parts of `B`, shape (D, 2 * N).
-      output_kernel: real, then imaginary parts of `C`, shape (2 * N, H).
-      skip_kernel: `D`, shape (D, H).
-    """
-
-    decay_log: Array
-    phase_log: Array
-    scale_log: Array
-    input_kernel: Array
-    output_kernel: Array
-    skip_kernel: Array
+from seqjax.cells._initializers import ring_log_radius
+from seqjax.cells._linear import LinearCell
+from seqjax.cells._operations import affine, check_features, check_in_size
 
 
-class PreparedLRU(NamedTuple):
-    """What a run of an LRU reads: `decay` is `a`, complex; the scale is in the input kernel."""
-
-    decay: Array
-    input_kernel: Array
-    output_kernel: Array
-    skip_kernel: Array
-
-
-def lru(
-    hidden_size: int,
-    *,
-    state_size: int | None = None,
-    min_radius: float = 0.0,
-    max_radius: float = 1.0,
-    max_phase: float = 2 * jnp.pi,
-) -> LinearCell:
-    """Makes the linear recurrent unit.
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class lru(LinearCell):
+    """The linear recurrent unit.
 
         a   = exp(-exp(nu) + i exp(theta))
         h_t = a * h_{t-1} + exp(gamma) * (B x_t)        h, a, B complex
         y_t = Re(C h_t) + D x_t
 
-    `|a|^2` starts uniform between the squares of the two radii, the phase uniform in
-    `[0, max_phase]`, and `gamma` as `log sqrt(1 - |a|^2)`; all three are then learned. The decay
-    stays in float32 under a narrower `dtype`.
+    `|a|^2` starts uniform between the squares of two radii, the phase uniform in `[0, max_phase]`,
+    and `gamma` as `log sqrt(1 - |a|^2)`. All three are then learned. `a` stays in float32 under a
+    narrower `dtype`. The state is a `HiddenState` of `N` complex numbers.
 
-    Differs from S5, which learns a step size and has the read-out `2 Re(C h)`. `D` is a matrix, as
-    in the paper; published code has a vector, for which in_size must equal hidden_size.
+    Differs from S5, which learns a step size and reads out `2 Re(C h)`. `D` is a matrix, as in the
+    paper. Published code has a vector, for which in_size must equal hidden_size.
 
     Args:
       hidden_size: features of the output, `H`.
@@ -67,9 +32,6 @@ def lru(
       min_radius: smallest |a| at the start.
       max_radius: largest |a| at the start; near 1 for long memories.
       max_phase: largest phase at the start; small for long sequences.
-
-    Returns:
-      The cell; its state is a `HiddenState` of `N` complex numbers, its parameters `LRUParams`.
 
     Raises:
       ValueError: if a size is below 1, or not 0 <= min_radius < max_radius <= 1, or `max_phase`
@@ -85,73 +47,54 @@ def lru(
 
     Reference: Orvieto et al. (2023), Resurrecting recurrent neural networks for long sequences.
     """
-    size = hidden_size if state_size is None else state_size
-    if (
-        (state_size is not None and state_size < 1)
-        or not 0 <= min_radius < max_radius <= 1
-        or not max_phase > 0
-    ):
-        raise ValueError(
-            "seqjax.lru: `state_size` must be at least 1, 0 <= min_radius < max_radius <= 1, and "
-            f"`max_phase` above 0, got {size}, {min_radius}, {max_radius} and {max_phase}."
-        )
-    ring = {"min_radius": min_radius, "max_radius": max_radius, "max_phase": max_phase}
-    return linear_cell(
-        "lru",
-        hidden_size,
-        init=bind(_init, hidden_size=hidden_size, state_size=size, **ring),
-        prepare=_prepare,
-        coefficients=_coefficients,
-        output=_output,
-        state_shape=(size,),
-        complex_state=True,
-        full_precision=("decay",),
-    )
 
+    state_size: int | None = None
+    min_radius: float = 0.0
+    max_radius: float = 1.0
+    max_phase: float = 2 * jnp.pi
+    complex_state, full_precision = True, ("decay",)
 
-def _init(
-    key: Array,
-    in_size: int,
-    dtype: DTypeLike = jnp.float32,
-    *,
-    hidden_size: int,
-    state_size: int,
-    min_radius: float,
-    max_radius: float,
-    max_phase: float,
-) -> LRUParams:
-    check_in_size("lru", in_size)
-    radius_key, phase_key, *keys = jax.random.split(key, 5)
-    wide = jnp.promote_types(dtype, jnp.float32)
-    tiny = jnp.finfo(wide).tiny
-    # Open at both ends, since |a| = 0 and |a| = 1 have no finite logarithm.
-    uniform = jax.random.uniform(radius_key, (state_size,), wide, minval=1e-6, maxval=1 - 1e-6)
-    square = uniform * (max_radius**2 - min_radius**2) + min_radius**2
-    phase = max_phase * jax.random.uniform(phase_key, (state_size,), wide, minval=tiny)
-    shapes = (in_size, 2 * state_size), (2 * state_size, hidden_size), (in_size, hidden_size)
-    scales = (2 * in_size) ** -0.5, state_size**-0.5, in_size**-0.5
-    kernels = [
-        scale * jax.random.normal(k, shape, dtype)
-        for k, shape, scale in zip(keys, shapes, scales, strict=True)
-    ]
-    decays = jnp.log(-0.5 * jnp.log(square)), jnp.log(phase), 0.5 * jnp.log1p(-square)
-    return LRUParams(*(leaf.astype(dtype) for leaf in decays), *kernels)
+    def __post_init__(self):
+        super().__post_init__()
+        radii, size, phase = (self.min_radius, self.max_radius), self.state_size, self.max_phase
+        if (size is not None and size < 1) or not 0 <= radii[0] < radii[1] <= 1 or not phase > 0:
+            raise ValueError(
+                "seqjax.lru: `state_size` must be at least 1, 0 <= min_radius < max_radius <= 1, "
+                f"and `max_phase` above 0, got {size}, {radii[0]}, {radii[1]} and {phase}."
+            )
 
+    @property
+    def state_shape(self):
+        return (self.hidden_size if self.state_size is None else self.state_size,)
 
-def _prepare(params: LRUParams) -> PreparedLRU:
-    decay = jnp.exp(jax.lax.complex(-jnp.exp(params.decay_log), jnp.exp(params.phase_log)))
-    scale = jnp.tile(jnp.exp(params.scale_log), 2)[None]
-    kernels = params.input_kernel * scale, params.output_kernel, params.skip_kernel
-    return PreparedLRU(decay, *kernels)
+    def init(self, key, in_size, dtype=jnp.float32):
+        check_in_size("lru", in_size)
+        (size,), *keys = self.state_shape, *jax.random.split(key, 5)
+        log_radius = ring_log_radius(keys[0], size, self.min_radius, self.max_radius)
+        phase = self.max_phase * jax.random.uniform(keys[1], (size,), minval=1e-6)
+        logs = jnp.log(-log_radius), jnp.log(phase), 0.5 * jnp.log(-jnp.expm1(2 * log_radius))
+        names = "decay_log", "phase_log", "scale_log"
+        params: dict[str, Array] = dict(zip(names, logs, strict=True))
 
+        def normal(key, rows, columns, scale):
+            return scale * jax.random.normal(key, (rows, columns))
 
-def _coefficients(params: PreparedLRU, xs: Array) -> tuple[Array, Array]:
-    check_features("lru", xs, params.input_kernel)
-    real, imag = jnp.split(affine(xs, params.input_kernel), 2, axis=-1)
-    decay = params.decay.reshape(*(1,) * (xs.ndim - 1), -1)  # the same at every step
-    return decay, jax.lax.complex(real, imag)
+        # Columns of B, and rows of C: real parts, then imaginary parts.
+        params["input_kernel"] = normal(keys[2], in_size, 2 * size, (2 * in_size) ** -0.5)
+        params["output_kernel"] = normal(keys[3], 2 * size, self.hidden_size, size**-0.5)
+        params["skip_kernel"] = normal(keys[4], in_size, self.hidden_size, in_size**-0.5)
+        return jax.tree.map(lambda leaf: leaf.astype(dtype), params)
 
+    def prepare(self, params):
+        decay = lax.complex(-jnp.exp(params["decay_log"]), jnp.exp(params["phase_log"]))
+        scale = jnp.tile(jnp.exp(params["scale_log"]), 2)[None]
+        return params | {"decay": jnp.exp(decay), "input_kernel": params["input_kernel"] * scale}
 
-def _output(params: PreparedLRU, hidden: Array, xs: Array) -> Array:
-    parts = jnp.concatenate([hidden.real, -hidden.imag], axis=-1)
-    return affine(parts, params.output_kernel) + affine(xs, params.skip_kernel)
+    def coefficients(self, params, xs):  # pyright: ignore[reportIncompatibleMethodOverride]
+        check_features("lru", xs, params["input_kernel"])
+        drive = lax.complex(*jnp.split(affine(xs, params["input_kernel"]), 2, axis=-1))
+        return params["decay"].reshape(*(1,) * (xs.ndim - 1), -1), drive  # constant in time
+
+    def output(self, params, states, xs):
+        parts = jnp.concatenate([states.hidden.real, -states.hidden.imag], axis=-1)
+        return affine(parts, params["output_kernel"]) + affine(xs, params["skip_kernel"])

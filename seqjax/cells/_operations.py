@@ -91,6 +91,18 @@ def activate(activation: Activation, x: Array) -> Array:
     return ACTIVATIONS[activation](x) if isinstance(activation, str) else activation(x)
 
 
+@jax.custom_jvp
+def bounded_root(x: Array) -> Array:
+    """Returns the square root, with a slope of at most 1000: it is infinite at 0."""
+    return jnp.sqrt(x)
+
+
+@bounded_root.defjvp
+def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (x,), (tangent,) = primals, tangents
+    return bounded_root(x), tangent / jnp.sqrt(jnp.maximum(4 * x, 1e-6))
+
+
 def affine(x: Array, kernel: Array, bias: Array | None = None) -> Array:
     """Returns `x @ kernel + bias`, accumulated and returned in float32 or wider.
 

@@ -42,14 +42,9 @@ def peephole_lstm(
 
     Args:
       hidden_size: hidden units, `H`.
-      forget_bias: start of `b_f`.
-      max_timescale: where given, chrono initialisation of `b_f` and `b_i`; see `lstm`.
-      activation: function of the candidate and of the memory on its way out.
-      gate_activation: function of the three gates.
-      kernel_init: initialiser of each `W`, (D, H).
-      recurrent_init: initialiser of each `R`, (H, H).
       peephole_init: initialiser of each `p`, (H,).
-      learned_initial_state: whether `h_0` and `c_0` are parameters; zeros otherwise.
+      forget_bias, max_timescale, activation, gate_activation, kernel_init, recurrent_init,
+        learned_initial_state: as in `lstm`.
 
     Returns:
       The cell; its state is `LSTMState(hidden, cell)`, its parameters `GatedParams` with `units`
@@ -91,20 +86,11 @@ def peephole_lstm(
 
 
 def _update(
-    state: LSTMState,
-    input: Array,
-    forget: Array,
-    candidate: Array,
-    output: Array,
-    input_peephole: Array,
-    forget_peephole: Array,
-    output_peephole: Array,
-    *,
-    activation: Activation,
-    gate_activation: Activation,
+    state: LSTMState, *, activation: Activation, gate_activation: Activation, **seen: Array
 ) -> LSTMState:
-    i = activate(gate_activation, input + input_peephole * state.cell)
-    f = activate(gate_activation, forget + forget_peephole * state.cell)
-    cell = f * state.cell + i * activate(activation, candidate)
-    o = activate(gate_activation, output + output_peephole * cell)
-    return LSTMState(hidden=o * activate(activation, cell), cell=cell)
+    def gate(name: str, memory: Array) -> Array:
+        return activate(gate_activation, seen[name] + seen[f"{name}_peephole"] * memory)
+
+    i, f = gate("input", state.cell), gate("forget", state.cell)
+    cell = f * state.cell + i * activate(activation, seen["candidate"])
+    return LSTMState(hidden=gate("output", cell) * activate(activation, cell), cell=cell)

@@ -5,21 +5,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import DTypeLike
 
 from seqjax.cells._gated import GatedCell, gated_cell
 from seqjax.cells._operations import Initializer, bind, glorot_uniform, zeros
 
 
 class SLSTMState(NamedTuple):
-    """The state of an sLSTM, each field of shape (*B, H).
-
-    Attributes:
-      hidden: `h`, the output.
-      cell: `c`, the memory.
-      normaliser: `n`, the sum of what the memory is weighed with.
-      stabiliser: `m`, the logarithm of the scale that `c` and `n` are divided by.
-    """
+    """The output `h`, memory `c`, sum of its weights `n`, log scale `m`; each (*B, H)."""
 
     hidden: Array
     cell: Array
@@ -46,24 +38,19 @@ def slstm(
     where each of `i~, f~, z~, o~` is `W x_t + R h_{t-1} + b`. `m` starts at minus infinity, so
     that the first step stores its input whole.
 
-    Differs from `lstm`: the input gate is exponential and the memory is divided by the sum of its
-    weights. The block of the paper has a convolution, norms and projections around this cell.
+    Differs from `lstm`: the input gate is exponential and the memory is divided by the sum of
+    its weights.
 
     Args:
       hidden_size: hidden units, `H`.
       heads: blocks of `R`. Units of different heads do not see each other.
-      block_ratio: depth of the layer in its network, 0 for the lowest and 1 for the highest. It
-        sets the start of the forget bias, `b_f = 5 - 12 (j / (d - 1))^(0.3 + 1.3 r)` for unit `j`
-        of a head of `d` units.
+      block_ratio: depth of the layer in its network, from 0 for the lowest to 1 for the highest.
+        The forget bias of unit `j` of `d` in a head starts at `5 - 12 (j/(d-1))^(0.3 + 1.3 r)`.
       kernel_init: initialiser of each `W`, (D, H).
       recurrent_init: initialiser of each head's `R`, (H / heads, H / heads); zeros, as published.
 
-    Returns:
-      The cell; its state is `SLSTMState`, its parameters `GatedParams`.
-
     Raises:
-      ValueError: if `hidden_size` is below 1, `heads` does not divide it, or `block_ratio` is not
-        between 0 and 1.
+      ValueError: if `heads` does not divide `hidden_size`, or `block_ratio` is not in [0, 1].
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -103,14 +90,7 @@ def _update(
     return SLSTMState(hidden, cell, normaliser, stabiliser)
 
 
-def _forget_bias(
-    key: Array,
-    shape: tuple[int, ...],
-    dtype: DTypeLike = jnp.float32,
-    *,
-    heads: int,
-    block_ratio: float,
-) -> Array:
+def _forget_bias(key, shape, dtype=jnp.float32, *, heads: int, block_ratio: float) -> Array:
     size = shape[0] // heads
     place = jnp.arange(size, dtype=dtype) / max(1, size - 1)
     return jnp.tile(5 - 12 * place ** (0.3 + 1.3 * block_ratio), heads)

@@ -170,12 +170,12 @@ def test_cells_that_keep_decays_apart_do_so_under_bfloat16(name):
     zeros = jax.tree.map(jnp.zeros_like, params)
     if name == "lru":
         nu = jnp.log(-jnp.log(jnp.array([0.999])))
-        params = zeros._replace(decay_log=nu, phase_log=jnp.array([-jnp.inf]))
+        params = {**zeros, "decay_log": nu, "phase_log": jnp.array([-jnp.inf])}
         state = HiddenState(jnp.ones((1,), jnp.complex64))
     else:
         # Gates at one half: log a = -4 softplus(L).
         target = -jnp.log(0.999) / 4
-        params = zeros._replace(decay=jnp.log(jnp.expm1(jnp.array([target]))))
+        params = {**zeros, "decay": jnp.log(jnp.expm1(jnp.array([target])))}
         state = seqjax.cells.SegmentState(jnp.ones(1), jnp.array(False))
     xs = jnp.zeros((10_000, 1), jnp.bfloat16)
     for executor in ("sequential", "associative"):

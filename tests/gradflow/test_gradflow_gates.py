@@ -100,9 +100,9 @@ def test_retention_of_a_complex_decay():
     """It is the decay itself; its size says how long a unit remembers."""
     cell, params, xs, p, _ = run("lru")
     kept = gradflow.retention(cell, params, xs).hidden
-    decay = np.exp(-np.exp(p.decay_log) + 1j * np.exp(p.phase_log))
+    decay = np.exp(-np.exp(p["decay_log"]) + 1j * np.exp(p["phase_log"]))
     np.testing.assert_allclose(kept, np.broadcast_to(decay, kept.shape), rtol=1e-12)
-    np.testing.assert_allclose(gradflow.time_scale(kept[0, 0]), np.exp(-p.decay_log), rtol=1e-10)
+    np.testing.assert_allclose(gradflow.time_scale(kept[0, 0]), np.exp(-p["decay_log"]), rtol=1e-10)
 
 
 def test_retention_where_sequences_start():
@@ -111,10 +111,10 @@ def test_retention_where_sequences_start():
     kept = gradflow.retention(cell, params, xs)
     assert kept.fresh is None
     assert (kept.hidden[0] == 0).all()
-    x = np.asarray(xs) @ p.input_kernel
-    parts = [x[..., :2] @ p.gate_kernel[0][:, :2], x[..., 2:] @ p.gate_kernel[1][:, :2]]
-    gate = sigmoid(np.concatenate(parts, axis=-1) + p.gate_bias[:HIDDEN])
-    expected = np.exp(-8 * gate * np.log1p(np.exp(p.decay)))
+    x = np.asarray(xs) @ p["input_kernel"]
+    parts = [x[..., :2] @ p["gate_kernel"][0][:, :2], x[..., 2:] @ p["gate_kernel"][1][:, :2]]
+    gate = sigmoid(np.concatenate(parts, axis=-1) + p["gate_bias"][:HIDDEN])
+    expected = np.exp(-8 * gate * np.log1p(np.exp(p["decay"])))
     np.testing.assert_allclose(kept.hidden[1:], expected[1:], rtol=1e-10)
     start = random_state(cell, params)._replace(fresh=jnp.zeros(xs.shape[1], bool))
     kept = gradflow.retention(cell, params, xs, initial_state=start)

@@ -98,7 +98,7 @@ def test_finite_differences(row):
 def test_closed_form_of_a_complex_decay():
     """`|dL/dh_t| = |a|^(T-t) |dL/dh_T|` for an LRU of one complex unit, whatever the phase."""
     cell, steps = seqjax.lru(1, state_size=1), 200
-    params = random_params(cell, 1)._replace(decay_log=jnp.log(jnp.full(1, -np.log(0.95))))
+    params = random_params(cell, 1) | {"decay_log": jnp.log(jnp.full(1, -np.log(0.95)))}
     norms = gradflow.state_gradient_norms(
         cell, params, np.ones((steps, 2, 1)), lambda ys, state: ys[-1].sum()
     ).hidden

@@ -166,7 +166,7 @@ def test_lyapunov_of_complex_decays(every):
     """The logarithm of |a| each twice, whatever the phase and the input."""
     radii = np.array([0.5, 0.9, 0.7])
     cell = seqjax.lru(4, state_size=3)
-    params = random_params(cell)._replace(decay_log=jnp.log(-jnp.log(radii)))
+    params = random_params(cell) | {"decay_log": jnp.log(-jnp.log(radii))}
     xs = np.random.default_rng(0).normal(size=(400, 2, 3))
     exponents = gradflow.lyapunov_exponents(cell, params, xs, transient=150, every=every)
     expected = np.log([0.9, 0.9, 0.7, 0.7, 0.5, 0.5])
