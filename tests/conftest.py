@@ -1,7 +1,9 @@
 """Every test runs with warnings as errors and without silent rank promotion."""
 
+import gc
 import os
 from importlib.metadata import version
+from pathlib import Path
 
 # Before JAX starts: two CPU devices, so that the sharded paths run as users run them, threads to
 # spare for devices that wait for each other (see seqjax.train.use_all_cores), and the quickest
@@ -45,3 +47,17 @@ def x64():
     """Lets a test compute in double precision."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_programs():
+    """Forgets compiled programs before their number ends the process.
+
+    XLA maps memory for each program, and Linux allows a process 65,530 maps. A compilation that
+    gets none ends the process without a word. Programs are shared within a file only.
+    """
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.is_file() and maps.read_bytes().count(b"\n") > 20_000:
+        jax.clear_caches()
+        gc.collect()
