@@ -1,4 +1,4 @@
-"""Axes of devices in types: `jax.shard_map` and explicit meshes, see `same_axes`, `automatic`."""
+"""Device axes in array types: `same_axes` for `jax.shard_map`, `automatic` for explicit meshes."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -12,11 +12,11 @@ Tree = TypeVar("Tree")
 
 
 def same_axes(*trees: Tree) -> tuple[Tree, ...]:
-    """Returns trees whose arrays vary over the same axes of devices.
+    """Returns the trees with every array varying over the same device axes.
 
-    Inside `jax.shard_map` the type of an array says over which axes it differs from device to
-    device. A loop must keep the types of what it carries, and zeros that it starts from differ
-    over no axis. Outside of `jax.shard_map` nothing happens.
+    Inside `jax.shard_map`, the type of an array records the mesh axes over which its values vary.
+    A loop must preserve the type of its carry, but an initial state of zeros varies over no axis.
+    Outside `jax.shard_map` this does nothing.
     """
     leaves = jax.tree.leaves(trees)
     names = frozenset().union(*map(_varying, leaves))
@@ -31,13 +31,14 @@ def same_axes(*trees: Tree) -> tuple[Tree, ...]:
 
 
 def automatic(function: Callable[..., Any], xs: Array) -> Callable[..., Any]:
-    """Returns a function of arrays, time first, in which the compiler places arrays on devices.
+    """Returns `function` with explicit mesh axes made automatic inside it.
 
-    Under a mesh with explicit axes every operation must say how its result is split. Inside a run
-    in time the compiler finds that out. The results are split as `xs`, over their batch axes.
+    Under a mesh with explicit axes, every operation must say how its result is sharded. Inside a
+    run in time, the compiler decides instead. The results are sharded over their batch axes as
+    `xs` is.
 
     Args:
-      function: `function(*arrays) -> (outputs, final state, states)`; outputs and states with time
+      function: `function(*arrays) -> (outputs, final state, states)`. Outputs and states are time
         first.
       xs: the inputs, shape (T, *B, D).
     """
@@ -53,7 +54,12 @@ def automatic(function: Callable[..., Any], xs: Array) -> Callable[..., Any]:
 
 
 def like(result: jax.ShapeDtypeStruct, operands: Sequence[Any]) -> ShapedArray:
-    """Returns the type of a result of operands, by their types, that vary over the same axes."""
+    """Returns the type of a result that varies over the same device axes as its operands.
+
+    Args:
+      result: shape and dtype of the result.
+      operands: types of the operands. All that vary must vary over the same axes.
+    """
     varying = [aval for aval in operands if _axes_of(aval)]
     if not varying:
         return ShapedArray(result.shape, result.dtype)

@@ -1,8 +1,8 @@
-"""What every error has in common that a user is to mend."""
+"""The base class of the errors that a user can fix."""
 
 
 class OneLineError(ValueError):
-    r"""An error whose message is one line, whatever the names and contents that it quotes.
+    r"""An error with a one-line message, even if the names and values that it quotes have more.
 
     Example:
       >>> str(OneLineError("a column 'two\nlines' is required."))
@@ -10,5 +10,5 @@ class OneLineError(ValueError):
     """
 
     def __init__(self, message: str):
-        """Takes the message, the ends of lines in it becoming spaces."""
+        """Stores the message with every line break replaced by a space."""
         super().__init__(" ".join(str(message).splitlines()))

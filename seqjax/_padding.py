@@ -12,20 +12,20 @@ def valid_steps(
     lengths: ArrayLike | None = None,
     mask: ArrayLike | None = None,
 ) -> Array | None:
-    """Returns which steps are real: those before the sequence's length and not masked out.
+    """Returns which steps are valid: before the sequence's length and not masked out.
 
     Args:
       num_steps: padded length, `T`.
       batch_shape: batch axes, `B`.
-      lengths: real steps of each sequence, integers of shape (*B,), 0 <= length <= T, or None.
-      mask: True at the real steps, booleans of shape (T, *B), or None.
+      lengths: valid steps of each sequence, integers of shape (*B,), 0 <= length <= T, or None.
+      mask: True at the valid steps, booleans of shape (T, *B), or None.
 
     Returns:
-      Booleans of shape (T, *B), or None where every step is real.
+      Booleans of shape (T, *B), or None if both arguments are None and every step is valid.
 
     Raises:
       ValueError: if a shape is wrong, or a length known while tracing is out of range.
-      TypeError: if `lengths` are not integers or `mask` is not boolean.
+      TypeError: if `lengths` is not integer or `mask` is not boolean.
 
     Example:
       >>> import jax.numpy as jnp
@@ -51,7 +51,7 @@ def valid_steps(
 
 
 def as_array(name: str, value: ArrayLike) -> Array:
-    """Returns an argument of `unroll` as an array, or says that it is none."""
+    """Returns an argument of `unroll` as an array, or raises if it is not an array of numbers."""
     try:
         return jnp.asarray(value)
     except (TypeError, ValueError, OverflowError):
@@ -63,7 +63,7 @@ def as_array(name: str, value: ArrayLike) -> Array:
 def boolean_steps(
     name: str, steps: ArrayLike, num_steps: int, batch_shape: tuple[int, ...]
 ) -> Array:
-    """Returns `steps` as an array after checking that it is boolean, of shape (T, *B)."""
+    """Returns `steps` as an array after checking that it is boolean and has shape (T, *B)."""
     steps = as_array(name, steps)
     if steps.dtype != jnp.bool_:
         raise TypeError(
@@ -79,7 +79,7 @@ def boolean_steps(
 
 
 def check_batch(name: str, got: tuple[int, ...], batch_shape: tuple[int, ...]) -> None:
-    """Refuses a shape that is not the batch's."""
+    """Refuses a shape that differs from the batch axes."""
     if got != batch_shape:
         raise ValueError(
             f"seqjax.unroll: `{name}` must have shape (*B,) = {batch_shape}, got {got}. "
@@ -88,7 +88,7 @@ def check_batch(name: str, got: tuple[int, ...], batch_shape: tuple[int, ...]) -
 
 
 def check_range(lengths: ArrayLike, num_steps: int) -> None:
-    """Refuses lengths outside 0 ... T where their values are known; traced ones are not."""
+    """Refuses lengths outside 0 ... T. The values of traced lengths are unknown and not checked."""
     if isinstance(lengths, core.Tracer):
         return
     known = np.asarray(lengths)
@@ -100,38 +100,38 @@ def check_range(lengths: ArrayLike, num_steps: int) -> None:
 
 
 def known(*sizes: int) -> bool:
-    """Returns whether sizes are numbers, and not names that `jax.export` leaves open."""
+    """Returns whether all sizes are numbers, not the symbolic dimensions of `jax.export`."""
     return all(isinstance(size, int) for size in sizes)
 
 
 def select(condition: Array, on_true: Array, on_false: Array) -> Array:
-    """Chooses by a condition of the batch's shape, broadcast over the trailing feature axes."""
+    """Applies `jnp.where`, with the condition broadcast over the trailing feature axes."""
     trailing = on_true.ndim - condition.ndim
     condition = condition.reshape(condition.shape + (1,) * trailing)
     return jnp.where(condition, on_true, on_false)
 
 
 def zeros_where_invalid(xs: Array, valid: Array | None) -> Array:
-    """Returns `xs` with zeros at the steps that are not valid."""
+    """Returns `xs` with zeros at the invalid steps."""
     return xs if valid is None else select(valid, xs, jnp.zeros_like(xs))
 
 
 def first_steps(
     fresh: Array, valid: Array | None, resets: Array | None, num_steps: int, *, reverse: bool
 ) -> tuple[Array, Array]:
-    """Returns where sequences start, and whether they are still to start after each step.
+    """Returns where sequences start, and whether a start is still pending after each step.
 
     Args:
-      fresh: whether the state carried in has seen no step, booleans (*B,).
-      valid: which steps are real, booleans (T, *B), or None.
-      resets: before which steps the state starts again, booleans (T, *B), or None.
+      fresh: whether the incoming state has seen no valid step, booleans (*B,).
+      valid: which steps are valid, booleans (T, *B), or None.
+      resets: True where the state is reset before the step, booleans (T, *B), or None.
       num_steps: steps, `T`.
       reverse: whether time runs from the last step to the first.
 
     Returns:
-      `starts`: the first valid step of a sequence, and the first valid step after a reset; and
-      `fresh`: whether no valid step has come yet since the start or the last reset. Booleans
-      (T, *B).
+      `(starts, fresh)`, both booleans (T, *B). `starts` is True at the first valid step of a
+      sequence and at the first valid step after a reset. `fresh` is True after a step if no valid
+      step has come since the start or the last reset.
 
     Example:
       >>> import jax.numpy as jnp
@@ -156,12 +156,12 @@ def first_steps(
 
 
 def last_valid(ys: Array, valid: Array | None, *, reverse: bool = False) -> Array:
-    """Returns the output at the last step that a run takes, (*B, N); zeros where it takes none.
+    """Returns the output at the last valid step of a run, (*B, N); zeros if no step is valid.
 
     Args:
-      ys: outputs of `unroll`, shape (T, *B, N), zero at the steps that are not valid.
-      valid: which steps are real, booleans (T, *B), or None.
-      reverse: whether the run goes backwards in time: its last step is then the first valid one.
+      ys: outputs of `unroll`, shape (T, *B, N), zero at the invalid steps.
+      valid: which steps are valid, booleans (T, *B), or None.
+      reverse: whether the run goes backwards in time. Its last step is then the first valid step.
     """
     if not ys.shape[0]:
         return jnp.zeros(ys.shape[1:], ys.dtype)
@@ -175,17 +175,18 @@ def last_valid(ys: Array, valid: Array | None, *, reverse: bool = False) -> Arra
 def reverse_padded(x: Array, lengths: Array) -> Array:
     """Reverses each sequence in time and leaves its padding at the end.
 
-    `unroll(..., reverse=True)` does not need it; it is for data that must be reversed itself.
+    Use it to reverse the data itself; `unroll(..., reverse=True)` does not need it.
 
     Args:
       x: padded batch, shape (T, *B, ...), time first.
-      lengths: real steps of each sequence, shape (*B,), 0 <= length <= T.
+      lengths: valid steps of each sequence, shape (*B,), 0 <= length <= T.
 
     Returns:
       Array of the shape and dtype of `x`.
 
     Raises:
-      ValueError: if the batch axes of `x` and `lengths` differ, or a known length exceeds T.
+      ValueError: if the batch axes of `x` and `lengths` differ, or a length known while tracing is
+        outside 0 ... T.
 
     Example:
       >>> import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""`unroll`, the one entry through which every cell is run in time, and `step`, one step of it."""
+"""`unroll` runs any cell over sequences; `step` runs it for one time step."""
 
 from typing import Any, Literal, overload
 
@@ -77,37 +77,37 @@ def unroll(
 ) -> tuple[Array, Any] | tuple[Array, Any, Any]:
     """Runs a cell over sequences, time first.
 
-    A step that is masked out, or lies at or after its sequence's length, leaves the state as it
-    was and outputs zero; whatever is in the input there, NaN included, reaches no output, no
-    state and no gradient. The final state is that of the last valid step; a sequence of length 0
-    returns the initial state. Two calls with the state carried over equal one call.
+    A step is invalid if it is masked out or lies at or after its sequence's length. An invalid
+    step leaves the state unchanged and outputs zero. Its input, even NaN, affects no output, state
+    or gradient. The final state is the state after the last valid step. A sequence of length 0
+    returns the initial state. Two calls that carry the state over equal one call.
 
     Args:
       cell: the cell.
-      params: its parameters, as `cell.init` makes them, not prepared.
-      xs: inputs, shape (T, *B, D), with any number of batch axes, also none.
+      params: the parameters that `cell.init` returns, before `cell.prepare`.
+      xs: inputs, shape (T, *B, D), with zero or more batch axes.
       initial_state: the state before the first step; by default `cell.initial_state`.
       lengths: valid steps of each sequence, integers of shape (*B,), 0 <= length <= T.
-      mask: True at the valid steps, booleans of shape (T, *B). Valid steps need not be adjacent;
-        with `lengths` both must hold.
-      resets: True where the state becomes `cell.initial_state` before that step is run, booleans
-        of shape (T, *B), for packed sequences and episodes. A reset at a masked step counts. With
-        `reverse` a step's predecessor is the one after it in time, so packed sequences there need
-        a reset at each sequence's last step.
-      reverse: whether each sequence runs from its last valid step to its first. Outputs stay at
+      mask: True at the valid steps, booleans of shape (T, *B). Valid steps need not be adjacent.
+        If `lengths` is also given, a step is valid only where both say so.
+      resets: True where the state becomes `cell.initial_state` before the step, booleans of shape
+        (T, *B), for packed sequences and episodes. A reset at a masked step takes effect too. With
+        `reverse`, time runs backwards, so a packed sequence needs its reset at its last step.
+      reverse: whether to run each sequence from its last valid step to its first. Outputs stay at
         their own time index.
-      return_states: whether the states after every step are returned too.
-      dtype: the dtype of the products; by default that of `xs`. Prepared parameters are cast to
-        it, complex ones to as many bits a part. Integers stay as they are, and so do in float32
-        those that the cell keeps in full precision.
-      carry_dtype: the dtype of real fields of the state; by default `dtype` promoted with float32,
-        so that low precision accumulates in float32. Complex fields have as many bits a part;
-        integers and booleans keep their own dtype.
-      executor: how the cell is run in time: an executor such as
-        `seqjax.executors.Sequential(residuals="states")`, or the short name of one ("sequential",
-        "associative", "scan"). By default `seqjax.executors.choose` chooses. All give the same
-        numbers.
-      key: key of a cell's noise. No cell draws noise yet, so it must be None.
+      return_states: whether to return the state after every step too.
+      dtype: the dtype of the products; by default the dtype of `xs`. Prepared parameters are cast
+        to it. Complex parameters are cast to the complex dtype of that precision, at least
+        complex64. Parameters in `cell.full_precision` are kept in at least float32, and integers
+        keep their dtype.
+      carry_dtype: the dtype of the state's real fields; by default `dtype` promoted with float32,
+        so that low precision accumulates in float32. Complex fields use the complex dtype of that
+        precision; integers and booleans keep their own dtype.
+      executor: how to run the cell in time: an executor such as
+        `seqjax.executors.Sequential(residuals="states")`, or a short name ("auto",
+        "sequential", "associative", "scan"). By default, and for "auto",
+        `seqjax.executors.choose` picks one. All executors give the same results, up to rounding.
+      key: random key for cells that draw noise. No cell draws noise yet, so it must be None.
 
     Returns:
       `(ys, state)`: outputs of shape (T, *B, out_size) in `dtype`, and the final state in
@@ -117,8 +117,8 @@ def unroll(
     Raises:
       ValueError: if a shape does not fit, lengths known while tracing are out of range, or the
         executor is unknown or cannot run the cell.
-      TypeError: if `cell` is no cell, `xs` is not floating, `lengths` are not integers, or `mask`
-        or `resets` are not boolean.
+      TypeError: if `cell` is not a cell, `xs` is not floating, `lengths` is not integer, or `mask`
+        or `resets` is not boolean.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -188,7 +188,7 @@ def unroll(
             reverse=reverse,
             all_states=return_states or own_output,
         )
-        # Rematerialised: what a read-out makes of all states is as large as they are.
+        # Rematerialise: the intermediates of a read-out are as large as the states themselves.
         output = jax.checkpoint(cell.output) if own_output else cell.output
         ys = output(prepared, states, inputs.clean_xs())
         if jnp.iscomplexobj(ys):
@@ -204,13 +204,13 @@ def unroll(
 
 
 def step(cell: Cell, params: Any, x: ArrayLike, state: Any = None) -> tuple[Array, Any]:
-    """Runs a cell one step: what `unroll` does with a sequence of one, without its time axis.
+    """Runs a cell for one step: `unroll` on a sequence of length 1, without the time axis.
 
     Args:
       cell: the cell.
-      params: its parameters.
+      params: the parameters that `cell.init` returns.
       x: the input of this step, shape (*B, D).
-      state: the state that the step before returned; by default `cell.initial_state`.
+      state: the state that the previous step returned; by default `cell.initial_state`.
 
     Returns:
       `(y, state)`: the output of shape (*B, out_size) in the dtype of `x`, and the state after the
@@ -236,7 +236,7 @@ def step(cell: Cell, params: Any, x: ArrayLike, state: Any = None) -> tuple[Arra
 
 
 def widened(params: Any) -> Any:
-    """Returns parameters whose floating leaves are in float32 or wider, for `Cell.prepare`."""
+    """Returns the parameters with floating leaves in at least float32, for `Cell.prepare`."""
 
     def widen(leaf: Array) -> Array:
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
@@ -249,8 +249,9 @@ def widened(params: Any) -> Any:
 def cast_params(cell: Cell, params: Any, dtype: DTypeLike) -> Any:
     """Returns prepared parameters in the dtype of the products.
 
-    Complex leaves get as many bits a part as real ones, 32 at least. Leaves under a name in
-    `cell.full_precision` get float32 at least. Integers and booleans stay as they are.
+    Complex leaves are cast to the complex dtype of that precision, at least complex64. Leaves
+    named in `cell.full_precision` are cast to at least float32. Integers and booleans stay as they
+    are.
     """
 
     def cast(path: tuple[Any, ...], leaf: Array) -> Array:
@@ -267,11 +268,11 @@ def cast_params(cell: Cell, params: Any, dtype: DTypeLike) -> Any:
 
 
 def check_state(cell: Cell, got: Any, expected: Any, batch_shape: tuple[int, ...]) -> None:
-    """Refuses an initial state of another structure or batch than the cell's."""
+    """Refuses an initial state that differs from the cell's in structure or batch."""
     if jax.tree.structure(got) != jax.tree.structure(expected):
         raise ValueError(
-            f"seqjax.unroll: `initial_state` must be a {type(expected).__name__} as {cell.name} "
-            f"makes it, got {type(got).__name__}. Start from cell.initial_state(params, batch)."
+            f"seqjax.unroll: `initial_state` must be the {type(expected).__name__} of {cell.name}, "
+            f"got {type(got).__name__}. Start from cell.initial_state(params, batch)."
         )
     for leaf, wanted in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
         if jnp.shape(leaf) != wanted.shape:
@@ -283,11 +284,11 @@ def check_state(cell: Cell, got: Any, expected: Any, batch_shape: tuple[int, ...
 
 
 def _in_dtype_of(leaf: ArrayLike, expected: Array) -> Array:
-    """Returns a field of a given state in the dtype of the cell's own."""
+    """Returns a field of a given state in the dtype of the same field in the cell's state."""
     if jnp.iscomplexobj(leaf) and not jnp.iscomplexobj(expected):
         raise TypeError(
-            "seqjax.unroll: `initial_state` must have real fields where the cell's state has, got "
-            "a complex one. Start from cell.initial_state(params, batch)."
+            "seqjax.unroll: `initial_state` has a complex field where the cell's state is real. "
+            "Start from cell.initial_state(params, batch)."
         )
     return jnp.asarray(leaf, expected.dtype)
 

@@ -257,7 +257,8 @@ class Row:
       make: constructor, from the hidden size.
       step: one step in NumPy, `step(params, state, x) -> state` for a single sequence.
       output: the output in NumPy, `output(params, state, x) -> y`.
-      known_step: whether another row has the same step, so that only its start is of interest.
+      known_step: whether another row has a step of the same form, so that the suites of `unroll`
+        have nothing new to find.
       executor: short name of the executor.
     """
 
@@ -289,13 +290,15 @@ ROWS = [
         "elman_relu",
         functools.partial(seqjax.elman, activation="relu"),
         elman_step(lambda z: np.maximum(z, 0)),
+        known_step=True,
     ),
     Row(
         "elman_sigmoid",
         functools.partial(seqjax.elman, activation="sigmoid"),
         elman_step(sigmoid),
+        known_step=True,
     ),
-    _lstm("lstm"),
+    _lstm("lstm", known_step=True),
     _lstm("lstm_learned", learned_initial_state=True),
     _lstm("lstm_chrono", known_step=True, max_timescale=50.0),
     Row("gru", seqjax.gru, gru_after_step),

@@ -1,4 +1,4 @@
-"""Cells: one time step of a recurrence as pure functions, one cell a file."""
+"""Cells: each defines one time step of a recurrence as pure functions."""
 
 from seqjax.cells._cell import Cell as Cell
 from seqjax.cells._cell import HiddenState as HiddenState

@@ -1,6 +1,6 @@
 """The contract of a cell: one time step of a recurrence in five pure stages.
 
-Axes: `T` time, `B` batch (any number of axes, also none), `D` input features, `H` hidden units.
+Axes: `T` time, `B` batch (zero or more axes), `D` input features, `H` hidden units.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ State = Any
 
 
 class HiddenState(NamedTuple):
-    """A state of one field.
+    """A state with one field.
 
     Attributes:
       hidden: shape (*B, H), or the shape that the cell declares.
@@ -34,30 +34,31 @@ class HiddenState(NamedTuple):
 class Cell:
     """One time step of any recurrence.
 
-    To write a cell, subclass this as a frozen dataclass whose fields are hyper-parameters. Its
-    methods are pure functions of their arguments and these fields. Two cells made alike are then
-    equal, hash alike and can be pickled. `seqjax.gated_cell` and `seqjax.linear_cell` need less
-    code, and more executors can run what they make.
+    To write a cell, subclass this as a frozen dataclass. Its fields are the hyper-parameters, and
+    its methods are pure functions of their arguments and these fields. Two cells made with the
+    same hyper-parameters are then equal, have the same hash and can be pickled.
+    `seqjax.gated_cell` and `seqjax.linear_cell` need less code, and more executors can run the
+    cells that they return.
 
     | stage | called | computes |
     | --- | --- | --- |
-    | `prepare` | once a run | what depends on neither the input nor time |
-    | `project` | for many steps at once | what depends on the input |
+    | `prepare` | once per run | all that depends on the parameters alone |
+    | `project` | for many steps at once | the drive, which depends on the input alone |
     | `step` | for each step in turn | the recurrence, nothing else |
-    | `output` | for many steps at once, after the recurrence | what the next layer sees |
+    | `output` | for many steps at once, after the recurrence | the input of the next layer |
     | `initial_state` | before the first step, and at resets | the state to start from |
 
     Attributes:
       hidden_size: hidden units, `H`.
-      name: the cell's name in summaries and messages; by default that of its class.
+      name: the cell's name in summaries and messages; by default the class name.
       full_precision: names of prepared parameters that stay in float32 or wider when a run
         computes in a narrower dtype, such as decays near 1.
       uses_starts: whether `project` takes a third argument, `starts`: booleans (T, *B, 1), True at
         the first valid step of a sequence and at the first valid step after a reset. The last
-        field of the state must then be `fresh`, see `LinearCell`.
+        field of the state must then be `fresh`, as in `SegmentState`.
 
     Example:
-      A leaky sum of its inputs:
+      A leaky sum of the inputs:
 
       >>> import dataclasses, jax, jax.numpy as jnp, seqjax
       >>> from seqjax.cells import Cell, HiddenState
@@ -108,39 +109,39 @@ class Cell:
         """Returns the state before the first step, a tuple of arrays (*batch_shape, ...).
 
         Args:
-          params: the parameters as `init` makes them, not prepared.
+          params: the parameters that `init` returns, before `prepare`.
           batch_shape: batch axes.
-          dtype: dtype of real fields; complex fields have as many bits a part. Integers and
-            booleans keep their own.
+          dtype: dtype of real fields. Complex fields use the complex dtype of that precision.
+            Integers and booleans keep their own dtype.
         """
         raise NotImplementedError(f"{type(self).__name__} must define `initial_state`.")
 
     def prepare(self, params: Params) -> Params:
-        """Computes once a run what depends on the parameters alone.
+        """Computes, once per run, all that depends on the parameters alone.
 
-        It gets the parameters in float32 or wider. The other stages get what it returns.
+        `params` are in at least float32. `project`, `step` and `output` receive the result.
         """
         return params
 
     def project(self, params: Params, xs: Array) -> Any:
-        """Computes what depends on the input, `xs` of shape (..., D), for many steps at once."""
+        """Computes the drives of many steps at once from their inputs, `xs` of shape (..., D)."""
         return xs
 
     def step(self, params: Params, state: State, drive: Any) -> State:
-        """Takes one step in time from the state before it and the step's part of `project`."""
+        """Returns the state after one step, from the previous state and the drive of the step."""
         raise NotImplementedError(f"{type(self).__name__} must define `step`.")
 
     def output(self, params: Params, states: State, xs: Array) -> Array:
-        """Computes the outputs, (..., out_size), from the states after many steps and the input.
+        """Computes the outputs of many steps, (..., out_size), from their states and inputs.
 
-        By default the first field of the state.
+        By default the output is the first field of the state.
         """
         return states[0]
 
     def jacobian(self, params: Params, state: State, drive: Any) -> Array:
         """Returns the Jacobian of one step of one example, (N, N), see `FlatState`.
 
-        Kinds of cells that know the structure of their step override it.
+        Override it if the structure of the step gives the Jacobian at less cost.
         """
         return automatic_jacobian(self, params, state, drive)
 
@@ -150,7 +151,7 @@ class Cell:
 
 
 def batch_axes(name: str, batch_shape: Any) -> tuple[int, ...]:
-    """Returns batch axes as a tuple; refuses a number, which is the commonest mistake."""
+    """Returns the batch axes as a tuple and refuses a bare number, the most common mistake."""
     if isinstance(batch_shape, int):
         raise TypeError(
             f"seqjax {name}.initial_state: `batch_shape` must be a tuple of sizes, got "
@@ -160,7 +161,7 @@ def batch_axes(name: str, batch_shape: Any) -> tuple[int, ...]:
 
 
 def project(cell: Cell, params: Params, xs: Array, starts: Array | None) -> Any:
-    """Calls `cell.project`, with `starts` where the cell takes it."""
+    """Calls `cell.project`, with `starts` if the cell takes it."""
     if not cell.uses_starts:
         return cell.project(params, xs)
     if starts is None:
@@ -169,11 +170,11 @@ def project(cell: Cell, params: Params, xs: Array, starts: Array | None) -> Any:
 
 
 def advance(cell: Cell, params: Params, x: Array, state: State) -> tuple[Array, State]:
-    """Takes one step through all stages: what a loop of one's own needs.
+    """Runs all stages for one step, for use in a loop of your own.
 
     Args:
       cell: any cell.
-      params: its parameters, not prepared.
+      params: the parameters that `cell.init` returns, before `cell.prepare`.
       x: input, shape (*B, D).
       state: the state before the step.
 
@@ -187,14 +188,14 @@ def advance(cell: Cell, params: Params, x: Array, state: State) -> tuple[Array, 
 
 
 class FlatState:
-    """The inexact numbers of one example's state as one real vector of `size` numbers, `N`.
+    """Converts one example's state to and from a real vector of `size` numbers, `N`.
 
-    Fields stand one after the other. A complex field stands as its real parts, then its imaginary
-    parts. Integers and booleans are not part of the vector.
+    The vector holds the fields in order. A complex field contributes its real parts, then its
+    imaginary parts. Integer and boolean fields are not part of the vector.
     """
 
     def __init__(self, cell: Cell, params: Params):
-        """Reads the shapes of the fields off the initial state."""
+        """Reads the shapes of the fields from the initial state."""
         template = jax.eval_shape(lambda p: cell.initial_state(p, (), jnp.float32), params)
         leaves, self._structure = jax.tree.flatten(template)
         self._shapes = [leaf.shape for leaf in leaves]
@@ -209,7 +210,7 @@ class FlatState:
         self.size = sum(self._sizes)
 
     def flatten(self, state: State) -> Array:
-        """Returns a state, leaves (*lead, ...), as one array (*lead, N)."""
+        """Returns a state with leaves (*lead, ...) as one array (*lead, N)."""
         parts = []
         for leaf, shape, inexact in zip(
             jax.tree.leaves(state), self._shapes, self._inexact, strict=True
@@ -221,12 +222,11 @@ class FlatState:
         return jnp.concatenate(parts, axis=-1)
 
     def unflatten(self, vector: Array, state: State = None) -> State:
-        """Returns the state of an array (*lead, N).
+        """Returns an array (*lead, N) as a state.
 
         Args:
           vector: shape (*lead, N).
-          state: where the fields come from that are not part of the vector; None in their place
-            without it.
+          state: the source of the integer and boolean fields; without it, they are None.
         """
         lead = vector.shape[:-1]
         others = jax.tree.leaves(state) if state is not None else [None] * len(self._shapes)
@@ -245,7 +245,7 @@ class FlatState:
 
 
 def automatic_jacobian(cell: Cell, params: Params, state: State, drive: Any) -> Array:
-    """Returns the Jacobian of one step of one example by `N` tangents through `cell.step`."""
+    """Returns the Jacobian of one step of one example by forward-mode autodiff of `cell.step`."""
     form = FlatState(cell, params)
 
     def step(vector: Array) -> Array:

@@ -1,4 +1,4 @@
-"""The Jacobian of a gated step, made of the diagonals of its pointwise functions."""
+"""The Jacobian of a gated step, built from the diagonals of its pointwise functions."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def is_pointwise(cell: GatedCell) -> bool:
-    """Returns whether `update` and `inner_state` treat every unit by itself.
+    """Returns whether `update` and `inner_state` treat every unit separately.
 
-    A function that declares itself row-wise is not asked. Any other is tried once a cell, on
-    random numbers: along a random direction `v` its derivative must be its row sums times `v`,
-    which holds for no Jacobian but a diagonal one.
+    The answer is False for a cell declared `rowwise`. Any other cell is tested once, at random
+    numbers: along a random direction `v`, the derivative must equal the Jacobian's row sums times
+    `v`. For a random `v`, only a diagonal Jacobian passes.
     """
     return not cell.rowwise and _diagonal_by_trial(cell)
 
@@ -38,7 +38,7 @@ def _diagonal_by_trial(cell: GatedCell) -> bool:
         point = jax.random.uniform(next(keys), shape, minval=0.1, maxval=0.9)
         _, tangent = jax.linearize(functools.partial(_stacked, cell), point)
         direction = jax.random.normal(next(keys), shape)
-        # One input at a time, so that sums of cancelling terms cannot hide each other.
+        # One input at a time, so that terms of opposite sign cannot cancel.
         differences = [
             tangent(jnp.zeros(shape).at[row].set(direction[row]))
             - tangent(jnp.zeros(shape).at[row].set(1.0)) * direction[row][None]
@@ -46,12 +46,12 @@ def _diagonal_by_trial(cell: GatedCell) -> bool:
         ]
         largest = jnp.abs(jnp.stack(differences)).max()
         scale = 1 + jnp.abs(jnp.stack([tangent(direction)])).max()
-        # A NaN is the business of the cell, not of this question.
+        # A NaN compares False and counts as diagonal: this test does not look for NaN.
         return not bool(largest > 1e-3 * scale)
 
 
 def _stacked(cell: GatedCell, rows: Array) -> Array:
-    """Returns the new fields of the state, and the inner state, from a row for each input."""
+    """Returns the new fields of the state, then the inner state; each input is one row."""
     rows_of = iter(rows)
     state = cell.state(*(next(rows_of) for _ in cell.state._fields))  # pyright: ignore[reportAttributeAccessIssue]
     gates: dict[str, Any] = {
@@ -72,9 +72,9 @@ def update_diagonals(
     """Returns the diagonals of the pointwise functions for one example.
 
     Returns:
-      With respect to the fields of the state, (F, F, H), and to the recurrent part of the gates'
-      pre-activations, (F, G, H); the new field first. After the fields stands the inner state,
-      where the cell has one: then the first axis has F + 1 entries.
+      The diagonals with respect to the `F` fields of the state, (F, F, H), and with respect to the
+      recurrent part of the gates' pre-activations, (F, G, H). The first axis is the new field. If
+      the cell has an inner state, the first axis has F + 1 entries, the inner state last.
 
     Raises:
       ValueError: if the functions are not pointwise.
@@ -82,7 +82,7 @@ def update_diagonals(
     if not is_pointwise(cell):
         raise ValueError(
             f"seqjax: the diagonals of {cell!r} need a pointwise `update`, got one that mixes the "
-            "units of a row. Take cell.jacobian or gradflow.step_jacobians, which are dense then."
+            "units of a row. Use cell.jacobian or gradflow.step_jacobians, which are dense."
         )
     inputs = cell.gate_inputs(params, state, drive)
     seen = cell.by_gate(inputs)
@@ -102,7 +102,7 @@ def update_diagonals(
     count = len(fields) + len(recurrent)
 
     def along(number: Array) -> Array:
-        # Pointwise: a tangent of ones in one input reads the whole diagonal at once.
+        # The functions are pointwise: a tangent of ones in one input gives its whole diagonal.
         chosen = (jnp.arange(count) == number).astype(fields.dtype)[:, None]
         ones = jnp.broadcast_to(chosen, (count, fields.shape[1]))
         return tangent(ones[: len(fields)], ones[len(fields) :])
@@ -118,8 +118,8 @@ def gated_jacobian(cell: GatedCell, params: GatedParams, state: Any, drive: Arra
 
         J[f, f'] = diag(du_f / ds^f') + [f' = 1] sum_g diag(du_f / dz_g) R_g^T
 
-    where `u` is `update`. For an inner gate, `z_g = drive_g + m R_g`, the sum has
-    `R_g^T dm / ds`, where `dm / ds` is made of diagonals in the same way.
+    where `u` is `update`. For an inner gate, `z_g = drive_g + m R_g`. Its term in the sum is
+    `diag(du_f / dz_g) R_g^T dm / ds`, where `dm / ds` is built from diagonals in the same way.
     """
     if not is_pointwise(cell):
         return automatic_jacobian(cell, params, state, drive)

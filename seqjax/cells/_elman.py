@@ -29,7 +29,7 @@ def elman(
 
         a_t = g1(W_ax x_t + W_aa a_{t-1} + b_a)
 
-    The read-out `y_t = g2(W_ya a_t + b_y)` is a linear layer after the cell, not part of it.
+    The read-out `y_t = g2(W_ya a_t + b_y)` is a separate layer after the cell.
 
     Differs from a Jordan network, which feeds the read-out back instead of the hidden state.
 
@@ -42,10 +42,10 @@ def elman(
       learned_initial_state: whether `a_0` is a parameter; zeros otherwise.
 
     Returns:
-      The cell; its state is `HiddenState(hidden)`, its parameters `GatedParams`.
+      The cell. Its state is `HiddenState(hidden)`; its parameters are `GatedParams`.
 
     Raises:
-      ValueError: if `activation` is an unknown name, or `hidden_size` is below 1.
+      ValueError: if `activation` is an unknown name or `hidden_size` is below 1.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax

@@ -27,18 +27,18 @@ from seqjax.cells._product import recurrent_product
 
 
 class GatedParams(NamedTuple):
-    """Parameters of a `GatedCell` with `G` gates of which the last `S` are unsummed.
+    """Parameters of a `GatedCell` with `G` gates, the last `S` of them unsummed.
 
-    The columns of a kernel are those of its gates side by side, in their order.
+    A kernel holds one block of columns per gate, in the order of `gates`.
 
     Attributes:
       input_kernel: `W`, shape (D, G * H).
-      recurrent_kernel: `R`, shape (H, G * H); with `n` heads (n, H / n, G * H / n); None without a
-        recurrent product.
+      recurrent_kernel: `R`, shape (H, G * H), or (n, H / n, G * H / n) with `n` heads. None if the
+        cell has no recurrent product.
       bias: `b`, shape (G * H,).
       recurrent_bias: bias of the recurrent part of the unsummed gates, shape (S * H,), or None.
       initial_state: learned initial state, leaves of shape (H,), or None.
-      units: learned numbers of each unit by name, each of shape (H,), or None.
+      units: learned per-unit vectors by name, each of shape (H,), or None.
     """
 
     input_kernel: Array
@@ -50,16 +50,17 @@ class GatedParams(NamedTuple):
 
 
 class GateInputs(NamedTuple):
-    """What `update` of a `GatedCell` reads at a step, beside the state.
+    """The inputs of a `GatedCell`'s `update` at one step, apart from the state.
 
     `S` of the `G` gates are unsummed and `M` are inner gates.
 
     Attributes:
-      total: drive plus recurrent part of the outer, summed gates, (..., (G - S - M) * H).
+      total: drive plus recurrent part, for the gates that are neither unsummed nor inner,
+        (..., (G - S - M) * H).
       inner: drive plus recurrent part of the inner gates, (..., M * H), or None.
       drive: drive of the unsummed gates, (..., S * H), or None.
       recurrent: recurrent part of the unsummed gates with its bias, (..., S * H), or None.
-      units: learned numbers of each unit by name, each (..., H), or None.
+      units: learned per-unit vectors by name, each broadcast to (..., H), or None.
     """
 
     total: Array
@@ -71,22 +72,22 @@ class GateInputs(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class GatedCell(Cell):
-    """A cell whose step is a recurrent product, or two in a row, and a pointwise function.
+    """A cell whose step is one or two recurrent products and a pointwise function.
 
     With `h` the first field of the state and `z = x W + b + h R` split by gate::
 
         state = update(state, **{gate: z[gate] for gate in gates}, **units)
 
-    An unsummed gate reaches `update` as the pair `(drive, recurrent)`: its part from the input,
-    and its part from the hidden state, not yet added. The inner gates have a second product, with
-    a pointwise function of the state and of the other gates in the place of `h`::
+    An unsummed gate reaches `update` as a pair `(drive, recurrent)`: the part from the input and
+    the part from the hidden state, not yet added. Inner gates use a second product. It replaces
+    `h` with `m`, a pointwise function of the state and the other gates::
 
         m = inner_state(state, **{gate: z[gate] for gate in gates if gate not in inner_gates})
         z[gate] = x W[gate] + b[gate] + m R[gate],    gate in inner_gates
 
     `step`, the backward pass and the Jacobian all follow from `update`. So
-    `dataclasses.replace(cell, update=...)` changes all of them. Make a cell with `gated_cell`,
-    whose arguments these attributes are.
+    `dataclasses.replace(cell, update=...)` changes all of them. Make a cell with `gated_cell`; its
+    arguments explain the attributes of this class.
     """
 
     gates: tuple[str, ...]
@@ -106,7 +107,7 @@ class GatedCell(Cell):
     full_precision = ("units",)
 
     def __post_init__(self) -> None:
-        """Checks that the parts fit."""
+        """Checks that the attributes are consistent."""
         super().__post_init__()
         where = f"seqjax.gated_cell({self.name!r})"
         gates, unsummed, inner = self.gates, self.unsummed, self.inner_gates
@@ -146,16 +147,18 @@ class GatedCell(Cell):
         if unknown := sorted({field for field, _ in self.starts} - {*fields}):
             raise ValueError(f"{where}: `starts` must name fields of {fields}, got {unknown}.")
         if clash := sorted({name for name, _ in self.units} & {*gates, "state"}):
-            raise ValueError(f"{where}: `units` must not have the name of a gate, got {clash}.")
+            raise ValueError(
+                f'{where}: `units` must not be the name of a gate or "state", got {clash}.'
+            )
         learned = self.learned_initial_state
         if learned and not all(abs(start) < float("inf") for _, start in self.starts):
             raise ValueError(
-                f"{where}: a learned initial state must start at finite numbers, got "
+                f"{where}: with `learned_initial_state`, `starts` must be finite, got "
                 f"{dict(self.starts)}."
             )
 
     def init(self, key: Array, in_size: int, dtype: DTypeLike = jnp.float32) -> GatedParams:
-        """Draws the parameters, each gate's block of a kernel by itself."""
+        """Draws the parameters; each gate's block of a kernel is drawn separately."""
         check_in_size(self.name, in_size)
         size, gates = self.hidden_size, self.gates
         input_key, recurrent_key, bias_key = jax.random.split(key, 3)
@@ -190,7 +193,7 @@ class GatedCell(Cell):
     def initial_state(
         self, params: GatedParams, batch_shape: Sequence[int] = (), dtype: DTypeLike = jnp.float32
     ) -> State:
-        """Returns the learned initial state, or every field at its start."""
+        """Returns the learned initial state, or a state filled from `starts`."""
         shape = (*batch_axes(self.name, batch_shape), self.hidden_size)
         learned = getattr(params, "initial_state", None)
         if learned is None:
@@ -203,22 +206,22 @@ class GatedCell(Cell):
         return affine(xs, params.input_kernel, params.bias)
 
     def step(self, params: GatedParams, state: State, drive: Array) -> State:
-        """Returns `update` of what the gates see."""
+        """Returns `update` of the state and its gates."""
         return self.next_state(state, self.gate_inputs(params, state, drive))
 
     def jacobian(self, params: GatedParams, state: State, drive: Array) -> Array:
-        """Returns the Jacobian of a step, made of diagonals where `update` is pointwise."""
+        """Returns the Jacobian of a step, built from diagonals if `update` is pointwise."""
         return gated_jacobian(self, params, state, drive)
 
     def partition(self, params: GatedParams) -> GatedParams:
-        """Splits the columns of dense kernels; all else is whole on every device."""
+        """Splits the columns of dense kernels; every device holds all other parameters whole."""
         columns = PartitionSpec(None, "hidden")
         specs = jax.tree.map(lambda _: PartitionSpec(), params)
         dense = {"recurrent_kernel": columns} if self.heads == 1 else {}
         return specs._replace(input_kernel=columns, **dense)
 
     def recurrent_kernels(self, params: GatedParams) -> tuple[Array, ...]:
-        """Returns the recurrent kernel's columns by product: no kernel, one, or two."""
+        """Returns one kernel for each recurrent product: none, one or two."""
         kernel = params.recurrent_kernel
         if kernel is None:
             return ()
@@ -229,7 +232,7 @@ class GatedCell(Cell):
         return outer, kernel[..., before:after]
 
     def joined_kernels(self, kernels: Sequence[Array]) -> Array | None:
-        """Puts columns that are split by product, (..., N) each, back in the gates' order."""
+        """Undoes `recurrent_kernels`: joins one array (..., N) per product, in gate order."""
         if not kernels:
             return None
         if not self.inner_gates:
@@ -239,7 +242,7 @@ class GatedCell(Cell):
         return jnp.concatenate([outer[..., :before], inner, outer[..., before:]], axis=-1)
 
     def gate_inputs(self, params: GatedParams, state: State, drive: Array) -> GateInputs:
-        """Returns what `update` reads, from the state, leaves (..., H), and drive (..., G * H)."""
+        """Returns the inputs of `update`, from a state (..., H) and its drive (..., G * H)."""
         before, after = self._columns(self.hidden_size)
         kernels = self.recurrent_kernels(params)
         if not kernels:
@@ -257,7 +260,7 @@ class GatedCell(Cell):
         return inputs
 
     def with_units(self, params: GatedParams, inputs: GateInputs) -> GateInputs:
-        """Adds the numbers of each unit, spread over steps and batch."""
+        """Adds the per-unit vectors, broadcast over steps and batch."""
         if not self.units:
             return inputs
         assert params.units is not None
@@ -269,9 +272,9 @@ class GatedCell(Cell):
         return inputs._replace(units=spread)
 
     def by_gate(self, inputs: GateInputs) -> dict[str, Any]:
-        """Returns what each gate sees, by its name; an unsummed gate sees a pair.
+        """Returns each gate's pre-activation by name; for an unsummed gate, a pair.
 
-        Without the inputs of the inner product, the outer gates alone.
+        If `inputs.inner` is None, the inner gates are left out.
         """
         values = self._split(inputs.total) + self._split(inputs.inner)
         values += zip(self._split(inputs.drive), self._split(inputs.recurrent), strict=True)
@@ -296,12 +299,12 @@ class GatedCell(Cell):
         return self.state(*(jnp.full(shape, starts.get(field, 0.0), dtype) for field in fields))
 
     def _columns(self, size: int) -> tuple[int, int]:
-        """Where the columns of the inner gates begin and end, `size` columns a gate."""
+        """Returns the first and the end column of the inner gates, at `size` columns per gate."""
         end = len(self.gates) - len(self.unsummed)
         return (end - len(self.inner_gates)) * size, end * size
 
     def _split(self, columns: Array | None) -> list[Any]:
-        """Returns gates that stand side by side in an array one by one."""
+        """Splits an array of adjacent gates into one array per gate."""
         if columns is None or not columns.shape[-1]:
             return []
         return jnp.split(columns, columns.shape[-1] // self.hidden_size, axis=-1)
@@ -333,32 +336,36 @@ def gated_cell(
       hidden_size: hidden units, `H`.
       gates: names of the gates, in the order of the kernels' columns.
       update: `update(state, **gates, **units) -> state`, pointwise; every array is (*B, H).
-      unsummed: gates that arrive as the pair `(drive, recurrent)`. They stand last in `gates`.
-      inner_gates: gates whose recurrent product is with `inner_state` in the place of the hidden
-        state. They stand last in `gates`, but before the unsummed ones.
-      inner_state: `inner_state(state, **gates, **units) -> array` of shape (*B, H), pointwise, of
-        the gates that are no inner gates.
-      heads: blocks of the recurrent kernel. 1 is a dense kernel. `n` multiplies each of `n` parts
-        of the hidden state by a block of its own. 0 leaves the recurrent product out.
-      units: learned numbers of each unit, by name: their initialisers. `update` and `inner_state`
-        get them by name. They stay in float32 or wider.
-      rowwise: whether `update` mixes the units of a row, as a layer norm does. The backward pass
-        is exact either way; what needs a diagonal Jacobian takes the dense one, or refuses.
-      state: `NamedTuple` type of the state. Its first field is the hidden state, the output.
-      starts: number at which a field of the state starts, by field; 0 for the fields it leaves out.
-      bias_inits: initialiser of a gate's bias by gate; zeros for the gates it leaves out.
+      unsummed: gates that `update` receives as a pair `(drive, recurrent)`. They come last in
+        `gates`.
+      inner_gates: gates whose recurrent product uses `inner_state` instead of the hidden state.
+        They come last in `gates`, but before the unsummed gates.
+      inner_state: `inner_state(state, **gates, **units) -> array` of shape (*B, H), pointwise. It
+        receives all gates but the inner gates.
+      heads: blocks of the recurrent kernel. 1 is a dense kernel. With `n` heads, each of `n` parts
+        of the hidden state is multiplied by its own block. With 0 there is no recurrent product.
+      units: initialisers of learned per-unit vectors, (H,), by name. `update` and `inner_state`
+        receive the vectors under these names, in at least float32.
+      rowwise: whether `update` mixes the units of a row, as layer norm does. The backward pass is
+        exact either way. A function that needs the diagonal Jacobian then uses the dense one, or
+        raises.
+      state: `NamedTuple` type of the state. The first field is the hidden state and the output.
+      starts: initial value of the fields of the state, by name; 0 for fields not listed.
+      bias_inits: initialisers of the gates' biases, by gate; zeros for gates not listed.
       kernel_init: initialiser of each gate's block of the input kernel, (D, H).
-      recurrent_init: initialiser of each gate's block of the recurrent kernel, (H, H), or of each
-        head (H / n, H / n).
-      learned_initial_state: whether the initial state is a parameter. It starts at `starts`.
+      recurrent_init: initialiser of each gate's block of the recurrent kernel, (H, H), or
+        (H / n, H / n) for each of `n` heads.
+      learned_initial_state: whether the initial state is a parameter, initialised from `starts`.
 
     Returns:
       The cell.
 
     Raises:
-      ValueError: if `hidden_size` is below 1, a gate name is repeated or unknown, the unsummed
-        and the inner gates do not stand last, `inner_gates` and `inner_state` are not given
-        together, `heads` does not divide `hidden_size`, or a name in `units` or `starts` is wrong.
+      ValueError: if `hidden_size` is below 1; a gate name is repeated or unknown; `unsummed` or
+        `inner_gates` are in the wrong place in `gates`; only one of `inner_gates` and `inner_state`
+        is given; `heads` does not divide `hidden_size`, or is 0 although there are unsummed or
+        inner gates; a name in `units` or `starts` is wrong; or `learned_initial_state` is set
+        although a start is infinite.
 
     Example:
       The minimal gated unit in its simplest form:
@@ -373,7 +380,7 @@ def gated_cell(
       >>> ys.shape
       (5, 2, 8)
 
-      As it was published. The candidate sees what the forget gate lets through of the state:
+      The published form, where the candidate sees the state after the forget gate:
 
       >>> def inner_state(state, forget):
       ...     return jax.nn.sigmoid(forget) * state.hidden
@@ -407,7 +414,7 @@ def gated_cell(
 
 
 def _summed(drive: Array, recurrent: Array) -> Array:
-    """Returns the sum of what gates see of the input and of what they see of the state."""
-    # XLA recomputes a product in each of its fused consumers unless it is held back here; one
-    # barrier after the sum is half the cost of one around each term.
+    """Returns the pre-activations: drive plus recurrent part."""
+    # Without a barrier, XLA recomputes a product in each of its fused consumers. One barrier after
+    # the sum costs half as much as one around each term.
     return whole_features(lax.optimization_barrier(drive + recurrent))

@@ -1,4 +1,4 @@
-"""The gated recurrent unit, in both places of its reset gate."""
+"""The gated recurrent unit, with the reset gate after or before the recurrent product."""
 
 from typing import Any
 
@@ -38,27 +38,28 @@ def gru(
         n_t = tanh(W_n x_t + b_n + R_n (r_t * h_{t-1}))                 reset before the product
         h_t = (1 - z_t) * h_{t-1} + z_t * n_t
 
-    Differs from Keras, PyTorch and Flax, where `z` weighs the old state and not the new one: the
-    sign of the update gate's weights is the other way round there.
+    Differs from Keras, PyTorch and Flax: there, `z` weights the old state, so the weights of the
+    update gate have the opposite sign.
 
     Args:
       hidden_size: hidden units, `H`.
-      reset_after: where the reset gate acts: after the product, as in cuDNN, or before it, as in
-        the paper, where a step is two products in a row and slower.
-      max_timescale: where given, chrono initialisation, `b_z = -log u` with
-        `u ~ Uniform(1, max_timescale - 1)`; zeros otherwise.
-      activation: function of the candidate: a name such as "tanh", or a pointwise function.
-      gate_activation: function of the two gates.
+      reset_after: whether the reset gate acts after the product, as in cuDNN, or before it, as in
+        the paper. Reset before needs two products in a row, which is slower.
+      max_timescale: if given, chrono initialisation, `b_z = -log u` with
+        `u ~ Uniform(1, max_timescale - 1)`; otherwise zeros.
+      activation: activation of the candidate: a name such as "tanh", or a pointwise function.
+      gate_activation: activation of the two gates.
       kernel_init: initialiser of each `W`, (D, H).
       recurrent_init: initialiser of each `R`, (H, H).
       learned_initial_state: whether `h_0` is a parameter; zeros otherwise.
 
     Returns:
-      The cell; its state is `HiddenState(hidden)`, its parameters `GatedParams`, whose
-      `recurrent_bias` is `b_h` (None with the reset before the product).
+      The cell. Its state is `HiddenState(hidden)`; its parameters are `GatedParams`. The field
+      `recurrent_bias` is `b_h`, or None if the reset acts before the product.
 
     Raises:
-      ValueError: if `hidden_size` is below 1 or `max_timescale` is not above 2.
+      ValueError: if `hidden_size` is below 1, an activation is unknown, or `max_timescale` is not
+        above 2.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -69,7 +70,7 @@ def gru(
       ((7, 2, 4), (2, 4))
 
     Reference: Cho et al. (2014), Learning phrase representations using RNN encoder-decoder for
-    statistical machine translation (reset before; its `z` weighs the old state).
+    statistical machine translation (reset before the product; `z` weights the old state).
     """
     gate = {"gate_activation": named_activation("seqjax.gru", "gate_activation", gate_activation)}
     both = {**gate, "activation": named_activation("seqjax.gru", "activation", activation)}

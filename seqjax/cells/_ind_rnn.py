@@ -25,25 +25,25 @@ def ind_rnn(
     kernel_init: Initializer = glorot_uniform,
     learned_initial_state: bool = False,
 ) -> GatedCell:
-    """Makes the independently recurrent cell, whose units do not see each other.
+    """Makes the independently recurrent cell, which has no connections between its units.
 
         h_t = g(W x_t + u * h_{t-1} + b)
 
-    Differs from `elman`: a number a unit, `u`, stands in the place of the recurrent matrix. Units
-    meet in the layer above only, so stack two or more. The Jacobian of a step is diagonal.
+    Differs from `elman`: a vector `u`, one weight per unit, replaces the recurrent matrix. Only
+    the next layer mixes units, so stack two or more. The Jacobian of a step is diagonal.
 
     Args:
       hidden_size: hidden units, `H`.
       activation: `g`, a name such as "relu" or "tanh", or a pointwise function.
-      max_timescale: longest dependency in steps, `T`. Where given, `u` is clipped to
-        `[-2^(1/T), 2^(1/T)]`, so that no unit grows by more than 2 over `T` steps, and starts as
-        `Uniform(0, 2^(1/T))`. By default `u` is not clipped and starts as `Uniform(0, 1)`.
+      max_timescale: longest dependency in steps, `T`. If given, `u` is clipped to
+        `[-2^(1/T), 2^(1/T)]`, so that `|u|^T` is at most 2, and is drawn from
+        `Uniform(0, 2^(1/T))`. By default `u` is not clipped and is drawn from `Uniform(0, 1)`.
       kernel_init: initialiser of `W`, (D, H).
       learned_initial_state: whether `h_0` is a parameter; zeros otherwise.
 
     Returns:
-      The cell; its state is `HiddenState(hidden)`, its parameters `GatedParams` with
-      `units["recurrent"]`, `u`.
+      The cell. Its state is `HiddenState(hidden)`; its parameters are `GatedParams`, with `u` as
+      `units["recurrent"]`.
 
     Raises:
       ValueError: if `hidden_size` is below 1, `activation` is unknown, or `max_timescale` is not

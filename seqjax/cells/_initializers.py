@@ -1,4 +1,4 @@
-"""Initialisers of gate biases that recurrent networks need and JAX does not have."""
+"""Initialisers of gate biases and decays that recurrent networks need and JAX does not provide."""
 
 import jax
 import jax.numpy as jnp
@@ -13,15 +13,16 @@ def chrono(max_timescale: float, *, sign: float = 1.0) -> Initializer:
 
         b = sign * log(u),   u ~ Uniform(1, max_timescale - 1)
 
-    A forget gate with this bias keeps its memory for about `u` steps, so the units of a layer
-    cover every time-scale up to the longest dependency expected in the data.
+    A forget gate with this bias keeps its memory for about `u` steps. The units of a layer then
+    cover every time-scale up to the longest dependency that you expect in the data.
 
     Args:
       max_timescale: longest dependency in steps, greater than 2.
-      sign: 1 for a gate that keeps (LSTM forget), -1 for one that lets in (LSTM input, GRU update).
+      sign: 1 for a gate that keeps memory (LSTM forget), -1 for a gate that admits input (LSTM
+        input, GRU update).
 
     Returns:
-      Initialiser `(key, shape, dtype) -> Array`.
+      An initialiser, `(key, shape, dtype) -> Array`.
 
     Raises:
       ValueError: if `max_timescale` is not greater than 2.
@@ -55,6 +56,6 @@ def _chrono(
 
 
 def ring_log_radius(key: Array, size: int, min_radius: float, max_radius: float) -> Array:
-    """Draws `log |a|` of `size` decays whose squared radii are uniform between two squares."""
+    """Draws `log |a|` of `size` decays, with `|a|^2` uniform between the squared radii."""
     square = jax.random.uniform(key, (size,), minval=1e-6, maxval=1 - 1e-6)
     return 0.5 * jnp.log(square * (max_radius**2 - min_radius**2) + min_radius**2)

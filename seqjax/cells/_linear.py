@@ -1,4 +1,4 @@
-"""Linear cells: `h_t = a_t * h_{t-1} + b_t`, whose coefficients depend on the input alone."""
+"""Linear cells: `h_t = a_t * h_{t-1} + b_t`, where `a` and `b` depend on the input alone."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -18,8 +18,8 @@ class SegmentState(NamedTuple):
 
     Attributes:
       hidden: shape (*B, H), or the shape that the cell declares.
-      fresh: True until the sequence's first valid step, booleans (*B,). It travels with the state,
-        so that two calls with the state carried over equal one call.
+      fresh: True until the sequence's first valid step, booleans (*B,). It is part of the state, so
+        that two calls that carry the state over equal one call.
     """
 
     hidden: Array
@@ -30,12 +30,12 @@ class SegmentState(NamedTuple):
 class LinearCell(Cell):
     """A cell that is linear and diagonal in its state: `h_t = a_t * h_{t-1} + b_t`.
 
-    `h` is real or complex and of any shape. Make a cell with `linear_cell`, whose arguments explain
-    the attributes below, or subclass this and define `init` and `coefficients`.
+    `h` is real or complex and has any shape. Make a cell with `linear_cell`, or subclass this class
+    and define `init` and `coefficients`.
 
     Attributes:
       complex_state: whether the state is complex.
-      split: names of parameters whose last axis may be split over devices.
+      split: names of the parameters that devices may split along the last axis.
     """
 
     complex_state: ClassVar[bool] = False
@@ -53,7 +53,7 @@ class LinearCell(Cell):
     def initial_state(
         self, params: Params, batch_shape: Sequence[int] = (), dtype: DTypeLike = jnp.float32
     ) -> HiddenState | SegmentState:
-        """Returns zeros, or the field `initial_state` of the parameters where they have one."""
+        """Returns the field `initial_state` of the parameters if there is one, otherwise zeros."""
         if self.complex_state:
             dtype = jnp.result_type(dtype, jnp.complex64)
         shape = (*batch_axes(self.name, batch_shape), *self.state_shape)
@@ -67,14 +67,14 @@ class LinearCell(Cell):
         return SegmentState(hidden, jnp.ones(tuple(batch_shape), bool))
 
     def project(self, params: Params, xs: Array, starts: Array | None = None) -> Any:
-        """Returns the coefficients `(a, b)`, checked."""
+        """Returns the coefficients `(a, b)` after checking their shapes and dtypes."""
         a, b = self.coefficients(params, xs, *(() if starts is None else (starts,)))
         lead = xs.shape[:-1]
         if b.shape != (*lead, *self.state_shape) or not _fits(a.shape, b.shape, len(lead)):
             raise ValueError(
-                f"seqjax {self.name}: for an input of shape {xs.shape}, `coefficients` must give "
-                f"b of shape {(*lead, *self.state_shape)} and a of that shape, up to axes of size "
-                f"1 and trailing axes left out, got a {a.shape} and b {b.shape}."
+                f"seqjax {self.name}: for an input of shape {xs.shape}, `coefficients` must return "
+                f"b of shape {(*lead, *self.state_shape)} and a of the same shape (axes may have "
+                f"size 1, trailing axes may be omitted), got a {a.shape} and b {b.shape}."
             )
         if jnp.iscomplexobj(b) and not self.complex_state:
             raise TypeError(
@@ -102,7 +102,7 @@ class LinearCell(Cell):
         return jax.tree_util.tree_map_with_path(spec, params)
 
     def jacobian(self, params: Params, state: Any, drive: tuple[Array, Array]) -> Array:
-        """Returns `diag(a)`; for a complex state as real numbers, real parts first."""
+        """Returns `diag(a)`; for a complex state, the real matrix on the vector of `FlatState`."""
         a = jnp.broadcast_to(spread(*drive), self.state_shape).ravel()
         if not self.complex_state:
             return jnp.diag(a)
@@ -112,7 +112,7 @@ class LinearCell(Cell):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class _FromFunctions(LinearCell):
-    """What `linear_cell` makes: a linear cell whose methods are functions that it was given."""
+    """The linear cell that `linear_cell` returns; its methods call the given functions."""
 
     functions: tuple[Callable[..., Any] | None, ...]
     shape: tuple[int, ...]
@@ -163,29 +163,31 @@ def linear_cell(
     Args:
       name: the cell's name in summaries and messages.
       hidden_size: features of the output, `H`.
-      init: `init(key, in_size, dtype=float32) -> params`. Params may have a field `initial_state`
-        with a learned state.
+      init: `init(key, in_size, dtype=float32) -> params`. Params may have a field `initial_state`,
+        a `HiddenState` with the learned initial state.
       coefficients: `coefficients(params, xs) -> (a, b)` of `h_t = a_t * h_{t-1} + b_t`, for inputs
-        (..., D) of many steps. `b` has shape (..., *state_shape). `a` may leave trailing axes out
-        (one number a head) and may have axes of size 1 (a decay that is constant in time).
+        (..., D) of many steps. `b` has shape (..., *state_shape). `a` may omit trailing axes (one
+        number per head) and may have axes of size 1 (a decay that is constant in time).
       output: `output(params, hidden, xs) -> ys`, the read-out of shape (..., H), from the states
-        and the inputs of many steps. By default the state, which then has shape (H,).
-      prepare: `prepare(params) -> params`, computed once a run and differentiated once. The other
-        functions get what it returns.
+        and inputs of many steps. By default the output is the state, which must be real and have
+        shape (H,).
+      prepare: `prepare(params) -> params`, computed and differentiated once per run.
+        `coefficients` and `output` receive the result.
       state_shape: shape of the state of one example; by default (H,).
       complex_state: whether the state is complex.
       uses_starts: whether `coefficients` takes a third argument: booleans (..., 1), True at the
         first valid step of a sequence and at the first valid step after a reset.
-      full_precision: names of (prepared) parameters that stay in float32 or wider when a run
-        computes in bfloat16: decays near 1, and what they are made of.
-      split: names of parameters whose last axis may be split over devices, see `Cell.partition`.
+      full_precision: names of prepared parameters that stay in float32 or wider when a run
+        computes in a narrower dtype, such as decays near 1 and the parameters that determine them.
+      split: names of the parameters that devices may split along the last axis, see
+        `Cell.partition`.
 
     Returns:
-      The cell. Its state is a `HiddenState`, or with `uses_starts` a `SegmentState`.
+      The cell. Its state is a `HiddenState`, or a `SegmentState` with `uses_starts`.
 
     Raises:
-      ValueError: if `hidden_size` is below 1, or a state of another shape than (H,) has no
-        `output`.
+      ValueError: if `hidden_size` is below 1, or `output` is missing although the state is complex
+        or its shape is not (H,).
 
     Example:
       >>> import jax.numpy as jnp, seqjax
@@ -203,8 +205,8 @@ def linear_cell(
     if output is None and (shape != (hidden_size,) or complex_state):
         kind = "complex state" if complex_state else f"state of shape {shape}"
         raise ValueError(
-            f"seqjax.linear_cell({name!r}): a {kind} needs `output`, which makes the "
-            f"{hidden_size} real features of the output from it."
+            f"seqjax.linear_cell({name!r}): a {kind} needs `output`, which computes the "
+            f"{hidden_size} real output features from it."
         )
     return _FromFunctions(
         hidden_size,
@@ -219,17 +221,17 @@ def linear_cell(
 
 
 def spread(a: Array, b: Array) -> Array:
-    """Returns `a` with axes of size 1 in the place of the trailing axes that it leaves out."""
+    """Returns `a` with axes of size 1 for the trailing axes that it omits."""
     return a.reshape(*a.shape, *(1,) * (b.ndim - a.ndim))
 
 
 def learned_zeros(shape: Sequence[int], dtype: DTypeLike) -> HiddenState:
-    """Returns a learned initial state of a linear cell as it starts."""
+    """Returns the initial value of a linear cell's learned initial state: zeros."""
     return HiddenState(jnp.zeros(shape, dtype))
 
 
 def _fits(a: tuple[int, ...], b: tuple[int, ...], lead: int) -> bool:
-    """Returns whether `a` has all leading axes of `b` and is broadcast by it."""
+    """Returns whether `a` has all leading axes of `b` and broadcasts to `b`."""
     return lead <= len(a) <= len(b) and all(
         size in (1, whole) for size, whole in zip(a, b, strict=False)
     )

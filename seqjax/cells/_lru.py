@@ -19,23 +19,22 @@ class lru(LinearCell):
         h_t = a * h_{t-1} + exp(gamma) * (B x_t)        h, a, B complex
         y_t = Re(C h_t) + D x_t
 
-    `|a|^2` starts uniform between the squares of two radii, the phase uniform in `[0, max_phase]`,
-    and `gamma` as `log sqrt(1 - |a|^2)`. All three are then learned. `a` stays in float32 under a
-    narrower `dtype`. The state is a `HiddenState` of `N` complex numbers.
+    Initially `|a|^2` is uniform between the squared radii, the phase `exp(theta)` is uniform in
+    `[0, max_phase]`, and `gamma` is `log sqrt(1 - |a|^2)`. All three are learned. `a` stays in
+    float32 under a narrower `dtype`. The state is a `HiddenState` of `N` complex numbers.
 
     Differs from S5, which learns a step size and reads out `2 Re(C h)`. `D` is a matrix, as in the
-    paper. Published code has a vector, for which in_size must equal hidden_size.
+    paper; in published code it is a vector, so in_size must equal hidden_size.
 
     Args:
       hidden_size: features of the output, `H`.
       state_size: complex states, `N`; by default `hidden_size`.
-      min_radius: smallest |a| at the start.
-      max_radius: largest |a| at the start; near 1 for long memories.
-      max_phase: largest phase at the start; small for long sequences.
+      min_radius: smallest initial `|a|`, at least 0 and below `max_radius`.
+      max_radius: largest initial `|a|`, at most 1; near 1 for long memory.
+      max_phase: largest initial phase; small for long sequences.
 
     Raises:
-      ValueError: if a size is below 1, or not 0 <= min_radius < max_radius <= 1, or `max_phase`
-        is not above 0.
+      ValueError: if a size is below 1, the radii are out of order, or `max_phase` is not above 0.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax

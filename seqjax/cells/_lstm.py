@@ -41,7 +41,7 @@ def lstm(
     recurrent_init: Initializer = orthogonal,
     learned_initial_state: bool = False,
 ) -> GatedCell:
-    """Makes the long short-term memory cell, with a forget gate and without peepholes.
+    """Makes the long short-term memory cell, with a forget gate but no peepholes.
 
         i_t = sigmoid(W_i x_t + R_i h_{t-1} + b_i)      input gate
         f_t = sigmoid(W_f x_t + R_f h_{t-1} + b_f)      forget gate
@@ -50,25 +50,26 @@ def lstm(
         c_t = f_t * c_{t-1} + i_t * g_t
         h_t = o_t * tanh(c_t)
 
-    Differs from PyTorch's, which adds a second, redundant bias.
+    Differs from the LSTM of PyTorch, which adds a second, redundant bias.
 
     Args:
       hidden_size: hidden units, `H`.
-      forget_bias: start of `b_f`; 1 lets gradients through from the first step on.
-      max_timescale: where given, chrono initialisation: `b_f = log u` and `b_i = -b_f` with
-        `u ~ Uniform(1, max_timescale - 1)`; `forget_bias` is then not used.
-      activation: function of the candidate, and of the memory on its way out: a name such as
+      forget_bias: initial value of `b_f`; 1 lets gradients pass from the start of training.
+      max_timescale: if given, chrono initialisation: `b_f = log u` and `b_i = -b_f` with
+        `u ~ Uniform(1, max_timescale - 1)`; `forget_bias` is then ignored.
+      activation: activation of the candidate and of the memory in the output: a name such as
         "tanh", or a pointwise function.
-      gate_activation: function of the three gates.
+      gate_activation: activation of the three gates.
       kernel_init: initialiser of each `W`, (D, H).
       recurrent_init: initialiser of each `R`, (H, H).
       learned_initial_state: whether `h_0` and `c_0` are parameters; zeros otherwise.
 
     Returns:
-      The cell; its state is `LSTMState(hidden, cell)`, its parameters `GatedParams`.
+      The cell. Its state is `LSTMState(hidden, cell)`; its parameters are `GatedParams`.
 
     Raises:
-      ValueError: if `hidden_size` is below 1 or `max_timescale` is not above 2.
+      ValueError: if `hidden_size` is below 1, an activation is unknown, or `max_timescale` is not
+        above 2.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -98,7 +99,7 @@ def lstm(
 
 
 def lstm_bias_inits(forget_bias: float, max_timescale: float | None) -> dict[str, Initializer]:
-    """Returns the initialisers of an LSTM's biases: a constant, or chrono."""
+    """Returns the initialisers of the gate biases of an LSTM: a constant or chrono."""
     if max_timescale is None:
         return {"forget": bind(constant, value=forget_bias)}
     return {"input": chrono(max_timescale, sign=-1.0), "forget": chrono(max_timescale)}

@@ -1,4 +1,4 @@
-"""The minimal gated recurrent unit that is linear in its state."""
+"""The minimal gated recurrent unit (minGRU), linear in its state."""
 
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from seqjax.cells._operations import (
 
 
 class MinGRUParams(NamedTuple):
-    """Parameters of a minGRU: columns of the update gate, then of the candidate.
+    """Parameters of a minGRU; the update gate's columns come first, then the candidate's.
 
     Attributes:
       input_kernel: shape (D, 2 * H).
@@ -42,22 +42,23 @@ def min_gru(
     kernel_init: Initializer = glorot_uniform,
     learned_initial_state: bool = False,
 ) -> LinearCell:
-    """Makes the minimal gated recurrent unit, whose gate sees the input alone.
+    """Makes the minimal gated recurrent unit; its gate depends on the input alone.
 
         z_t = sigmoid(W_z x_t + b_z)
         h_t = (1 - z_t) * h_{t-1} + z_t * (W_n x_t + b_n)
 
-    Differs from `gru`: no recurrent kernel, hence linear in the state and parallel in time; one
-    layer alone cannot track a state that depends on its own past, a stack can approximate it.
+    Differs from `gru`: there is no recurrent kernel, so the cell is linear in its state and can run
+    in parallel in time. One layer cannot track a state that depends on its own past; a stack can
+    approximate one.
 
     Args:
       hidden_size: hidden units, `H`.
-      max_timescale: where given, chrono initialisation of `b_z`; zeros otherwise.
+      max_timescale: if given, chrono initialisation of `b_z`, as in `gru`; otherwise zeros.
       kernel_init: initialiser of `W_z` and of `W_n`, (D, H).
       learned_initial_state: whether `h_0` is a parameter; zeros otherwise.
 
     Returns:
-      The cell; its state is `HiddenState(hidden)`, its parameters `MinGRUParams`.
+      The cell. Its state is `HiddenState(hidden)`; its parameters are `MinGRUParams`.
 
     Raises:
       ValueError: if `hidden_size` is below 1 or `max_timescale` is not above 2.

@@ -1,4 +1,4 @@
-"""What cells are built from: products in float32, initialisers, activations by name, checks."""
+"""Building blocks of cells: float32 products, initialisers, activations by name and checks."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ def glorot_uniform(key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.floa
 
 
 def orthogonal(key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> Array:
-    """Draws an orthogonal matrix, in float32 or wider, where its decomposition exists."""
+    """Draws an orthogonal matrix in float32 or wider, since QR has no bfloat16, then casts it."""
     wide = jnp.promote_types(dtype, jnp.float32)
     return jax.nn.initializers.orthogonal()(key, shape, wide).astype(dtype)
 
@@ -40,20 +40,20 @@ def orthogonal(key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32)
 def constant(
     key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32, *, value: float
 ) -> Array:
-    """Returns an array of one value."""
+    """Returns an array filled with one value."""
     return jnp.full(shape, value, dtype)
 
 
 @dataclasses.dataclass(frozen=True)
 class Bound:
-    """A function with some of its keywords filled in, equal to another one made alike.
+    """A partial application that compares by value.
 
-    `functools.partial` and closures compare by identity. A cell that held one would differ from
-    a cell made alike, so that every new model would be compiled again.
+    `functools.partial` and closures compare by identity. Two cells that held them would differ
+    even with the same hyper-parameters, so JAX would compile every new model again.
 
     Attributes:
-      function: a function of a module, so that it can be pickled.
-      keywords: the keywords and their values.
+      function: a module-level function, so that it can be pickled.
+      keywords: the bound keywords and their values.
     """
 
     function: Callable[..., Any]
@@ -65,12 +65,12 @@ class Bound:
 
 
 def bind(function: Callable[..., Any], **keywords: Any) -> Bound:
-    """Fills in keywords of a function of a module."""
+    """Binds keywords of a module-level function."""
     return Bound(function, tuple(keywords.items()))
 
 
 def named_activation(where: str, argument: str, activation: Activation) -> Activation:
-    """Returns an activation as its name where it has one, since a name compares and pickles."""
+    """Returns the name of an activation if it has one: a name compares by value and pickles."""
     if isinstance(activation, str):
         if activation not in ACTIVATIONS:
             raise ValueError(
@@ -87,13 +87,13 @@ def named_activation(where: str, argument: str, activation: Activation) -> Activ
 
 
 def activate(activation: Activation, x: Array) -> Array:
-    """Applies an activation given by name or as a function."""
+    """Applies an activation, given as a name or a function."""
     return ACTIVATIONS[activation](x) if isinstance(activation, str) else activation(x)
 
 
 @jax.custom_jvp
 def bounded_root(x: Array) -> Array:
-    """Returns the square root, with a slope of at most 1000: it is infinite at 0."""
+    """Returns the square root, with its derivative, infinite at 0, limited to 1000."""
     return jnp.sqrt(x)
 
 
@@ -112,7 +112,7 @@ def affine(x: Array, kernel: Array, bias: Array | None = None) -> Array:
       bias: shape (N,), or None.
 
     Returns:
-      Array of shape (..., N), its dtype that of the kernel promoted with float32.
+      Array of shape (..., N), in the kernel's dtype promoted with float32.
 
     Raises:
       ValueError: if `x` does not have D features.
@@ -124,8 +124,8 @@ def affine(x: Array, kernel: Array, bias: Array | None = None) -> Array:
     """
     check_features("affine", x, kernel)
     dtype = jnp.promote_types(kernel.dtype, jnp.float32)
-    # Not reshaped to two axes first: merging time with a batch axis that is split over devices
-    # would gather the whole batch on each of them.
+    # Do not reshape to two axes first: merging time with a batch axis that is split over devices
+    # would gather the whole batch on every device.
     product = jnp.matmul(x.astype(kernel.dtype), kernel, preferred_element_type=dtype)
     return add_bias(whole_features(product), bias)
 
@@ -136,12 +136,12 @@ def add_bias(y: Array, bias: Array | None) -> Array:
 
 
 def whole_features(x: Array) -> Array:
-    """Asks for all features of `x` on each device, where kernels are split over devices.
+    """Gathers all features of `x` on each device if kernels are split over devices.
 
     A device that holds some columns of a kernel holds some gates of all units, not all gates of
-    some units. One exchange after each product puts the gates together. Without this constraint
-    the compiler exchanges every gate separately at every step in time. Without an axis "hidden"
-    in the ambient mesh, as `seqjax.train.make_train_step` sets it, this does nothing.
+    some units. One exchange after each product joins the gates. Without this constraint the
+    compiler exchanges every gate separately at every time step. The function does nothing unless
+    the ambient mesh has an axis "hidden"; `seqjax.train.make_train_step` sets that mesh.
     """
     if "hidden" not in jax.sharding.get_abstract_mesh().shape:
         return x
@@ -151,7 +151,7 @@ def whole_features(x: Array) -> Array:
 
 
 def check_hidden_size(name: str, hidden_size: int) -> None:
-    """Refuses a `hidden_size` that is no integer of at least 1."""
+    """Refuses a `hidden_size` that is not an integer of at least 1."""
     if isinstance(hidden_size, bool) or not hasattr(hidden_size, "__index__") or hidden_size < 1:
         raise ValueError(
             f"seqjax {name}: `hidden_size` must be an integer of at least 1, got {hidden_size!r}."
@@ -165,7 +165,7 @@ def check_in_size(name: str, in_size: int) -> None:
 
 
 def check_features(name: str, x: Array, kernel: Array) -> None:
-    """Refuses an input whose features are not those that the parameters were made for."""
+    """Refuses an input whose number of features differs from the rows of `kernel`."""
     if x.shape[-1:] != kernel.shape[:1]:
         raise ValueError(
             f"seqjax {name}: the input must have in_size = {kernel.shape[0]} features on its last "

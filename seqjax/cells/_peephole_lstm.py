@@ -1,4 +1,4 @@
-"""The LSTM whose gates see its memory."""
+"""The LSTM with peepholes: its gates read the memory."""
 
 from jax import Array
 
@@ -37,8 +37,8 @@ def peephole_lstm(
         o_t = sigmoid(W_o x_t + R_o h_{t-1} + p_o * c_t + b_o)          output gate
         h_t = o_t * tanh(c_t)
 
-    Differs from `lstm` by the peepholes `p`, a number a unit and gate. The output gate sees the
-    memory after this step, the two others the memory before it.
+    Differs from `lstm` in the peepholes `p`, one weight per unit and gate. The output gate reads
+    the memory after this step; the input and forget gates read the memory before it.
 
     Args:
       hidden_size: hidden units, `H`.
@@ -47,8 +47,8 @@ def peephole_lstm(
         learned_initial_state: as in `lstm`.
 
     Returns:
-      The cell; its state is `LSTMState(hidden, cell)`, its parameters `GatedParams` with `units`
-      `input_peephole`, `forget_peephole` and `output_peephole`.
+      The cell. Its state is `LSTMState(hidden, cell)`; its parameters are `GatedParams`, with the
+      `units` `input_peephole`, `forget_peephole` and `output_peephole`.
 
     Raises:
       ValueError: if `hidden_size` is below 1, an activation is unknown, or `max_timescale` is not

@@ -1,8 +1,8 @@
 """The recurrent product of a gated cell: dense, or block-diagonal by heads.
 
 A dense kernel has shape (H, G * H). A kernel of `n` heads has shape (n, H / n, G * H / n): each
-head multiplies its own part of the state, and its columns stand gate by gate. The results have
-shape (..., G * H) either way, gate by gate.
+head multiplies its own part of the state, and its columns are ordered gate by gate. Either way the
+results have shape (..., G * H), ordered gate by gate.
 """
 
 import jax.numpy as jnp
@@ -12,23 +12,23 @@ from seqjax.cells._operations import affine
 
 
 def recurrent_product(hidden: Array, kernel: Array) -> Array:
-    """Returns the product of states (..., H) with a kernel: (..., G * H), float32 or wider."""
+    """Returns the product of states (..., H) and a kernel: (..., G * H), in float32 or wider."""
     if kernel.ndim == 2:
         return affine(hidden, kernel)
     return _joined(_by_head(split_heads(hidden, len(kernel)), kernel), kernel.shape[1])
 
 
 def transposed_kernel(kernel: Array) -> Array:
-    """Returns the kernel that `transposed_product` takes."""
+    """Returns the kernel in the layout that `transposed_product` takes."""
     return jnp.swapaxes(kernel, -1, -2)
 
 
 def transposed_product(gates: Array, kernel: Array) -> Array:
-    """Returns what cotangents of the gates, (..., G * H), hand back to the states, (..., H).
+    """Returns the cotangents of the states, (..., H), from the cotangents of the gates.
 
     Args:
-      gates: the cotangents.
-      kernel: from `transposed_kernel`.
+      gates: cotangents of the gates, (..., G * H).
+      kernel: the result of `transposed_kernel`.
     """
     if kernel.ndim == 2:
         return affine(gates, kernel)
@@ -37,12 +37,12 @@ def transposed_product(gates: Array, kernel: Array) -> Array:
 
 
 def kernel_gradient(hidden: Array, gates: Array, kernel: Array) -> Array:
-    """Returns the sums over steps and each part of the batch of `hidden^T gates`.
+    """Returns `hidden^T gates`, summed over the steps and within each part of the batch.
 
     Args:
       hidden: states before the steps, split into parts of the batch: (K, parts, ..., H).
       gates: cotangents of the gates, (K, parts, ..., G * H).
-      kernel: the kernel, for its structure.
+      kernel: the kernel; only its shape is read.
 
     Returns:
       Array of shape (parts, *kernel.shape), float32 or wider.
@@ -63,7 +63,7 @@ def kernel_gradient(hidden: Array, gates: Array, kernel: Array) -> Array:
 
 
 def dense_kernel(kernel: Array, num_gates: int) -> Array:
-    """Returns a kernel as blocks (H, G, H), zeros between heads."""
+    """Returns a kernel as one dense array (H, G, H), with zeros between heads."""
     if kernel.ndim == 2:
         return kernel.reshape(kernel.shape[0], num_gates, -1)
     heads, size, _ = kernel.shape
@@ -79,7 +79,7 @@ def split_heads(hidden: Array, heads: int) -> Array:
 
 
 def _by_head(x: Array, kernel: Array) -> Array:
-    """Multiplies (..., n, a) by (n, a, b), each head by itself: (..., n, b)."""
+    """Multiplies (..., n, a) by (n, a, b) for each head separately: (..., n, b)."""
     dtype = jnp.promote_types(kernel.dtype, jnp.float32)
     return jnp.einsum(
         "...na,nab->...nb", x.astype(kernel.dtype), kernel, preferred_element_type=dtype
@@ -87,14 +87,14 @@ def _by_head(x: Array, kernel: Array) -> Array:
 
 
 def _joined(gates: Array, size: int) -> Array:
-    """Returns gates by head, (..., n, G * size), gate by gate: (..., G * n * size)."""
+    """Reorders gates from head by head, (..., n, G * size), to gate by gate, (..., G * H)."""
     *lead, heads, columns = gates.shape
     gates = gates.reshape(*lead, heads, columns // size, size)
     return jnp.swapaxes(gates, -3, -2).reshape(*lead, heads * columns)
 
 
 def _heads_of_gates(gates: Array, transposed: Array) -> Array:
-    """Returns gates side by side, (..., G * H), by head: (..., n, G * H / n)."""
+    """Reorders gates from gate by gate, (..., G * H), to head by head, (..., n, G * H / n)."""
     heads, columns, size = transposed.shape
     *lead, _ = gates.shape
     gates = gates.reshape(*lead, columns // size, heads, size)

@@ -31,9 +31,9 @@ CELLS: dict[str, Constructor] = {
     "lru": lru,
     "rg_lru": rg_lru,
 }
-"""Constructors of the cells by name."""
+"""Constructors of the library's cells, by name."""
 OWN_CELLS: dict[str, Constructor] = {}
-"""What a user has added with `register_cell`."""
+"""Constructors that `register_cell` has added, by name."""
 
 
 def make_cell(name: str, hidden_size: int, **options) -> Cell:
@@ -57,27 +57,29 @@ def make_cell(name: str, hidden_size: int, **options) -> Cell:
     known = {**CELLS, **OWN_CELLS}
     if name not in known:
         raise ValueError(
-            f"seqjax: unknown cell {name!r}; the known cells are {', '.join(known)}. One of your "
-            "own gets its name by seqjax.register_cell."
+            f"seqjax: unknown cell {name!r}; the known cells are {', '.join(known)}. To name your "
+            "own cell, call seqjax.register_cell."
         )
     return known[name](hidden_size, **options)
 
 
 def register_cell(name: str, constructor: Constructor) -> None:
-    """Gives a cell of one's own a name, which `make_cell` and every experiment then know.
+    """Names your own cell, so that `make_cell` and every experiment can find it.
 
-    The constructor is called once, and one step of its cell is traced for its shapes; nothing is
-    computed. A name given before is given anew, as when a notebook's cell is run again.
+    This calls the constructor once and traces one step of the cell to check its shapes; nothing is
+    computed. A second call with the same name replaces the constructor, for example when you run a
+    notebook cell again.
 
     Args:
-      name: letters, digits and underscores, or `module:function`; not that of a cell of the
-        library, and none that begins with "bi", which stands for both directions.
+      name: letters, digits and underscores, or `module:function`. It must not be the name of a
+        cell of the library. It must not start with "bi", which marks bidirectional models.
       constructor: `constructor(hidden_size, **options) -> cell`.
 
     Raises:
-      ValueError: if the name cannot be used.
-      TypeError: if the constructor does not make a cell whose step keeps its state's structure,
-        shapes and dtypes and whose output has `hidden_size` features.
+      ValueError: if the name is not allowed.
+      TypeError: if the constructor fails or does not return a cell, a step fails or changes the
+        structure, shapes or dtypes of the state, or the output does not have `hidden_size`
+        features.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -92,12 +94,13 @@ def register_cell(name: str, constructor: Constructor) -> None:
     where = f"seqjax.register_cell({name!r})"
     if not re.fullmatch(r"[^\W\d]\w*|[\w.]+:\w+", name):
         raise ValueError(
-            f"{where}: `name` must be letters, digits and underscores, or module:function."
+            f"{where}: `name` must consist of letters, digits and underscores and not start with a "
+            "digit, or be module:function."
         )
     if name in CELLS or (name.startswith("bi") and ":" not in name):
         raise ValueError(
-            f'{where}: `name` must not be that of a cell of the library nor begin with "bi". '
-            "Choose another."
+            f'{where}: `name` must not be the name of a cell of the library or start with "bi". '
+            "Choose another name."
         )
     try:
         cell = constructor(8)
@@ -109,7 +112,7 @@ def register_cell(name: str, constructor: Constructor) -> None:
     if not isinstance(cell, Cell):
         raise TypeError(
             f"{where}: `constructor` must return a seqjax.cells.Cell, got "
-            f"{type(cell).__name__}. seqjax.gated_cell makes one."
+            f"{type(cell).__name__}. seqjax.gated_cell returns one."
         )
     try:
         before, after, output = jax.eval_shape(lambda: _one_step(cell))
@@ -131,7 +134,7 @@ def register_cell(name: str, constructor: Constructor) -> None:
 
 
 def _one_step(cell: Cell):
-    """Returns the state before and after a step of two sequences, and its output."""
+    """Returns the state before and after one step of two sequences, and the output."""
     params = cell.init(jax.random.key(0), 3)
     state = cell.initial_state(params, (2,), jnp.float32)
     output, after = advance(cell, params, jnp.zeros((2, 3)), state)
@@ -139,5 +142,5 @@ def _one_step(cell: Cell):
 
 
 def _told(error: Exception) -> str:
-    """Returns an error as a line: its kind, and the first line of what it says."""
+    """Returns an error as one line: its type and the first line of its message."""
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

@@ -24,19 +24,18 @@ class rg_lru(LinearCell):
         log a_t = -8 sigmoid(W_a x_t + b_a) softplus(L)
         h_t = a_t * h_{t-1} + sqrt(1 - a_t^2) * sigmoid(W_i x_t + b_i) * x_t
 
-    At the first step of a sequence, and at the first step after a reset, `a` is 0 and the root is
-    1: there is no past to weigh the input against. `exp(-softplus(L))^2` starts uniform between
-    the squares of two radii. `L` stays in float32 under a narrower `dtype`. The state is a
-    `SegmentState`.
+    At the first step of a sequence and after a reset, `a` is 0 and the root is 1, because there is
+    no past to weight. Initially `exp(-softplus(L))^2` is uniform between the squared radii. `L`
+    stays in float32 under a narrower `dtype`. The state is a `SegmentState`.
 
-    Differs from `lru`: real, gated by the input, and without a read-out. If in_size differs from
-    hidden_size, `x` is a linear map of the input; otherwise it is the input itself, as published.
+    Differs from `lru`: the state is real, the input gates it, and there is no read-out. If in_size
+    differs from hidden_size, `x` is a learned linear map of the input; otherwise it is the input.
 
     Args:
       hidden_size: hidden units, `H`.
       heads: blocks of `W_a` and of `W_i`.
-      min_radius: smallest `exp(-softplus(L))` at the start.
-      max_radius: largest `exp(-softplus(L))` at the start.
+      min_radius: smallest initial `exp(-softplus(L))`.
+      max_radius: largest initial `exp(-softplus(L))`.
 
     Raises:
       ValueError: if `heads` does not divide `hidden_size`, or not 0 < min_radius < max_radius < 1.
@@ -93,7 +92,7 @@ class rg_lru(LinearCell):
         recurrence, admit = jnp.split(jax.nn.sigmoid(gates), 2, axis=-1)
         rate = jnp.broadcast_to(jax.nn.softplus(params["decay"]), recurrence.shape)
         log_a = -8 * recurrence * rate.astype(recurrence.dtype)
-        # In logarithms, since 1 - a^2 would round to 0 where a is near 1.
+        # Computed from log a, since 1 - a^2 rounds to 0 when a is near 1.
         root = bounded_root(-jnp.expm1(2 * log_a))
         a, root = jnp.where(starts, 0.0, jnp.exp(log_a)), jnp.where(starts, 1.0, root)
         return a, root * admit * xs

@@ -11,7 +11,7 @@ from seqjax.cells._operations import Initializer, bind, glorot_uniform, zeros
 
 
 class SLSTMState(NamedTuple):
-    """The output `h`, memory `c`, sum of its weights `n`, log scale `m`; each (*B, H)."""
+    """Output `h`, memory `c`, sum of the memory's weights `n` and log scale `m`, each (*B, H)."""
 
     hidden: Array
     cell: Array
@@ -27,7 +27,7 @@ def slstm(
     kernel_init: Initializer = glorot_uniform,
     recurrent_init: Initializer = zeros,
 ) -> GatedCell:
-    """Makes the sLSTM cell, whose exponential gates can revise what was stored.
+    """Makes the sLSTM cell; its exponential input gate can overwrite the memory.
 
         l_t = log sigmoid(f~_t) + m_{t-1},    m_t = max(l_t, i~_t)
         i_t = exp(i~_t - m_t),                f_t = exp(l_t - m_t)
@@ -36,16 +36,16 @@ def slstm(
         h_t = sigmoid(o~_t) * c_t / n_t
 
     where each of `i~, f~, z~, o~` is `W x_t + R h_{t-1} + b`. `m` starts at minus infinity, so
-    that the first step stores its input whole.
+    the first step stores its whole input.
 
     Differs from `lstm`: the input gate is exponential and the memory is divided by the sum of
     its weights.
 
     Args:
       hidden_size: hidden units, `H`.
-      heads: blocks of `R`. Units of different heads do not see each other.
-      block_ratio: depth of the layer in its network, from 0 for the lowest to 1 for the highest.
-        The forget bias of unit `j` of `d` in a head starts at `5 - 12 (j/(d-1))^(0.3 + 1.3 r)`.
+      heads: blocks of `R`. Recurrent connections stay within a head.
+      block_ratio: depth `r` of the layer in its network, from 0 (lowest) to 1 (highest). The
+        initial forget bias of unit `j` of `d` in a head is `5 - 12 (j/(d-1))^(0.3 + 1.3 r)`.
       kernel_init: initialiser of each `W`, (D, H).
       recurrent_init: initialiser of each head's `R`, (H / heads, H / heads); zeros, as published.
 

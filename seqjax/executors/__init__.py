@@ -1,4 +1,4 @@
-"""Executors: how a cell is run in time. All of them give the same numbers."""
+"""Executors run a cell in time. All executors give the same results, up to rounding."""
 
 from seqjax.executors._associative import Associative as Associative
 from seqjax.executors._choice import EXECUTORS as EXECUTORS

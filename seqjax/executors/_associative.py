@@ -1,4 +1,4 @@
-"""`Associative`: linear cells parallel in time."""
+"""`Associative` runs linear cells in parallel in time."""
 
 import dataclasses
 import functools
@@ -18,10 +18,10 @@ from seqjax.executors._transposable import linear_map
 
 @dataclasses.dataclass(frozen=True)
 class Associative:
-    """Runs a linear cell by an associative scan, in about log2(T) steps instead of T.
+    """Runs a linear cell with an associative scan, in about log2(T) steps instead of T.
 
-    The backward pass is one scan the other way. It keeps the decays and the states, no
-    intermediate of the scan. On a CPU `Sequential` is faster.
+    The backward pass is one scan in the opposite direction. It needs the decays and the states, but
+    no intermediates of the forward scan. On a CPU, `Sequential` is faster.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -61,7 +61,7 @@ class Associative:
         if inputs.resets is not None:
             again = a * reset_state.hidden[None] + b
             b = select(inputs.resets, again, b)
-            # Not only a decay of zero: zero times a state that is not finite is no zero.
+            # A zero decay alone is not enough: zero times a non-finite state is NaN.
             a = select(inputs.resets, jnp.zeros_like(a), a)
         states = linear_recurrence(a, b, state.hidden, inputs.resets, reverse)
         final = states[0 if reverse else -1]
@@ -75,9 +75,9 @@ def linear_recurrence(
 
     Args:
       a: decays, shape (T, ...).
-      b: what is added, shape (T, ...).
+      b: terms to add, shape (T, ...).
       initial: the state before the first step, shape (...).
-      resets: where nothing of the state before is kept, not even what is not finite, booleans
+      resets: True where the step drops the previous state, even if it is not finite, booleans
         (T, *B), or None.
       reverse: whether time runs from the last step to the first.
 
@@ -96,7 +96,7 @@ def linear_recurrence(
         d_a, d_b, d_initial, _ = tangents
         states = run(a, b, initial, cuts)
         d_b = d_b + d_a * _before(states, initial, cuts, reverse)
-        # The derivative is the same recurrence, driven by other numbers.
+        # The tangent follows the same recurrence with different inputs.
         moved = linear_map(
             functools.partial(_solve, reverse),
             functools.partial(_transposed, reverse),
@@ -148,7 +148,7 @@ def _transposed(
 
 
 def _before(states: Array, initial: Array, cuts: Array | None, reverse: bool) -> Array:
-    """Returns the state before each step, zero after a cut."""
+    """Returns the state before each step, zero where the step is a reset."""
     parts = [states[1:], initial[None]] if reverse else [initial[None], states[:-1]]
     before = jnp.concatenate(parts)
     return before if cuts is None else jnp.where(cuts, 0, before)

@@ -1,4 +1,4 @@
-"""Which executor runs a cell: chosen by default, by a short name, or given."""
+"""Selects the executor of a cell: the default, by short name, or the one that is given."""
 
 from typing import Any
 
@@ -16,14 +16,14 @@ EXECUTORS: dict[str, type[Executor]] = {
     "associative": Associative,
     "scan": Scan,
 }
-"""Executors by their short names. A new executor is one file and one line here."""
+"""Executors by short name. To add an executor, write one file and add one line here."""
 
 
 def choose(cell: Cell) -> Executor:
-    """Returns the executor that `seqjax.unroll` takes where none is given.
+    """Returns the default executor of `seqjax.unroll` for a cell.
 
-    A `LinearCell` on an accelerator runs in parallel in time. Everything else runs one step after
-    the other, which is faster for linear cells on a CPU, too.
+    A `LinearCell` on an accelerator runs in parallel in time. Any other cell runs step by step. On
+    a CPU, a `LinearCell` also runs step by step, which is faster there.
 
     Args:
       cell: any cell.
@@ -42,11 +42,11 @@ def choose(cell: Cell) -> Executor:
 
 
 def resolve(where: str, executor: Any, cell: Cell) -> Executor:
-    """Returns the executor for a cell from an executor, its short name, or None.
+    """Returns the executor for a cell, given an executor, its short name, or None.
 
     Raises:
       ValueError: if the name is unknown, or the executor refuses the cell.
-      TypeError: if it is no executor.
+      TypeError: if `executor` is not an executor.
     """
     if executor is None or executor == "auto":
         return choose(cell)

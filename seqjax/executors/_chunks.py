@@ -1,4 +1,4 @@
-"""A `lax.scan` whose body takes many steps at a time."""
+"""A `lax.scan` over chunks of steps."""
 
 import math
 from collections.abc import Callable
@@ -22,21 +22,21 @@ def scan_chunks(
     reverse: bool,
     differentiated: bool = True,
 ) -> tuple[Any, Any]:
-    """A `lax.scan` whose body takes `chunk_size` steps at a time, and at the end of time the rest.
+    """Runs a `lax.scan` over chunks of `chunk_size` steps; the last chunk in time may be shorter.
 
     Args:
-      body: `body(carry, start, chunk) -> (carry, results)`; `start` is the index of the chunk's
-        first step in time, leaves of `chunk` have the chunk's steps first, and the leading axes of
-        `results` are joined.
-      carry: the first carry.
-      inputs: pytree whose leaves have time first.
-      chunk_size: steps of a chunk.
-      reverse: whether the chunks run from the last to the first.
-      differentiated: whether JAX makes a backward pass of this. Otherwise steps that are left over
-        cost no copy of inputs and results.
+      body: `body(carry, start, chunk) -> (carry, results)`. `start` is the time index of the
+        chunk's first step. The first axis of the leaves of `chunk` is the chunk's steps. The
+        results of all chunks are joined along their first axis.
+      carry: the initial carry.
+      inputs: pytree with time as the first axis of every leaf.
+      chunk_size: steps per chunk.
+      reverse: whether to run the chunks from the last to the first.
+      differentiated: whether JAX differentiates the scan in reverse mode. If not, a shorter last
+        chunk costs no copy of inputs and results.
 
     Returns:
-      The last carry and the results of all steps.
+      The final carry and the results of all chunks.
     """
     carry, inputs = same_axes(carry, inputs)
     num_steps = jax.tree.leaves(inputs)[0].shape[0]
@@ -77,7 +77,7 @@ def _scan_chunks_in_place(
     chunk_size: int,
     reverse: bool,
 ) -> tuple[Any, Any]:
-    """Does the same, reading chunks out of the whole inputs and writing them into whole results."""
+    """Does the same, but slices chunks from the inputs and writes into preallocated results."""
     num_steps = jax.tree.leaves(inputs)[0].shape[0]
     num_chunks, rest = divmod(num_steps, chunk_size)
 
@@ -87,7 +87,7 @@ def _scan_chunks_in_place(
     def shapes(size):
         return jax.eval_shape(lambda carry: body(carry, 0, chunk_at(0, size))[1], carry)
 
-    # A chunk may have fewer results than steps, as a segment has one state before it.
+    # A chunk may have fewer results than steps: a segment, for example, has one boundary state.
     whole, last = shapes(chunk_size), shapes(rest)
     results = jax.tree.map(
         lambda a, b: jnp.zeros((num_chunks * a.shape[0] + b.shape[0], *a.shape[1:]), a.dtype),
@@ -122,21 +122,21 @@ def _scan_chunks_in_place(
 def default_chunk_size(
     num_steps: int, batch_shape: tuple[int, ...], *, rows: int = 512, most: int = 8
 ) -> int:
-    """Returns how many steps are projected together.
+    """Returns how many steps to project together.
 
-    Few leave the product too small to be fast, many push its result out of the cache: for a gated
-    cell on a CPU 8 steps are best for 16 to 64 rows, 2 for 288. A number that divides the steps is
-    preferred to one near it: what is left over is one more body to compile, and a copy where JAX
-    differentiates.
+    With too few steps the product is too small to be fast; with too many, its result leaves the
+    cache. For a gated cell on a CPU, 8 steps are best at batch sizes 16 to 64, and 2 at 288. A
+    nearby size that divides `T` is preferred: a remainder needs a second body to compile, and a
+    copy if JAX differentiates the scan.
 
     Args:
       num_steps: steps, `T`.
       batch_shape: batch axes.
-      rows: rows of a chunk's product on each device that are aimed at.
-      most: steps of a chunk, at most, before one that divides `T` is looked for.
+      rows: target number of rows of a chunk's product on each device.
+      most: largest chunk size before the search for a size that divides `T`.
     """
     if not known(num_steps):
-        return 1  # of any number of steps nothing is left over
+        return 1  # divides any number of steps
     batch = math.prod(batch_shape) // batch_parts(batch_shape) if known(*batch_shape) else 1
     best = min(most, max(1, round(rows / max(1, batch))))
     near = range(max(1, (best + 1) // 2), best + best // 4 + 1)

@@ -10,7 +10,7 @@ from seqjax.executors._transposable import linear_map
 
 
 def clip_gradient(tree: Any, bound: float | None) -> Any:
-    """Returns `tree` as it is; its gradient in reverse mode is clipped to [-bound, bound].
+    """Returns `tree` unchanged; reverse mode clips its gradient to [-bound, bound].
 
     Args:
       tree: pytree of arrays.
@@ -49,9 +49,9 @@ def clip_gradient(tree: Any, bound: float | None) -> Any:
 
 
 def clipped(tree: Any, bound: float | None) -> Any:
-    """Returns the leaves with every element cut to [-bound, bound]; None cuts nothing.
+    """Returns `tree` with every element clipped to [-bound, bound]; None clips nothing.
 
-    The real and the imaginary part of a complex number are cut by themselves.
+    The real and imaginary parts of a complex number are clipped separately.
     """
     if bound is None:
         return tree

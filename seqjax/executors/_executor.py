@@ -1,4 +1,4 @@
-"""The protocol of an executor: what runs a cell in time."""
+"""The protocol of an executor, which runs a cell in time."""
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -9,14 +9,14 @@ from seqjax.cells._cell import Cell
 
 
 class Inputs(NamedTuple):
-    """What an executor reads at each step, every leaf with time first.
+    """The inputs of an executor; time is the first axis of every leaf.
 
     Attributes:
       xs: inputs, shape (T, *B, D).
-      valid: which steps are real, booleans (T, *B), or None where all are.
-      resets: before which steps the state starts again, booleans (T, *B), or None.
-      starts: the first valid steps of sequences, and after resets, booleans (T, *B); None for a
-        cell that does not use them.
+      valid: which steps are valid, booleans (T, *B), or None if all are.
+      resets: True where the state is reset before the step, booleans (T, *B), or None.
+      starts: True at the first valid step of a sequence and at the first valid step after a reset,
+        booleans (T, *B), or None if the cell does not use starts.
     """
 
     xs: Array
@@ -25,21 +25,21 @@ class Inputs(NamedTuple):
     starts: Array | None = None
 
     def clean_xs(self) -> Array:
-        """Returns the inputs with zeros at the steps that are not real.
+        """Returns the inputs with zeros at the invalid steps.
 
-        The garbage goes before the arithmetic, not after it: a NaN that is only masked out of the
-        result would still poison the gradient.
+        Padding must be zeroed before the arithmetic: a NaN that is masked only in the result would
+        still reach the gradient.
         """
         return zeros_where_invalid(self.xs, self.valid)
 
 
 @runtime_checkable
 class Executor(Protocol):
-    """Runs a cell in time. All executors give the same numbers.
+    """Runs a cell in time. All executors give the same results, up to rounding.
 
-    An executor is a frozen record of its own options, so that it can be compared, hashed and
-    pickled. To add one, write a class with these two methods in a file of `seqjax/executors`, and
-    one line in `EXECUTORS`.
+    Write an executor as a frozen dataclass of its options, so that it can be compared, hashed and
+    pickled. To add one, write a class with these two methods in a file of `seqjax/executors` and
+    add one line to `EXECUTORS`.
 
     Example:
       >>> import seqjax
@@ -51,7 +51,7 @@ class Executor(Protocol):
     """
 
     def refusal(self, cell: Cell) -> str | None:
-        """Returns in a line why the executor cannot run a cell, or None where it can."""
+        """Returns the reason why the executor cannot run a cell, one line, or None if it can."""
         ...
 
     def run(
@@ -68,14 +68,14 @@ class Executor(Protocol):
         """Runs a cell.
 
         Args:
-          cell: a cell that is not refused.
-          params: its prepared parameters.
+          cell: a cell that `refusal` accepts.
+          params: the prepared parameters.
           inputs: inputs, masks and resets.
           state: the state before the first step, leaves (*B, ...).
-          reset_state: the state that a reset puts in place.
+          reset_state: the state after a reset, leaves (*B, ...).
           reverse: whether time runs from the last step to the first.
-          all_states: whether all fields of the states are read; otherwise those after the first
-            field may be None.
+          all_states: whether the caller needs all fields of the states. If not, every field but
+            the first may be None.
 
         Returns:
           The final state, and the state after every step, leaves (T, *B, ...).

@@ -1,4 +1,4 @@
-"""Gated cells in time: the forward pass, joined with a backward pass of its own."""
+"""Runs gated cells in time: a forward pass joined with our own backward pass."""
 
 import functools
 import math
@@ -16,7 +16,7 @@ from seqjax.executors._gated_forward import Operands, Plan, Results, forward, fo
 from seqjax.executors._own_backward import run_with_backward
 
 MOST_GATES = 2**26
-"""Bytes of the gates' inputs that are kept by default."""
+"""Most bytes of gate inputs that a run keeps by default for the backward pass."""
 
 
 def run_gated(
@@ -50,13 +50,13 @@ def run_gated(
         functools.partial(backward, plan),
         operands,
         (inputs.valid, inputs.resets),
-        # Parameters are shared by the batch.
+        # -1: the batch shares the parameters.
         batch_axes=(Operands._make((-1, 1, 0, 0)), 1, 1, Results._make((0, 1))),
     )
 
 
 def _gates_fit(xs: Array, params: GatedParams) -> bool:
-    """Returns whether what the gates see at every step fits into `MOST_GATES` bytes."""
+    """Returns whether the gate inputs of all steps fit into `MOST_GATES` bytes."""
     if not known(*xs.shape):
         return False
     columns = sum(leaf.size for leaf in (params.bias, params.recurrent_bias) if leaf is not None)

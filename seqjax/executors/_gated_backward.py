@@ -1,15 +1,15 @@
 """The backward pass of a gated cell, derived from its pointwise functions alone.
 
-Differentiating a scan step by step keeps every intermediate of every step, and adds to the weight
-gradients at every step. This pass goes through the chunks of the forward pass once more, from the
-last to the first:
+When JAX differentiates a scan, it keeps every intermediate of every step and updates the weight
+gradients at every step. This pass visits the chunks of the forward pass again, from the last to
+the first, and computes:
 
-1. what the gates saw, for all steps of a chunk by one product (or read back where it was kept);
+1. the gate inputs, with one product for all steps of a chunk, unless the forward pass kept them;
 2. the derivatives of `update`, for all steps of a chunk at once;
-3. the chain of state cotangents, step after step: nothing but one product and pointwise sums;
-4. the gradients of weights and input, one product each per chunk.
+3. the chain of state cotangents, step by step, with one product and pointwise operations per step;
+4. the gradients of the weights and the input, with one product each per chunk.
 
-A cell with inner gates has one more product in 1, 3 and 4, and `inner_state` beside `update` in 2.
+A cell with inner gates has one more product in 1, 3 and 4. In 2, `inner_state` joins `update`.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ from seqjax.executors._parts import batch_parts, in_parts, whole
 def backward(
     plan: Plan, operands: Operands, constants: tuple[Any, Any], kept: Kept, d_results: Results
 ) -> Operands:
-    """Returns the cotangents of the operands, given those of the results."""
+    """Returns the cotangents of the operands from the cotangents of the results."""
     (valid, resets), (states, gates) = constants, kept
     parts = batch_parts(operands.xs.shape[1:-1])
     wide = jax.tree.map(
@@ -84,30 +84,30 @@ def _backward_chunks(
     d_states: State,
     carry: tuple[State, GatedParams, State | None],
 ) -> tuple[Any, Array]:
-    """Goes back through the chunks.
+    """Runs the backward pass over all chunks.
 
     Args:
-      plan: cell, direction, chunks.
-      operands: what the forward pass was called with.
-      inputs: its inputs.
+      plan: the plan of the run.
+      operands: the operands of the forward pass.
+      inputs: the inputs of the forward pass.
       states: the state after every step.
-      gates: what the gates saw at every step, or None.
+      gates: the gate inputs of every step, or None.
       d_states: cotangents of the states.
-      carry: cotangents of the final state, and so far of the parameters, (parts, ...), and of the
-        reset state.
+      carry: the cotangent of the final state, and the sums so far of the cotangents of the
+        parameters, (parts, ...), and of the reset state.
 
     Returns:
-      The carry, now with the cotangent of the initial state, and the cotangent of the inputs.
+      The carry, with the cotangent of the initial state, and the cotangent of `xs`.
     """
     cell, params = plan.cell, operands.params
     num_steps = inputs.xs.shape[0]
-    # Transposed once: inside the loop it would be done at every step.
+    # Transpose once, here. Inside the loop, every step would transpose again.
     input_kernel = params.input_kernel.T
     kernels = cell.recurrent_kernels(params)
     turned = [transposed_kernel(kernel) for kernel in kernels]
 
     def before(start, chunk_states: State) -> State:
-        """The state before each step of a chunk."""
+        """Returns the state before each step of a chunk."""
         size = jax.tree.leaves(chunk_states)[0].shape[0]
         outside, first = (start + size, num_steps) if plan.reverse else (start - 1, -1)
 
@@ -145,8 +145,8 @@ def _backward_chunks(
                 d_new = jax.tree.map(lambda leaf: _where(valid, leaf), d_new)
             d_middle = None
             if middle is not None:
-                # The cotangent of the inner state is known only after the inner product. The
-                # pull-back is applied twice: first with zero in its place, which gives the
+                # The cotangent of the inner state is known only after the inner product. So we
+                # apply the pull-back twice: first with a zero cotangent, which gives the
                 # cotangents of the inner gates, then with the real one.
                 _, d_gates = pull((d_new, jnp.zeros(middle.shape[1:], middle.dtype)))
                 d_inner = whole(lax.optimization_barrier(d_gates.inner), 0)
@@ -211,10 +211,10 @@ def _backward_chunks(
 def _pulls(
     cell: GatedCell, previous: State, gates: GateInputs
 ) -> tuple[Array | None, Callable[..., Any]]:
-    """Returns the inner state at every step of a chunk, steps first, and the pull-backs.
+    """Returns the inner state and the pull-back of every step of a chunk, steps first.
 
-    Each pull-back is that of `update` and of the inner state as one function. The inner state is
-    None without inner gates.
+    A pull-back is the VJP of `update` and `inner_state` as one function. The inner state is None
+    without inner gates.
     """
 
     def pull(state, inputs):
@@ -230,7 +230,7 @@ def _pulls(
 
 
 def _first(d_gates: GateInputs) -> Array:
-    """Returns the cotangents of the outer product's columns."""
+    """Returns the cotangents of the columns of the first (outer) recurrent product."""
     return _joined(d_gates.total, d_gates.recurrent)
 
 
@@ -240,9 +240,9 @@ def _joined(*columns: Array | None) -> Array:
 
 
 def _weight_gradient(inputs: Array, d_outputs: Array) -> Array:
-    """Returns the sums over steps and each part of the batch of `inputs^T d_outputs`.
+    """Returns `inputs^T d_outputs`, summed over the steps and within each part of the batch.
 
-    Their shape is (parts, D, N).
+    The result has shape (parts, D, N).
     """
     inputs, d_outputs = in_parts(inputs), in_parts(d_outputs.astype(inputs.dtype))
     summed = (0, *range(2, inputs.ndim - 1))
@@ -255,13 +255,13 @@ def _weight_gradient(inputs: Array, d_outputs: Array) -> Array:
 
 
 def _sum_steps(x: Array) -> Array:
-    """Returns the sums over steps and each part of the batch, (parts, N)."""
+    """Returns `x` summed over the steps and within each part of the batch, (parts, N)."""
     x = in_parts(x)
     return x.sum(axis=(0, *range(2, x.ndim - 1)))
 
 
 def _add_known(d_state: State, d_output: State) -> State:
-    """Adds cotangents of the fields that have one."""
+    """Adds `d_output` to `d_state`; a field that is None adds nothing."""
     parts = zip(d_state, d_output, strict=True)
     return type(d_state)(*(a if b is None else a + b for a, b in parts))
 

@@ -1,7 +1,7 @@
-"""The forward pass of gated cells: what it takes, gives, and keeps for the backward pass.
+"""The forward pass of gated cells.
 
-It keeps the states, and the gates' inputs where there is room, or only the states at the boundaries
-of segments where there is little.
+For the backward pass it keeps the states and the gate inputs, the states alone, or only the states
+at the boundaries of segments, depending on `Plan.residuals`.
 """
 
 import math
@@ -18,15 +18,16 @@ from seqjax.executors._scan import run_scan
 
 
 class Plan(NamedTuple):
-    """What is fixed before the numbers are known.
+    """The static options of a run.
 
     Attributes:
       cell: the cell.
       reverse: whether time runs from the last step to the first.
-      chunk_size: steps taken together.
-      residuals: what is kept for the backward pass: "gates", "states" or "boundaries".
-      all_states: whether every field of the states is a result, or only the hidden state.
-      state_gradient_clip: bound on what a step hands back to the step before, or None.
+      chunk_size: steps per chunk.
+      residuals: the values to keep for the backward pass: "gates", "states" or "boundaries".
+      all_states: whether the results contain every field of the states or only the first.
+      state_gradient_clip: bound on each element of the gradient that a step passes to the previous
+        step, or None.
     """
 
     cell: GatedCell
@@ -37,18 +38,18 @@ class Plan(NamedTuple):
     state_gradient_clip: float | None
 
     def segment_size(self, num_steps: int) -> int:
-        """Steps between two boundaries: about the root of all steps, in whole chunks."""
+        """Returns the steps between two boundaries: about sqrt(T), rounded up to whole chunks."""
         return self.chunk_size * math.ceil(math.sqrt(num_steps) / self.chunk_size)
 
 
 class Operands(NamedTuple):
-    """What a run is differentiated by.
+    """The arrays with respect to which a run is differentiated.
 
     Attributes:
-      params: parameters of the cell, without those of the initial state.
+      params: parameters of the cell; the field `initial_state` is None.
       xs: inputs, shape (T, *B, D).
       initial_state: the state before the first step.
-      reset_state: the state that a reset puts in place, or None without resets.
+      reset_state: the state after a reset, or None without resets.
     """
 
     params: GatedParams
@@ -58,11 +59,11 @@ class Operands(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What the backward pass reads beside the operands.
+    """The values that the backward pass reads, apart from the operands.
 
     Attributes:
-      states: the state after every step, leaves (T, *B, H), or before every segment.
-      gates: what the gates saw at every step, or None.
+      states: the state after every step, leaves (T, *B, H), or the state before every segment.
+      gates: the gate inputs of every step, or None.
     """
 
     states: State
@@ -70,11 +71,12 @@ class Kept(NamedTuple):
 
 
 class Results(NamedTuple):
-    """What a run gives.
+    """The results of a run.
 
     Attributes:
       final: the final state.
-      states: the state after every step, leaves (T, *B, H); None for a field not asked for.
+      states: the state after every step, leaves (T, *B, H). Unless `Plan.all_states`, all fields
+        but the first are None.
     """
 
     final: State
@@ -84,7 +86,7 @@ class Results(NamedTuple):
 def scan_forward(
     plan: Plan, operands: Operands, inputs: Inputs, state: State, step: Any = None
 ) -> tuple[State, State, Any]:
-    """Runs the cell forward; see `run_scan`, whose results these are."""
+    """Runs the cell forward and returns the results of `run_scan`."""
     return run_scan(
         plan.cell,
         operands.params,
@@ -99,7 +101,7 @@ def scan_forward(
 
 
 def forward(plan: Plan, operands: Operands, constants: tuple[Any, Any]) -> Results:
-    """Runs the cell; `constants` are the valid steps and the resets."""
+    """Runs the cell; `constants` is `(valid, resets)`."""
     inputs = Inputs(operands.xs, *constants)
     final, states, _ = scan_forward(plan, operands, inputs, operands.initial_state)
     return _results(plan, final, states)
@@ -108,7 +110,7 @@ def forward(plan: Plan, operands: Operands, constants: tuple[Any, Any]) -> Resul
 def forward_keeping(
     plan: Plan, operands: Operands, constants: tuple[Any, Any]
 ) -> tuple[Results, Kept]:
-    """Does the same, and keeps what the backward pass reads."""
+    """Does the same as `forward`, and returns what the backward pass needs."""
     inputs = Inputs(operands.xs, *constants)
 
     def step(params: GatedParams, state: State, drive: Array) -> tuple[State, GateInputs]:

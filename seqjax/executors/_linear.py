@@ -1,7 +1,8 @@
-"""Linear cells step after step, with a backward pass of their own.
+"""Runs linear cells step by step, with our own backward pass.
 
-The forward pass keeps the states alone. The coefficients are computed a chunk of steps at a time,
-and again in the backward pass, whose chain is the same recurrence the other way::
+The forward pass keeps only the states. It computes the coefficients one chunk of steps at a time,
+and the backward pass computes them again. The chain of the backward pass is the same recurrence in
+the opposite direction::
 
     lambda_t = d_h_t + a_{t+1} * lambda_{t+1},   d_a_t = lambda_t * h_{t-1},   d_b_t = lambda_t
 """
@@ -23,17 +24,17 @@ from seqjax.executors._own_backward import run_with_backward
 from seqjax.executors._parts import run_in_parts
 
 ROWS, MOST_STEPS = 2048, 2048
-"""Rows of a chunk that are aimed at, and steps that it has at most."""
+"""Target number of rows of a chunk, and its largest number of steps; see `default_chunk_size`."""
 
 
 class Operands(NamedTuple):
-    """What a run is differentiated by.
+    """The arrays with respect to which a run is differentiated.
 
     Attributes:
       params: prepared parameters.
       xs: inputs, shape (T, *B, D).
       initial: the state before the first step, shape (*B, ...).
-      reset: the state that a reset puts in place, or None without resets.
+      reset: the state after a reset, or None without resets.
     """
 
     params: Any
@@ -43,14 +44,14 @@ class Operands(NamedTuple):
 
 
 class Results(NamedTuple):
-    """What a run gives: the final state, and the state after every step."""
+    """The results of a run: the final state, and the state after every step."""
 
     final: Array
     states: Array
 
 
 class Plan(NamedTuple):
-    """What is fixed before the numbers are known, see `run_linear`."""
+    """The static options of a run, see `run_linear`."""
 
     cell: LinearCell
     reverse: bool
@@ -93,7 +94,7 @@ def run_linear(
 def with_fresh(
     cell: LinearCell, results: tuple[Array, Array], inputs: Inputs, state: Any, *, reverse: bool
 ) -> tuple[Any, Any]:
-    """Returns the final state and the states as the cell has them, from their hidden fields."""
+    """Returns the final state and all states in the cell's state type, from their hidden fields."""
     final, states = results
     if not cell.uses_starts:
         return HiddenState(final), HiddenState(states)
@@ -104,9 +105,9 @@ def with_fresh(
 
 
 def coefficients(cell: LinearCell, params: Any, inputs: Inputs) -> tuple[Array, Array]:
-    """Returns `(a, b)` of the steps of `inputs`; (1, 0) at the steps that are not real.
+    """Returns `(a, b)` for the steps of `inputs`, and (1, 0) at the invalid steps.
 
-    `a` has as many axes as `b`, some of them perhaps of size 1.
+    `a` has as many axes as `b`; some may have size 1.
     """
     a, b = project(cell, params, inputs.clean_xs(), inputs.starts)
     a = spread(a, b)
@@ -120,7 +121,7 @@ def coefficients(cell: LinearCell, params: Any, inputs: Inputs) -> tuple[Array, 
 
 def _forward(plan: Plan, operands: Operands, constants: Inputs) -> Results:
     def chunk(hidden: Array, _: Any, inputs: Inputs) -> tuple[Array, Array]:
-        # Held back, so that XLA does not spread parameters over a chunk outside of the loop.
+        # The barriers keep XLA from broadcasting parameters over a chunk outside the loop.
         params, hidden = lax.optimization_barrier((operands.params, hidden))
         a, b = lax.optimization_barrier(as_carry(coefficients(plan.cell, params, inputs), hidden))
         per_step, constant = _by_step(a)
@@ -154,7 +155,7 @@ def _forward_keeping(plan: Plan, operands: Operands, constants: Inputs) -> tuple
 def _backward(
     plan: Plan, operands: Operands, constants: Inputs, states: Array, d_results: Results
 ) -> Operands:
-    """Goes back through the chunks, from the last to the first."""
+    """Runs the backward pass over the chunks, from the last to the first."""
     num_steps = operands.xs.shape[0]
     leaves, structure = jax.tree.flatten(operands.params)
     inexact = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves]
@@ -235,19 +236,19 @@ def _backward(
 
 
 def as_carry(pair: tuple[Array, Array], hidden: Array) -> tuple[Array, Array]:
-    """Returns coefficients in the dtype of the state; a real decay stays real."""
+    """Returns the coefficients in the dtype of the state; a real decay stays real."""
     a, b = pair
     real = jnp.finfo(hidden.dtype).dtype
     return a.astype(hidden.dtype if jnp.iscomplexobj(a) else real), b.astype(hidden.dtype)
 
 
 def _by_step(a: Array) -> tuple[Array | None, Array | None]:
-    """Returns decays to scan over, or the one decay of all steps."""
+    """Returns `(decays to scan over, None)`, or `(None, the one decay of all steps)`."""
     return (None, a[0]) if a.shape[0] == 1 else (a, None)
 
 
 def _chosen(a: Array | None, constant: Array | None) -> Array:
-    """Returns the decay of a step, see `_by_step`."""
+    """Returns the decay of one step, see `_by_step`."""
     decay = constant if a is None else a
     assert decay is not None
     return decay

@@ -1,4 +1,4 @@
-"""A run in time whose backward pass is our own, and whose every other derivative is JAX's."""
+"""Adds our own backward pass to a run in time; JAX derives all other derivatives."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,28 +18,29 @@ def run_with_backward(
     *,
     batch_axes: tuple[Any, Any, Any, Any],
 ) -> Any:
-    """Returns `forward(operands, constants)`, whose gradient `backward` computes.
+    """Returns `forward(operands, constants)` and lets `backward` compute its gradient.
 
-    Forward mode, second derivatives and `vmap` work as for `forward` itself, whose tangents these
-    are; only their transpose, which is what reverse mode asks for, is `backward`.
+    Forward mode, second derivatives and `vmap` work as they do for `forward`: the tangents are the
+    tangents of `forward`. Reverse mode transposes them, and `backward` replaces that transpose.
 
     Args:
       forward: `forward(operands, constants) -> results`.
-      keep: `keep(operands, constants) -> (results, kept)`: the same results, and what the backward
-        pass reads beside the operands.
-      backward: `backward(operands, constants, kept, d_results) -> d_operands`. Leaves that are
-        not inexact may be None.
-      operands: what can be differentiated by, a pytree of arrays.
-      constants: what cannot, a pytree of arrays: masks and resets.
-      batch_axes: a prefix for each of operands, constants, kept and results: where a further batch
-        axis may stand in a leaf, or -1 where a leaf is shared by the batch, see `linear_map`.
+      keep: `keep(operands, constants) -> (results, kept)`: the same results, and the residuals of
+        the backward pass.
+      backward: `backward(operands, constants, kept, d_results) -> d_operands`. Cotangents of
+        integer and boolean leaves may be None.
+      operands: pytree of arrays, differentiable.
+      constants: pytree of arrays that are not differentiable: masks and resets.
+      batch_axes: one pytree prefix for each of operands, constants, kept and results. A number
+        says where a leaf takes an extra batch axis; -1 marks a leaf that the batch shares. See
+        `linear_map`.
 
     Returns:
       The results.
     """
     leaves, structure = jax.tree.flatten(operands)
     inexact = [jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) for leaf in leaves]
-    # Integers have no tangents: they go with the constants.
+    # Integers have no tangents, so we treat them as constants.
     moving = [leaf for leaf, is_in in zip(leaves, inexact, strict=True) if is_in]
     still = [leaf for leaf, is_in in zip(leaves, inexact, strict=True) if not is_in]
     axes_of = [

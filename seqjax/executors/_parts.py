@@ -1,8 +1,8 @@
-"""The batch in one part a device, so that devices add their gradients once.
+"""Splits the batch into one part per device, so that devices add their gradients only once.
 
-A loop over time that sums the gradients of weights over a batch which is split over devices makes
-them wait for each other at every step. Here the sum runs over each part of the batch by itself,
-and over the parts once, behind the loop. Nothing is moved: a part is what one device has.
+If a loop over time sums weight gradients over a batch that is split over devices, the devices wait
+for each other at every step. Here the loop sums within each part of the batch, and the sum over
+the parts comes once, after the loop. No data moves: each part is already on its own device.
 """
 
 from collections.abc import Callable
@@ -16,10 +16,10 @@ from seqjax.executors._executor import Inputs
 
 
 def batch_parts(batch_shape: tuple[int, ...]) -> int:
-    """Returns in how many parts the first batch axis is taken: one a device where that is even.
+    """Returns the number of parts of the first batch axis: one per device if that divides it.
 
-    The devices are those along the axis "batch" of the ambient mesh, as
-    `seqjax.train.make_train_step` or `jax.set_mesh` sets it. Without a mesh there is one part.
+    The number of devices is the size of the axis "batch" of the ambient mesh, which
+    `seqjax.train.make_train_step` or `jax.set_mesh` sets. Without a mesh there is one part.
     """
     parts = jax.sharding.get_abstract_mesh().shape.get("batch", 1)
     return parts if batch_shape and batch_shape[0] % parts == 0 else 1
@@ -35,7 +35,7 @@ def in_parts(x: Array) -> Array:
 
 
 def whole(x: Array, axis: int) -> Array:
-    """Says that `x` is split over the batch, its axis `axis`, alone; see `whole_features`."""
+    """Constrains `x` to be sharded over its batch axis `axis` alone; see `whole_features`."""
     mesh = jax.sharding.get_abstract_mesh()
     if "hidden" not in mesh.shape:
         return x
@@ -51,17 +51,17 @@ def run_in_parts(
     state: Any,
     reset_state: Any,
 ) -> tuple[Any, Any]:
-    """Runs an executor that JAX differentiates, each part of the batch with weights of its own.
+    """Runs each part of the batch with its own copy of the weights.
 
-    The weights are copies of the same ones. Their gradients have an axis of parts inside the loop
-    and are summed over it by the transpose of the copying.
+    Inside the loop, the weight gradients have an axis of parts. The transpose of the copy sums them
+    over that axis.
 
     Args:
       run: `run(params, inputs, state, reset_state) -> (final state, states)`.
       params: parameters of the cell.
       inputs: inputs, masks and resets, leaves (T, *B, ...).
       state: the state before the first step, leaves (*B, ...).
-      reset_state: the state that a reset puts in place, leaves (*B, ...).
+      reset_state: the state after a reset, leaves (*B, ...).
 
     Returns:
       The final state and the state after every step.

@@ -1,4 +1,4 @@
-"""The plain scan over time: any cell, any mask, both directions, differentiated by JAX."""
+"""`Scan` runs any cell with a plain `lax.scan` over time, which JAX differentiates."""
 
 import dataclasses
 import functools
@@ -18,17 +18,17 @@ from seqjax.executors._executor import Inputs
 from seqjax.executors._parts import run_in_parts
 from seqjax.executors._stepwise import Stepwise
 
-INLINED = 10  # steps in one pass of a loop that is not differentiated, at most
+INLINED = 10  # most steps to inline per loop iteration when JAX does not differentiate the loop
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Scan(Stepwise):
-    """Runs any cell by a `lax.scan` that JAX differentiates: the plain reference.
+    """Runs any cell with a `lax.scan` that JAX differentiates: the plain reference.
 
     Attributes:
-      chunk_size: see `Sequential`.
-      rematerialise: whether only the states between segments of about sqrt(T) steps are kept for
-        the backward pass, which computes the rest again (`jax.checkpoint`).
+      chunk_size: see `Sequential`. With `rematerialise`, the default is about sqrt(T) steps.
+      rematerialise: whether to keep only the states between chunks for the backward pass, which
+        then computes everything else again (`jax.checkpoint`).
       truncation: see `Sequential`.
       state_gradient_clip: see `Sequential`.
 
@@ -91,28 +91,29 @@ def run_scan(
     state_gradient_clip: float | None = None,
     differentiated: bool = True,
 ) -> tuple[Any, Any, Any]:
-    """Runs a cell step after step; see `seqjax.unroll` for the semantics.
+    """Runs a cell step by step; see `seqjax.unroll` for the semantics.
 
-    The input is projected `chunk_size` steps at a time: one large product per chunk, without the
-    (T, *B, gates * H) temporary of projecting everything at once, whose memory traffic costs more
-    than it saves.
+    The input is projected `chunk_size` steps at a time, with one large product per chunk. A single
+    product for all steps would need a temporary of shape (T, *B, gates * H). Its memory traffic
+    costs more than the larger product saves.
 
     Args:
       cell: the cell.
-      params: its parameters.
+      params: the prepared parameters.
       inputs: inputs, masks and resets.
       initial_state: the state before the first step.
-      reset_state: the state that a reset puts in place.
+      reset_state: the state after a reset.
       reverse: whether time runs from the last step to the first.
-      chunk_size: steps projected together.
-      step: used in place of `cell.step`; returns the new state and something to keep of the step.
-      remat: whether only the states between chunks are kept for JAX's backward pass.
-      state_gradient_clip: bound on what JAX's backward pass hands from a step to the one before.
-      differentiated: whether JAX makes a backward pass of this. Otherwise the steps of a chunk are
-        inlined in the loop, and results are written in place.
+      chunk_size: steps to project together.
+      step: replaces `cell.step` if given; returns the new state and a pytree to keep.
+      remat: whether JAX's backward pass keeps only the states between chunks.
+      state_gradient_clip: bound on each element of the gradient that JAX's backward pass passes
+        from a step to the previous step, or None.
+      differentiated: whether JAX differentiates the scan in reverse mode. If not, the steps of a
+        chunk are inlined in the loop and results are written in place.
 
     Returns:
-      The final state, the state after every step with time first, and what `step` kept.
+      The final state, the state after every step with time first, and the pytrees that `step` kept.
     """
 
     def run_step(params, state, at_step):
@@ -127,21 +128,21 @@ def run_scan(
         return new, (new, kept)
 
     def run_chunk(state: Any, _: Any, chunk: Inputs):
-        # JAX takes out of the loop what depends on parameters alone, such as the bias spread over
-        # a chunk. Read back from memory at every step it keeps XLA on CPU from vectorising the
-        # gates: a fifth of an LSTM's training step.
+        # Without the barrier, JAX hoists values that depend on parameters alone out of the loop,
+        # such as the bias broadcast over a chunk. Reading them from memory at every step keeps XLA
+        # on CPU from vectorising the gates, which costs a fifth of an LSTM's training step.
         here = params
         if not differentiated:
             here, state = lax.optimization_barrier((params, state))
         drives = project(cell, here, chunk.clean_xs(), chunk.starts)
-        # A coefficient that is constant in time may have one step.
+        # A coefficient that is constant in time may have a time axis of size 1.
         drives = jax.tree.map(
             lambda leaf: jnp.broadcast_to(leaf, (chunk.xs.shape[0], *leaf.shape[1:])), drives
         )
         steps = drives, chunk.valid, chunk.resets
-        # XLA on CPU does not vectorise a pointwise function of slices that move with the step.
-        # Inlined they stand still, which took a third off the forward pass of an LSTM. A backward
-        # pass made by JAX gets slower by it: it computes what it keeps once for each use.
+        # XLA on CPU does not vectorise a pointwise function of slices whose offset changes with the
+        # step. Inlining fixes the offsets, which saves a third of an LSTM's forward pass. But it
+        # slows down a backward pass made by JAX, which recomputes each residual for every use.
         inlined = 1 if differentiated else min(chunk_size, INLINED)
         run = functools.partial(run_step, here)
         return lax.scan(run, state, steps, reverse=reverse, unroll=inlined)
@@ -158,7 +159,7 @@ def run_scan(
 
 
 def _like(cell: Cell, new: Any, old: Any) -> Any:
-    """Returns a field after a step in the dtype it had before."""
+    """Returns a field of the new state in the dtype that it had before the step."""
     if jnp.iscomplexobj(new) and not jnp.iscomplexobj(old):
         raise TypeError(
             f"seqjax {cell!r}: a step must keep the dtype of its state, got a complex field where "

@@ -1,4 +1,4 @@
-"""`Sequential`: one step after the other, with the fastest backward pass that a cell has."""
+"""`Sequential` runs a cell step by step, with the fastest backward pass for its kind."""
 
 import dataclasses
 from typing import Any
@@ -16,26 +16,27 @@ RESIDUALS = ("auto", "gates", "states", "boundaries")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sequential(Stepwise):
-    """Runs any cell one step after the other.
+    """Runs any cell step by step.
 
-    A `GatedCell` and a `LinearCell` have a backward pass of their own. For any other cell this is
-    `Scan`.
+    A `GatedCell` or a `LinearCell` uses our own backward pass. Any other cell runs as in `Scan`,
+    and so does a `LinearCell` with `residuals="boundaries"`.
 
     Attributes:
-      residuals: what is kept for the backward pass beside the input. Of a `GatedCell`: the inputs
-        of the "gates" and the states, which takes the least time; the "states" alone; or only the
-        states at the "boundaries" of segments of about sqrt(T) steps, which takes the least
-        memory. The last two compute the rest again, with the same operations in the same order.
-        "auto" keeps the gates up to 64 MiB, and the states beyond that. A `LinearCell` keeps its
-        "states", or those at the "boundaries"; any other cell takes "auto" or "boundaries".
-      chunk_size: steps whose input is projected together. By default a number for which the
-        projection of a chunk has about 512 rows on each device, at most 10 (2,048 rows and 2,048
-        steps for a linear cell).
-      truncation: truncated back-propagation through time: `(k1, k2)` lets the gradient of each
-        block of k1 steps flow back to at most k2 steps before the block's end, k1 <= k2; `k` is
-        `(k, k)`. The values stay those of the full run.
-      state_gradient_clip: every element of the gradient that a step hands back to the step before
-        it is clipped to at most this magnitude.
+      residuals: the values to keep for the backward pass, in addition to the input. For a
+        `GatedCell`, "gates" keeps the gate inputs and the states and is fastest. "states" keeps the
+        states. "boundaries" keeps only the states between segments of about sqrt(T) steps and
+        needs the least memory. "states" and "boundaries" compute the rest again, with the same
+        operations in the same order. "auto" is "gates" up to 64 MiB of gate inputs, and "states"
+        beyond. A `LinearCell` accepts "auto", "states" and "boundaries"; "auto" is "states". Any
+        other cell accepts "auto" and "boundaries".
+      chunk_size: steps to project together. By default, the projection of a chunk has about 512
+        rows on each device and at most 10 steps. For a linear cell, it has about 2,048 rows and at
+        most about 2,048 steps.
+      truncation: truncated back-propagation through time, `(k1, k2)` with k1 <= k2. The gradient
+        of each block of k1 steps flows back to at most k2 steps before the end of the block. `k`
+        means `(k, k)`. Outputs and states are the same as in the full run.
+      state_gradient_clip: largest magnitude of each element of the gradient that a step passes to
+        the previous step; larger elements are clipped. None clips nothing.
 
     Raises:
       ValueError: if an option is unknown or out of range.
@@ -62,7 +63,7 @@ class Sequential(Stepwise):
             )
 
     def refusal(self, cell: Cell) -> str | None:
-        """Refuses residuals that a cell does not have."""
+        """Refuses residuals that the kind of the cell does not support."""
         kept = ["auto", "boundaries"]
         if isinstance(cell, GatedCell):
             return None

@@ -1,4 +1,4 @@
-"""What executors share that take one step after the other: chunks, truncation, clipping."""
+"""The options that step-by-step executors share: chunks, truncation and clipping."""
 
 import dataclasses
 import functools
@@ -14,7 +14,7 @@ from seqjax.executors._truncation import run_truncated
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Stepwise:
-    """The options of an executor that takes one step after the other, see `Sequential`."""
+    """The base class of step-by-step executors, with their options; see `Sequential`."""
 
     chunk_size: int | None = None
     truncation: int | tuple[int, int] | None = None
@@ -39,8 +39,8 @@ class Stepwise:
         sound = len(blocks) == 2 and all(_integer(block, at_least=1) for block in blocks)
         if not (sound and blocks[0] <= blocks[1]):
             raise ValueError(
-                f"{where}: `truncation` must be integers (k1, k2) with 1 <= k1 <= k2, or one for "
-                f"both, got {self.truncation!r}."
+                f"{where}: `truncation` must be integers (k1, k2) with 1 <= k1 <= k2, or one "
+                f"integer for both, got {self.truncation!r}."
             )
 
     @property

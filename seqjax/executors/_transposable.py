@@ -1,9 +1,9 @@
-"""A linear map that brings its own transpose.
+"""A linear map with a custom transpose.
 
-Reverse mode transposes the tangents of a computation. Where a better transpose is known than the
-one JAX derives, a `jax.custom_vjp` can state it, but forward mode is then refused. This primitive
-is the tangent part of a `jax.custom_jvp` rule instead: forward mode uses `push`, reverse mode
-`pull`, and both can be batched and differentiated again.
+Reverse mode transposes the tangent computation. If you know a better transpose than the one that
+JAX derives, `jax.custom_vjp` lets you supply it, but then forward mode fails. Use this primitive
+in the tangent part of a `jax.custom_jvp` rule instead. Forward mode calls `push` and reverse mode
+calls `pull`. Both can be batched and differentiated again.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,17 +29,17 @@ def linear_map(
     *,
     batch_axes: tuple[Any, Any, Any],
 ) -> Any:
-    """Returns `push(residuals, tangents)`, transposed by `pull`.
+    """Returns `push(residuals, tangents)`; `pull` is its transpose.
 
     Args:
       push: `push(residuals, tangents) -> results`, linear in the tangents.
       pull: `pull(residuals, cotangents of the results) -> cotangents of the tangents`.
       residuals: pytree of arrays.
       tangents: pytree of floating arrays.
-      batch_axes: for `residuals`, `tangents` and the results a pytree prefix of integers: where a
-        further batch axis may stand in a leaf, or -1 where a leaf is shared by the batch. Under
-        `vmap` of the batched leaves alone, the map is then called with that axis, so that shared
-        leaves get one gradient and not one for each example.
+      batch_axes: one pytree prefix of integers for each of `residuals`, `tangents` and the results.
+        A number says where a leaf takes an extra batch axis; -1 marks a leaf that the batch shares.
+        If `vmap` maps no shared leaf, it calls the map once with the extra axis. Shared leaves then
+        get one gradient instead of one per example.
 
     Returns:
       The results.
@@ -153,7 +153,7 @@ def _batch(leaves, dims, *, push, pull, num_residuals, axes):
     in_axes = [dim if isinstance(dim, int) else None for dim in dims[:num_residuals]]
     linear = map(front, leaves[num_residuals:], dims[num_residuals:])
 
-    def behind(axes):  # the new axis stands first; further ones go behind it
+    def behind(axes):  # the new axis comes first, so all other axes move by one
         return tuple(axis + 1 if axis >= 0 else axis for axis in axes)
 
     results = _linear_map.bind(

@@ -20,21 +20,23 @@ def run_truncated(
     truncation: tuple[int, int],
     reverse: bool,
 ) -> tuple[Any, Any]:
-    """Runs a cell so that the gradient of a block of steps reaches only so far back.
+    """Runs a cell and limits how far the gradient of each block of steps flows back.
 
-    With `truncation = (k1, k2)` the steps fall into blocks of `k1`; what a loss says of a block's
-    outputs flows back to at most `k2` steps before the block's end. The values are those of a full
-    run. A first pass without gradient finds the states; then the windows of `k2` steps that end
-    with the blocks are independent of each other and run side by side, as one more batch axis: the
-    backward pass takes `k2` steps in a row, not `T`.
+    With `truncation = (k1, k2)`, the steps are divided into blocks of `k1`. The gradient from a
+    block's outputs flows back to at most `k2` steps before the end of the block. Outputs and states
+    are the same as in a full run.
+
+    A first pass, without gradient, computes the states. Each block then ends a window of `k2`
+    steps. Given the states, the windows are independent, so they run in parallel along an extra
+    batch axis. The backward pass is therefore `k2` steps long, not `T`.
 
     Args:
-      run: `run(inputs, initial_state, reset_state) -> (final, states)`, forward in time, for any
-        number of batch axes.
+      run: `run(inputs, initial_state, reset_state, *, frozen=False) -> (final, states)`, forward in
+        time, for any number of batch axes. `frozen` stops the gradient of the parameters.
       inputs: inputs, masks and resets.
-      initial_state: the state before the first step, which gets the gradient of the windows that
-        reach it.
-      reset_state: the state that a reset puts in place.
+      initial_state: the state before the first step. It receives the gradient of every window that
+        reaches it.
+      reset_state: the state after a reset.
       truncation: `(k1, k2)`, 1 <= k1 <= k2.
       reverse: whether time runs from the last step to the first.
 
@@ -53,7 +55,7 @@ def run_truncated(
     _, states = run(*fixed, frozen=True)
     states = lax.stop_gradient(states)
 
-    # Steps before the first and after the last one are masked, which leaves the state as it is.
+    # Steps before the first step and after the last step are masked, so they keep the state.
     front, back = window - block, num_blocks * block - num_steps
     valid = inputs.valid
     if valid is None and (front or back):

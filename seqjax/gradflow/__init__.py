@@ -1,7 +1,8 @@
-"""The gradient-flow laboratory: what becomes of a gradient on its way back through time.
+"""Gradient-flow analysis: measures how gradients change on their way back through time.
 
-Pure functions of `(cell, params, xs)`, time first, for any cell and any number of batch axes. All
-can be jitted (the cell and options static); they compute in float32, or in float64 where `xs` is.
+The measures are pure functions of `(cell, params, xs)`, time first, for any number of batch axes.
+All can be jitted, with the cell and the options static. They compute in float32, or in float64 if
+`xs` is float64.
 """
 
 from seqjax.gradflow._clipping import ClippingStatistics as ClippingStatistics

@@ -1,4 +1,4 @@
-"""How often, and how much, clipping by the global norm shortens the gradient."""
+"""Measures how often and how much clipping by the global norm shortens the gradient."""
 
 from typing import NamedTuple
 
@@ -8,14 +8,13 @@ from jax.typing import ArrayLike
 
 
 class ClippingStatistics(NamedTuple):
-    """What clipping did over a series of updates, scalars.
+    """The effect of clipping over a series of updates; all fields are scalars.
 
     Attributes:
-      rate: fraction of updates whose gradient was clipped.
-      clipped_fraction: mean share of the norm that was cut off, `1 - threshold / norm`, over the
-        clipped updates; 0 if there was none.
-      mean_scale: mean factor of the gradient, `min(1, threshold / norm)`, over all updates: how
-        much smaller clipping made the step size on average.
+      rate: fraction of updates with a clipped gradient.
+      clipped_fraction: mean fraction of the norm that clipping removed, `1 - threshold / norm`,
+        over the clipped updates; 0 if no update was clipped.
+      mean_scale: mean factor on the gradient, `min(1, threshold / norm)`, over all updates.
     """
 
     rate: Array
@@ -28,15 +27,15 @@ def clipping_statistics(norms: ArrayLike, threshold: ArrayLike) -> ClippingStati
 
     Args:
       norms: global gradient norms before clipping, shape (updates,), such as the `grad_norm` of
-        single updates; averages over several hide the large ones. A norm of infinity counts as
-        clipped whole; NaN makes `mean_scale` NaN.
-      threshold: the norm that gradients are clipped to, as in `optax.clip_by_global_norm`.
+        each update. Do not average over updates first: averages hide large norms. An infinite norm
+        counts as clipped to zero. NaN makes `mean_scale` NaN.
+      threshold: the largest norm that clipping allows, as in `optax.clip_by_global_norm`.
 
     Returns:
       The statistics.
 
     Raises:
-      ValueError: if there is no norm.
+      ValueError: if `norms` is empty or does not have shape (updates,).
 
     Example:
       >>> statistics = clipping_statistics(jnp.array([0.5, 2.0, 4.0, 0.5]), 1.0)
@@ -49,8 +48,8 @@ def clipping_statistics(norms: ArrayLike, threshold: ArrayLike) -> ClippingStati
     norms = jnp.asarray(norms, float)
     if norms.ndim != 1 or not norms.size:
         raise ValueError(
-            "seqjax.gradflow.clipping_statistics: `norms` must have shape (updates,) with one "
-            f"update at least, got {norms.shape}."
+            "seqjax.gradflow.clipping_statistics: `norms` must have shape (updates,) with at least "
+            f"one update, got {norms.shape}."
         )
     threshold = jnp.asarray(threshold, norms.dtype)
     clipped = norms > threshold

@@ -1,7 +1,7 @@
-"""What a cell goes through along a sequence, ready to be differentiated step by step.
+"""The trajectory of a cell along a sequence, in a form to differentiate step by step.
 
-Axes: `T` time, `B` batch (any number of axes), `D` input features, `H` hidden units, `N` all
-numbers of one example's state (2 * H for an LSTM).
+Axes: `T` time, `B` batch (any number of axes), `D` input features, `H` hidden units, `N` numbers in
+one example's state (2 * H for an LSTM).
 """
 
 import math
@@ -18,7 +18,7 @@ from seqjax.cells._cell import Cell, project
 
 
 def floating(xs: ArrayLike) -> Array:
-    """Returns inputs (T, *B, D) in float32 or wider; refuses what is no sequence of numbers."""
+    """Returns inputs (T, *B, D) in float32 or wider, after checking their shape and dtype."""
     xs = jnp.asarray(xs)
     if not jnp.issubdtype(xs.dtype, jnp.floating):
         raise TypeError(
@@ -34,13 +34,13 @@ def floating(xs: ArrayLike) -> Array:
 
 
 class Trajectory(NamedTuple):
-    """What a cell went through, batch axes merged into one, batch first, ready for `jax.vmap`.
+    """The inputs of every step of a run, batch first, with the batch axes merged for `jax.vmap`.
 
     Attributes:
       params: the prepared parameters in the dtype of the computation.
       previous: the state before every step, leaves (B, T, ...).
       drives: `cell.project` of the input, leaves (B, T, ...).
-      batch_shape: the batch axes that were merged.
+      batch_shape: the batch axes before the merge.
     """
 
     params: Any
@@ -54,11 +54,11 @@ class Trajectory(NamedTuple):
 
 
 def trajectory(cell: Cell, params: Any, xs: ArrayLike, initial_state: Any = None) -> Trajectory:
-    """Runs the cell, in float32 or wider, and keeps what every step read.
+    """Runs the cell in float32 or wider and returns the inputs of every step.
 
     Args:
       cell: any cell.
-      params: its parameters.
+      params: the parameters that `cell.init` returns.
       xs: inputs, shape (T, *B, D).
       initial_state: the state before the first step; by default `cell.initial_state`.
 
@@ -66,7 +66,7 @@ def trajectory(cell: Cell, params: Any, xs: ArrayLike, initial_state: Any = None
       The trajectory.
 
     Raises:
-      ValueError: as `seqjax.unroll`.
+      ValueError: in the cases of `seqjax.unroll`, and if there is no step.
       TypeError: if `xs` is not floating.
     """
     xs = floating(xs)

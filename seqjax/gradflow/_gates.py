@@ -1,4 +1,4 @@
-"""What the gates do: activations, saturation, retention and time-scales."""
+"""Measures of the gates: activations, saturation, retention and time-scales."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -27,10 +27,10 @@ def gate_preactivations(
       initial_state: the state before the first step; by default `cell.initial_state`.
 
     Returns:
-      Gate to an array (T, *B, H), or for an unsummed gate to its two parts as a pair.
+      Dict from gate to an array (T, *B, H), or to a pair `(drive, recurrent)` for an unsummed gate.
 
     Raises:
-      ValueError: if the cell is no `GatedCell`; as `seqjax.unroll`.
+      ValueError: if the cell is not a `GatedCell`, and in the cases of `seqjax.unroll`.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -42,12 +42,12 @@ def gate_preactivations(
     """
     if not isinstance(cell, GatedCell):
         raise ValueError(
-            f"seqjax.gradflow.gate_preactivations: {cell!r} must be a GatedCell, which says what "
-            f"its gates are, got a {type(cell).__name__}. Write it with seqjax.gated_cell."
+            f"seqjax.gradflow.gate_preactivations: {cell!r} must be a GatedCell, which declares "
+            f"its gates, got a {type(cell).__name__}. Write it with seqjax.gated_cell."
         )
     run = trajectory(cell, params, xs, initial_state)
     inputs = cell.by_gate(cell.gate_inputs(run.params, run.previous, run.drives))
-    # Not one `tree.map` over the dict, which would sort the gates.
+    # Do not use one `tree.map` over the dict: it would sort the gates.
     return {gate: jax.tree.map(run.restore, value) for gate, value in inputs.items()}
 
 
@@ -59,25 +59,26 @@ def gate_activations(
     initial_state: Any = None,
     functions: Mapping[str, Callable[[Array], Array] | None] | None = None,
 ) -> dict[str, Array]:
-    """Returns the squashed pre-activations of the gates along the trajectory.
+    """Returns the activations of the gates along the trajectory.
 
-    A cell does not say what its `update` does with a pre-activation. The logistic sigmoid is taken
-    for every summed gate, also for one like the candidate of an LSTM that passes through another
-    function: name its function, or None to leave it out. What `update` adds to a pre-activation, as
-    peepholes do, is not part of it.
+    A cell does not declare the activation that `update` applies to each gate. By default this
+    function applies the sigmoid to every summed gate. If a gate uses another function, such as the
+    candidate of an LSTM, pass that function in `functions`, or pass None to omit the gate. Terms
+    that `update` itself adds to a pre-activation, such as peepholes, are not included.
 
     Args:
       cell: a `GatedCell`.
       params: its parameters.
       xs: inputs, shape (T, *B, D).
       initial_state: the state before the first step; by default `cell.initial_state`.
-      functions: gate to its squashing function, or to None.
+      functions: dict from gate to its activation, or to None to omit the gate.
 
     Returns:
-      Gate to an array (T, *B, H).
+      Dict from gate to an array (T, *B, H). Unsummed gates are omitted.
 
     Raises:
-      ValueError: as `gate_preactivations`; if `functions` names an unknown or an unsummed gate.
+      ValueError: in the cases of `gate_preactivations`, and if `functions` names an unknown or an
+        unsummed gate.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -93,19 +94,19 @@ def gate_activations(
     if unknown := sorted(set(functions) - set(values)):
         raise ValueError(
             "seqjax.gradflow.gate_activations: `functions` must name gates among "
-            f"{tuple(values)}, got {unknown}. An unsummed gate has two parts and no single "
-            "pre-activation; take them from gate_preactivations."
+            f"{tuple(values)}, got {unknown}. An unsummed gate has two parts, not one "
+            "pre-activation; gate_preactivations returns both."
         )
     chosen = {gate: functions.get(gate, jax.nn.sigmoid) for gate in values}
     return {gate: g(values[gate]) for gate, g in chosen.items() if g is not None}
 
 
 class Saturation(NamedTuple):
-    """How often a gate is near an end of its range.
+    """The fractions of a gate's activations near the ends of its range.
 
     Attributes:
-      left: fraction of activations below `low`: closed.
-      right: fraction of activations above `high`: open.
+      left: fraction of activations below `low` (gate closed).
+      right: fraction of activations above `high` (gate open).
     """
 
     left: Array
@@ -118,13 +119,14 @@ def saturation(
     """Returns the fractions of a gate's activations that are saturated.
 
     Args:
-      activations: one gate's, any shape; see `gate_activations`.
-      low: below it a gate is saturated to the left; take -0.9 for a tanh.
-      high: above it a gate is saturated to the right.
-      axis: the axes to average over; all by default. `axis=(0, 1)` of (T, B, H) is a value a unit.
+      activations: activations of one gate, any shape; see `gate_activations`.
+      low: a smaller activation counts as saturated to the left; use -0.9 for tanh.
+      high: a larger activation counts as saturated to the right.
+      axis: the axes to average over; by default all. For (T, B, H), `axis=(0, 1)` gives one value
+        per unit.
 
     Returns:
-      Both fractions.
+      The two fractions.
 
     Raises:
       ValueError: if `low` is not below `high`.
@@ -150,13 +152,13 @@ def activation_histogram(
     """Returns a histogram of a gate's activations.
 
     Args:
-      activations: one gate's, any shape.
+      activations: activations of one gate, any shape.
       bins: number of bins, static.
-      range: ends of the first and the last bin; take (-1, 1) for a tanh.
+      range: ends of the first and the last bin; use (-1, 1) for tanh.
 
     Returns:
-      `(fractions, edges)`, shapes (bins,) and (bins + 1,); fractions of all activations, those
-      outside the range included.
+      `(fractions, edges)`, shapes (bins,) and (bins + 1,). The fractions are relative to all
+      activations, including activations outside the range.
 
     Example:
       >>> fractions, edges = activation_histogram(jnp.array([0.1, 0.2, 0.9, 0.8]), bins=2)
@@ -169,12 +171,13 @@ def activation_histogram(
 
 
 def retention(cell: Cell, params: Any, xs: ArrayLike, *, initial_state: Any = None) -> Any:
-    """Returns how much of each unit's state one step keeps, its gates held fixed.
+    """Returns the fraction of each unit's state that one step keeps, with the gates held fixed.
 
         r_t = d s_t / d s_{t-1}    unit by unit, at fixed pre-activations
 
-    The forget gate `f_t` for the memory of an LSTM, `1 - z_t` of a GRU, `a_t` of a `LinearCell`,
-    zero for an Elman network: the derivative of the cell's own `update`, no code of the cell's.
+    It is the forget gate `f_t` for the memory of an LSTM, `1 - z_t` for a GRU, `a_t` for a
+    `LinearCell` and zero for an Elman network. It is computed by differentiating the cell's
+    `update`, so a cell needs no extra code for it.
 
     Args:
       cell: a `GatedCell` or a `LinearCell`.
@@ -183,12 +186,12 @@ def retention(cell: Cell, params: Any, xs: ArrayLike, *, initial_state: Any = No
       initial_state: the state before the first step; by default `cell.initial_state`.
 
     Returns:
-      A state with leaves (T, *B, H), or of the shape that a `LinearCell` declares. Of a complex
-      state the retention is complex, `a_t` itself. None in the place of a boolean field.
+      A state with leaves (T, *B, H), or (T, *B, *state_shape) for a `LinearCell`. For a complex
+      state the retention is complex, `a_t` itself. Boolean fields are None.
 
     Raises:
-      ValueError: for a plain `Cell`, which has no pre-activations, and for an `update` that mixes
-        the units of a row; as `seqjax.unroll`.
+      ValueError: if the cell is neither a `GatedCell` nor a `LinearCell`, if `update` mixes the
+        units of a row, and in the cases of `seqjax.unroll`.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -201,9 +204,9 @@ def retention(cell: Cell, params: Any, xs: ArrayLike, *, initial_state: Any = No
     """
     if not isinstance(cell, GatedCell | LinearCell):
         raise ValueError(
-            f"seqjax.gradflow.retention: {cell!r} must be a GatedCell or a LinearCell, whose "
-            f"pointwise part is known, got a {type(cell).__name__}. For any cell, take the "
-            "diagonal of step_jacobians, which includes what the recurrent weights pass on."
+            f"seqjax.gradflow.retention: {cell!r} must be a GatedCell or a LinearCell, got a "
+            f"{type(cell).__name__}. For any cell, use the diagonal of step_jacobians, which "
+            "includes the contribution of the recurrent weights."
         )
     run = trajectory(cell, params, xs, initial_state)
     if isinstance(cell, LinearCell):
@@ -219,16 +222,16 @@ def retention(cell: Cell, params: Any, xs: ArrayLike, *, initial_state: Any = No
 
 
 def time_scale(retention: ArrayLike) -> Array:
-    """Returns the steps after which a state that keeps `r` of itself a step has fallen to 1/e.
+    """Returns the steps after which a state that keeps a fraction `r` per step has decayed to 1/e.
 
         tau = -1 / log |r|
 
     Args:
-      retention: of any shape; for one number a unit average it first, as in the example.
+      retention: any shape. For one number per unit, average it first, as in the example. If r is
+        complex or changes sign, average |r|, not r.
 
     Returns:
-      Array of the same shape, in steps: 0 where r is 0, infinite where |r| is 1 or above. Take the
-      mean of |r|, not of r, where r is complex or changes its sign.
+      Array of the same shape, in steps: 0 where r is 0, infinite where |r| is at least 1.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax

@@ -1,4 +1,4 @@
-"""Gradient norms by parameter, by gate and by layer, of any tree of gradients."""
+"""Gradient norms by parameter, gate and layer, for any pytree of gradients."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,24 +21,25 @@ def gradient_norms(
 ) -> dict[str, Array]:
     """Returns the Euclidean norm of each part of a gradient, named by its path.
 
-    Where a `recurrent_kernel` of shape (H, G * H) stands, or by head (n, H / n, G * H / n), as in
-    `GatedParams`, wherever in the tree, it and its neighbours `input_kernel`, `bias` and
-    `recurrent_bias` are split by gate: `encoder/recurrent_kernel/forget`. Every other leaf goes by
-    its path alone.
+    The function splits the parameters of gated cells by gate, as in
+    `encoder/recurrent_kernel/forget`. It recognises them anywhere in the tree by a
+    `recurrent_kernel` of shape (H, G * H), or (n, H / n, G * H / n) with heads. It also splits the
+    `input_kernel`, `bias` and `recurrent_bias` next to it. Any other leaf has one norm.
 
     Args:
-      gradients: a tree of arrays: of `GatedParams`, dicts, lists, or the state of an NNX module.
-      gates: the gates' names in the order of the columns, or the cell that has them; they are used
-        for every kernel with as many blocks, numbers for any other.
-      depth: if given, parts whose paths agree in their first `depth` names are taken together: 1
-        gives a norm for each entry of the top level, such as a layer; 0 the norm of everything,
-        under the name "all".
+      gradients: a pytree of arrays, such as `GatedParams`, dicts, lists, or the state of an NNX
+        module.
+      gates: names of the gates in the order of the columns, or a cell that declares them. They name
+        the blocks of every kernel with that number of blocks; other blocks are numbered.
+      depth: if given, one norm for all parts whose paths share their first `depth` names. 1 gives
+        one norm per top-level entry, such as a layer. 0 gives the norm of the whole gradient, under
+        the name "all".
 
     Returns:
-      Path to the norm, a scalar in float32 or wider.
+      Dict from path to norm, a scalar in float32 or wider.
 
     Raises:
-      ValueError: if there is no array, or `depth` is negative.
+      ValueError: if the tree has no arrays, or `depth` is negative.
 
     Example:
       >>> import jax, seqjax
@@ -104,14 +105,14 @@ def _split_by_gate(
     if heads:
         bias = leaves.get((*path[:-1], "bias"))
         if bias is None or bias.shape != (heads[0] * columns,):
-            return [(path, leaf)]  # kernels side by side of several networks, not of heads
+            return [(path, leaf)]  # stacked kernels of several networks, not heads
         width = size if path[-1] == "recurrent_kernel" else heads[0] * size
     if columns % size or leaf.shape[-1] % width:
         return [(path, leaf)]
     names = [str(number) for number in range(columns // size)]
     if gates is not None and len(gates) == len(names):
         names = list(gates)
-    # The bias of the unsummed gates alone: they stand last.
+    # `recurrent_bias` has only the unsummed gates, which come last.
     names = names[len(names) - leaf.shape[-1] // width :]
     blocks = jnp.split(leaf, len(names), axis=-1)
     return [((*path, name), block) for name, block in zip(names, blocks, strict=True)]

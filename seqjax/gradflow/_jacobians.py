@@ -1,4 +1,4 @@
-"""The Jacobian of one step, dense, from the structure of the cell where it declares one."""
+"""The dense Jacobian of one step, from the structure of the cell if it is known."""
 
 import functools
 from collections.abc import Callable
@@ -24,36 +24,37 @@ def step_jacobians(
     initial_state: Any = None,
     method: Method = "auto",
 ) -> Array:
-    """Returns the Jacobian of every step along the trajectory that the inputs drive.
+    """Returns the Jacobian of every step along the trajectory of the inputs.
 
-        J_t[i, j] = d s_t[i] / d s_{t-1}[j],    all fields of the state one after the other
+        J_t[i, j] = d s_t[i] / d s_{t-1}[j],    with the fields of the state in order
 
     A `LinearCell` has `J_t = diag(a_t)`. A `GatedCell` with state fields `s^1 = h, s^2, ...` and
     gates `z_g = drive_g + h R_g` has the blocks
 
         J_t[f, f'] = diag(du_f / ds^f') + [f' = 1] sum_g diag(du_f / dz_g) R_g^T
 
-    where `u` is the cell's pointwise `update`; all its diagonals are read off with one tangent a
-    field and one a gate. An unsummed gate is differentiated in its recurrent part. For an inner
-    gate, `z_g = drive_g + m R_g`, the sum has `R_g^T dm / ds_{t-1}`, and the Jacobian of the inner
-    state `m` is made of diagonals in the same way. Where `update` mixes the units of a row, the
-    Jacobian is the automatic one. A complex field stands as its real parts, then its imaginary
-    parts.
+    where `u` is the cell's pointwise `update`. One tangent per field and one per gate give all its
+    diagonals. For an unsummed gate, the derivative is with respect to the recurrent part. For an
+    inner gate, `z_g = drive_g + m R_g`, and its term in the sum is
+    `diag(du_f / dz_g) R_g^T dm / ds_{t-1}`. The Jacobian of the inner state `m` is built from
+    diagonals in the same way. If `update` mixes the units of a row, autodiff computes the Jacobian.
+    A complex field contributes its real parts, then its imaginary parts.
 
     Args:
       cell: any cell.
       params: its parameters.
       xs: inputs, shape (T, *B, D).
       initial_state: the state before the first step; by default `cell.initial_state`.
-      method: "structured", as above, for a `LinearCell` and a pointwise `GatedCell`; "autodiff", N
-        tangents through `cell.step`, for any cell; "auto", structured where the cell allows it.
+      method: "structured" uses the formulas above, for a `LinearCell` or a pointwise `GatedCell`.
+        "autodiff" uses N tangents through `cell.step`, for any cell. "auto" is structured if the
+        cell allows it, and autodiff otherwise.
 
     Returns:
-      Array of shape (T, *B, N, N), in float32 or wider. Its size is N^2 numbers a step and example.
+      Array of shape (T, *B, N, N), in float32 or wider: N^2 numbers per step and example.
 
     Raises:
-      ValueError: as `seqjax.unroll`; if `method` is unknown, or "structured" for a cell whose
-        structure is not known.
+      ValueError: if `method` is unknown, or is "structured" and the cell's structure is not known,
+        and in the cases of `seqjax.unroll`.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -76,10 +77,10 @@ def jacobian_function(cell: Cell, method: Method = "auto") -> Callable[[Any, Any
       method: as in `step_jacobians`.
 
     Returns:
-      A pure function; `jax.vmap` it over examples or steps.
+      A pure function. Use `jax.vmap` to map it over examples or steps.
 
     Raises:
-      ValueError: as `step_jacobians`.
+      ValueError: if `method` is unknown or does not fit the cell.
     """
     if method not in ("auto", "structured", "autodiff"):
         raise ValueError(
@@ -92,7 +93,7 @@ def jacobian_function(cell: Cell, method: Method = "auto") -> Callable[[Any, Any
         known = is_pointwise(cell)
     if method == "structured" and not known:
         raise ValueError(
-            "seqjax.gradflow: method='structured' needs a LinearCell, or a GatedCell whose "
-            f"`update` is pointwise, got {cell!r}. Use method='auto' or 'autodiff'."
+            "seqjax.gradflow: method='structured' needs a LinearCell, or a GatedCell with a "
+            f"pointwise `update`, got {cell!r}. Use method='auto' or 'autodiff'."
         )
     return cell.jacobian

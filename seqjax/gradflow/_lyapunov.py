@@ -22,31 +22,31 @@ def lyapunov_exponents(
     every: int = 1,
     num_exponents: int | None = None,
 ) -> Array:
-    """Returns the Lyapunov exponents: mean log growth a step of small volumes of states.
+    """Returns the Lyapunov exponents: the mean log growth per step of small volumes of states.
 
         lambda_1 + ... + lambda_m = lim 1/n log |volume of (J_n ... J_1) Q_0|
 
-    An orthonormal frame is carried along by tangents of the step (no Jacobian is formed) and made
-    orthonormal again by QR; the means of `log |diag R|` are the exponents. For a linear network
-    they are log |eigenvalue| of its recurrent matrix.
+    Tangents of the step carry an orthonormal frame along the trajectory, without forming a
+    Jacobian. A QR decomposition makes the frame orthonormal again. The exponents are the means of
+    `log |diag R|`. For a linear network they are log |eigenvalue| of its recurrent matrix.
 
     Args:
       cell: any cell.
       params: its parameters.
-      xs: inputs, shape (T, *B, D); for an autonomous system the same at every step.
+      xs: inputs, shape (T, *B, D). For an autonomous system, use the same input at every step.
       initial_state: the state before the first step; by default `cell.initial_state`.
-      transient: steps at the start that turn the frame but do not count. If the rest is no
-        multiple of `every`, its remainder goes there too.
-      every: steps between two QR decompositions; as many as the frame keeps its rank, more than one
-        saves time.
-      num_exponents: how many, from the largest; by default all `N`.
+      transient: number of steps at the start that align the frame but do not count. If the
+        remaining steps are not a multiple of `every`, the remainder is added to the transient.
+      every: steps between two QR decompositions. A larger number saves time, but the frame must
+        keep its rank between decompositions.
+      num_exponents: number of exponents, from the largest; by default all `N`.
 
     Returns:
-      Array of shape (*B, num_exponents), in units of one step, largest first.
+      Array of shape (*B, num_exponents), per step, largest first.
 
     Raises:
-      ValueError: as `seqjax.unroll`; if fewer than `every` steps are left to count, or
-        `num_exponents` is not between 1 and N.
+      ValueError: if fewer than `every` steps follow the transient, if `num_exponents` is not
+        between 1 and N, and in the cases of `seqjax.unroll`.
 
     Example:
       >>> import jax.numpy as jnp, seqjax

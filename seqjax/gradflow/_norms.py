@@ -1,4 +1,4 @@
-"""How large the gradient of a loss is at each step of the past."""
+"""Measures the size of a loss's gradient at each past step."""
 
 import dataclasses
 from collections.abc import Callable
@@ -24,24 +24,24 @@ def state_gradients(
 
         G_t = dL / ds_t,    s_t = step(s_{t-1}, x_t) + e_t,    at e_t = 0
 
-    The fields of a state are independent coordinates here: for an LSTM `dL/dc_t` is taken with
-    `h_t` held fixed, and what `c_t` did to `h_t` within step t belongs to neither. The gradient
-    of a complex field is `dL/d(Re s_t) + i dL/d(Im s_t)`, the direction in which the loss rises.
+    The fields of the state are treated as independent coordinates. For an LSTM, `dL/dc_t` holds
+    `h_t` fixed, so it does not include the effect of `c_t` on `h_t` within step t. The gradient of
+    a complex field is `dL/d(Re s_t) + i dL/d(Im s_t)`, the direction in which the loss rises.
 
     Args:
       cell: any cell.
       params: its parameters.
       xs: inputs, shape (T, *B, D).
-      loss: `loss(ys, final_state) -> scalar`, of the whole batch, as in training; a mean over the
-        batch divides every example's gradient by its size.
+      loss: `loss(ys, final_state) -> scalar`, over the whole batch, as in training. A mean over the
+        batch divides every example's gradient by the batch size.
       **unroll_options: options of `seqjax.unroll`: `initial_state`, `lengths`, `mask`, `resets`,
         `reverse`. At a masked step the gradient is zero.
 
     Returns:
-      A state with leaves (T, *B, ...); None in the place of a boolean or integer field.
+      A state with leaves (T, *B, ...). Boolean and integer fields are None.
 
     Raises:
-      ValueError: as `seqjax.unroll`, or if the loss is no scalar.
+      ValueError: if the loss is not a scalar, and in the cases of `seqjax.unroll`.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -73,7 +73,7 @@ def state_gradients(
 def state_gradient_norms(
     cell: Cell, params: Any, xs: ArrayLike, loss: Loss, **unroll_options: Any
 ) -> Any:
-    """Returns the Euclidean norm of `dL/ds_t` at every step, each field of the state apart.
+    """Returns the Euclidean norm of `dL/ds_t` at every step, for each field of the state.
 
     Args:
       cell: any cell.
@@ -83,14 +83,14 @@ def state_gradient_norms(
       **unroll_options: options of `seqjax.unroll`, as in `state_gradients`.
 
     Returns:
-      A state with leaves (T, *B): `norms.hidden` and `norms.cell` of an LSTM. None in the place of
-      a boolean or integer field.
+      A state with leaves (T, *B), for example `norms.hidden` and `norms.cell` for an LSTM. Boolean
+      and integer fields are None.
 
     Raises:
-      ValueError: as `state_gradients`.
+      ValueError: in the cases of `state_gradients`.
 
     Example:
-      A decay of one half at each step back:
+      The gradient halves at each step back:
 
       >>> import jax.numpy as jnp, seqjax
       >>> half = seqjax.linear_cell(
@@ -108,7 +108,7 @@ def state_gradient_norms(
     lead = jnp.ndim(xs) - 1
 
     def norm(leaf: Array) -> Array:
-        # Scaled by the largest entry: squares of small gradients would underflow to zero.
+        # Scale by the largest entry: squares of small gradients would underflow to zero.
         flat = jnp.abs(leaf.reshape(*leaf.shape[:lead], -1))
         largest = flat.max(axis=-1, keepdims=True)
         scale = jnp.where(largest > 0, largest, 1)
@@ -118,15 +118,15 @@ def state_gradient_norms(
 
 
 class NormSummary(NamedTuple):
-    """Gradient norms against the lag, over the examples of a batch.
+    """Gradient norms as a function of the lag, over the examples of a batch.
 
     Attributes:
       lag: steps back from each example's last step, 0 to T - 1, shape (T,).
       median: median over examples, shape (T,); NaN at a lag that no example reaches.
-      lower_quartile: shape (T,).
-      upper_quartile: shape (T,).
-      log_slope: least-squares slope of the natural logarithm of the norm against the lag, of each
-        example, shape (*B,): below 0 where gradients vanish, above 0 where they explode.
+      lower_quartile: first quartile over examples, shape (T,).
+      upper_quartile: third quartile over examples, shape (T,).
+      log_slope: least-squares slope of the natural logarithm of the norm against the lag, for each
+        example, shape (*B,). It is below 0 if gradients vanish and above 0 if they explode.
     """
 
     lag: Array
@@ -141,15 +141,15 @@ def summarise_norms(norms: ArrayLike, lengths: ArrayLike | None = None) -> NormS
 
     Args:
       norms: one leaf of `state_gradient_norms`, shape (T, *B).
-      lengths: valid steps of each example, shape (*B,), if they differ; lag 0 is then each
-        example's own last step.
+      lengths: valid steps of each example, shape (*B,), if they differ. Lag 0 is then each
+        example's last valid step.
 
     Returns:
-      The summary. A norm of exactly zero counts in the quartiles; the slope leaves it out, and is
-      NaN where fewer than two are left.
+      The summary. A norm of exactly zero counts in the quartiles. The slope ignores it, and is NaN
+      if fewer than two norms remain.
 
     Raises:
-      ValueError: if `norms` has no time axis, or `lengths` has another batch.
+      ValueError: if `norms` has no time axis, or the batch axes of `lengths` differ.
 
     Example:
       >>> summary = summarise_norms(2.0 ** jnp.arange(6)[:, None])
@@ -192,17 +192,18 @@ def summarise_norms(norms: ArrayLike, lengths: ArrayLike | None = None) -> NormS
 def with_extra_input(
     cell: Cell, step: Callable[[Callable[[Any], Any], Any, Array], Any]
 ) -> Callable[[int], Cell]:
-    """Makes a cell whose input carries extra features past its own, for use at each step.
+    """Wraps a cell so that its step also reads extra input features.
 
-    So that `unroll` stays the only place that knows time.
+    With this, a measure can change each step and still run in `unroll`.
 
     Args:
       cell: any cell.
-      step: `step(cell_step, state, extra) -> state`, where `cell_step(state)` is the cell's own
-        step with its drive and parameters filled in.
+      step: `step(cell_step, state, extra) -> state`, where `cell_step(state)` is the step of
+        `cell` with its parameters and drive bound.
 
     Returns:
-      A function of the cell's own input size that returns the new cell.
+      `extended(in_size)`, which returns the new cell. The first `in_size` features of its input go
+      to `cell`, the rest are `extra`.
     """
 
     def extended(in_size: int) -> Cell:
@@ -213,7 +214,7 @@ def with_extra_input(
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class _Extended(Cell):
-    """A cell whose input carries extra features, see `with_extra_input`."""
+    """A cell with extra input features, see `with_extra_input`."""
 
     cell: Cell
     change: Callable[..., Any]
@@ -253,7 +254,7 @@ class _Extended(Cell):
 
 
 def checked_scalar(value: Array, where: str) -> Array:
-    """Refuses a loss that is no scalar."""
+    """Returns the loss after checking that it is a scalar."""
     if jnp.shape(value) != ():
         raise ValueError(
             f"seqjax.gradflow.{where}: the loss must be a scalar, got shape {jnp.shape(value)}. "

@@ -1,4 +1,4 @@
-"""Figures of the gradient flow: returned, and written where a path is given."""
+"""Figures of the gradient flow. Each function returns the figure and can also write it to a PNG."""
 
 import io
 from collections.abc import Mapping
@@ -21,17 +21,17 @@ COLORS = (ACCENT, "#d1495b", "#3a9d5d", "#8a5fbf", "#c98a1b", INK)
 def plot_gradient_norms(
     summaries: Mapping[str, NormSummary], path: str | Path | None = None
 ) -> "Figure":
-    """Draws gradient norms against the lag: the median, and a band between the quartiles.
+    """Draws gradient norms against the lag: the median, with a band between the quartiles.
 
     Args:
-      summaries: label to its summary, from `summarise_norms`.
+      summaries: dict from label to summary, from `summarise_norms`.
       path: PNG to write, if any.
 
     Returns:
-      The figure, which a notebook shows.
+      The figure; a notebook displays it.
 
     Raises:
-      ValueError: if there is none.
+      ValueError: if `summaries` is empty.
 
     Example:
       >>> import jax.numpy as jnp
@@ -47,7 +47,7 @@ def plot_gradient_norms(
             np.asarray(x)
             for x in (summary.lag, summary.lower_quartile, summary.median, summary.upper_quartile)
         )
-        # A zero has no place on a logarithmic axis: a gap, not a floor that was never measured.
+        # A logarithmic axis cannot show zero. Leave a gap: a lower bound was never measured.
         low, middle, high = (np.where(x > 0, x, np.nan) for x in (low, middle, high))
         axes.fill_between(lag, low, high, color=color, alpha=0.2, linewidth=0)
         axes.plot(lag, middle, color=color, linewidth=1.8, label=label)
@@ -63,24 +63,24 @@ def plot_singular_values(
     *,
     lags: ArrayLike | None = None,
 ) -> "Figure":
-    """Draws the log singular values of Jacobian products against the lag, a line each.
+    """Draws the log singular values of Jacobian products against the lag, one line each.
 
     Args:
-      log_singular_values: of one example, shape (K, N), from `product_singular_values`.
+      log_singular_values: the values of one example, shape (K, N), from `product_singular_values`.
       path: PNG to write, if any.
-      lags: the lags, shape (K,); 1 to K by default.
+      lags: the lags, shape (K,); by default 1 to K.
 
     Returns:
-      The figure, which a notebook shows.
+      The figure; a notebook displays it.
 
     Raises:
-      ValueError: if the shape is another.
+      ValueError: if `log_singular_values` does not have two axes.
     """
     logs = np.asarray(log_singular_values)
     if logs.ndim != 2:
         raise ValueError(
             "seqjax.gradflow.plot_singular_values: `log_singular_values` must have shape (K, N), "
-            f"got {logs.shape}. Choose one example, or take a median over them."
+            f"got {logs.shape}. Choose one example, or take the median over examples."
         )
     lags = np.arange(1, len(logs) + 1) if lags is None else np.asarray(lags)
     figure, axes = _figure("Singular values of Jacobian products", "lag", "log singular value")
@@ -92,17 +92,18 @@ def plot_singular_values(
 
 
 def plot_lyapunov(exponents: Mapping[str, ArrayLike], path: str | Path | None = None) -> "Figure":
-    """Draws Lyapunov spectra: exponents against their rank, a line for each label.
+    """Draws Lyapunov spectra: exponents against their rank, one line per label.
 
     Args:
-      exponents: label to its exponents, shape (*B, N); the median over examples is drawn.
+      exponents: dict from label to exponents, shape (*B, N). The figure shows the median over
+        examples.
       path: PNG to write, if any.
 
     Returns:
-      The figure, which a notebook shows.
+      The figure; a notebook displays it.
 
     Raises:
-      ValueError: if there is none.
+      ValueError: if `exponents` is empty.
     """
     _needs_some(exponents, "plot_lyapunov")
     figure, axes = _figure("Lyapunov spectrum", "rank", "exponent a step")
@@ -125,21 +126,21 @@ def plot_saturation(
     low: float = 0.1,
     high: float = 0.9,
 ) -> "Figure":
-    """Draws a histogram of each gate's activations, the saturated ends shaded.
+    """Draws a histogram of each gate's activations, with the saturated ends shaded.
 
     Args:
-      activations: gate to its activations, of any shape, from `gate_activations`.
+      activations: dict from gate to activations of any shape, from `gate_activations`.
       path: PNG to write, if any.
       bins: number of bins.
-      range: ends of the histogram; (-1, 1) for a tanh.
-      low: below it a gate is saturated to the left.
-      high: above it a gate is saturated to the right.
+      range: ends of the histogram; use (-1, 1) for tanh.
+      low: a smaller activation counts as saturated to the left.
+      high: a larger activation counts as saturated to the right.
 
     Returns:
-      The figure, which a notebook shows.
+      The figure; a notebook displays it.
 
     Raises:
-      ValueError: if there is none.
+      ValueError: if `activations` is empty.
     """
     _needs_some(activations, "plot_saturation")
     figure = _canvas(2.6 * len(activations) + 0.6, 2.8)
@@ -170,7 +171,7 @@ def _canvas(width: float, height: float) -> "Figure":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    # A figure of our own, not pyplot's: no global state, no window, whatever the backend.
+    # Do not use pyplot: this needs no global state and opens no window, whatever the backend.
     figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -201,8 +202,8 @@ def _colors(number: int) -> list[str]:
 def _needs_some(items: Mapping[str, Any], where: str) -> None:
     if not items:
         raise ValueError(
-            f"seqjax.gradflow.{where}: at least one labelled curve must be given, got none. Pass "
-            "a dict from label to values."
+            f"seqjax.gradflow.{where}: at least one labelled entry is required, got none. Pass a "
+            "dict from label to values."
         )
 
 

@@ -1,4 +1,4 @@
-"""A live probe: the state of the gradient flow as a few numbers, while a network trains."""
+"""A probe: reports the gradient flow as a few numbers while a network trains."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,7 +21,7 @@ from seqjax.gradflow._norms import Loss, state_gradient_norms, summarise_norms
 from seqjax.gradflow._spectra import largest_singular_value, recurrent_spectra, spectral_radius
 
 Probe = Callable[[Any], dict[str, float]]
-"""`probe(params) -> metrics`, what `seqjax.train.fit` takes as its `probe`."""
+"""`probe(params) -> metrics`, for the argument `probe` of `seqjax.train.fit`."""
 
 
 def make_probe(
@@ -36,44 +36,45 @@ def make_probe(
 ) -> Probe:
     """Makes a function of the parameters that measures the gradient flow on a fixed batch.
 
-    Compiled once, one transfer to the host a call. Spectral radii are those of powers, see
-    `spectral_radius`. The names of the metrics:
+    The probe is compiled once and makes one transfer to the host per call. It computes spectral
+    radii with `spectral_radius(..., method="powers")`. The metrics are:
 
-    - `gradient_norm/<path>` for every parameter group, and `gradient_norm/all`, with `loss`;
+    - `gradient_norm/<path>`, with `loss`: the norm of each parameter group, and
+      `gradient_norm/all`;
     - `log_slope/<field>`: median over examples of the slope of `log |dL/ds_t|` against the lag, for
       every field of the state;
-    - `log_ratio`: median over examples of log |dL/ds_1| - log |dL/ds_T|, all fields together: what
-      is left of the gradient at the first step;
+    - `log_ratio`: median over examples of log |dL/ds_1| - log |dL/ds_T|, over all fields together:
+      the change of the gradient between the last step and the first;
     - `jacobian/spectral_radius` and `jacobian/sigma`: of the first example's last valid step;
-    - `recurrent/<gate>/spectral_radius` and `.../sigma`, of a `GatedCell` with a recurrent product;
-    - `saturation/<gate>/left` and `.../right`, of a `GatedCell`;
-    - `time_scale/<field>`: median over units of `-1 / log(mean |retention|)`, of a `LinearCell` or
+    - `recurrent/<gate>/spectral_radius` and `.../sigma`: for a `GatedCell` with a recurrent
+      product;
+    - `saturation/<gate>/left` and `.../right`: for a `GatedCell`;
+    - `time_scale/<field>`: median over units of `-1 / log(mean |retention|)`, for a `LinearCell` or
       a `GatedCell` with a pointwise `update`.
 
-    A complex field has the norm of its complex gradient; a boolean field has no metrics.
-
-    With lengths, only valid steps count.
+    For a complex field, the norm is the norm of its complex gradient. A boolean field has no
+    metrics. With lengths, only valid steps count.
 
     Args:
-      cell: the cell looked into; make a probe for each layer of interest.
-      batch: the fixed batch, a tree of arrays; few, short sequences keep the probe cheap.
-      inputs: `inputs(params, batch) -> (cell_params, xs)` or `(cell_params, xs, lengths)`: the
-        cell's own parameters within those of training, and its input (T, *B, D), which may depend
-        on the parameters of the layers below; by default `params` are the cell's and `batch` its
-        input.
-      loss: `loss(params, batch) -> scalar`, that of training, for the norms by parameter group.
-      state_loss: `loss(ys, final_state) -> scalar` for the slopes; by default the sum over examples
-        of the last output's product with a fixed random direction, so that the slope is that of the
-        recurrence and not of the layers above it.
-      functions: squashing functions of the gates, as in `gate_activations`.
+      cell: the cell to measure; make one probe for each layer of interest.
+      batch: the fixed batch, a pytree of arrays. A few short sequences keep the probe cheap.
+      inputs: `inputs(params, batch) -> (cell_params, xs)` or `(cell_params, xs, lengths)`. It
+        selects the parameters of the cell from the training parameters, and computes the cell's
+        input, (T, *B, D), which may depend on the layers below. By default `params` are the cell's
+        parameters and `batch` is its input.
+      loss: `loss(params, batch) -> scalar`, the training loss, for the norms by parameter group.
+      state_loss: `loss(ys, final_state) -> scalar`, for the slopes. By default it projects each
+        last output on a fixed random direction and sums over examples. The slope then depends on
+        the recurrence, not on the layers above it.
+      functions: activations of the gates, as in `gate_activations`.
       depth: depth of the parameter groups, as in `gradient_norms`.
 
     Returns:
       `probe(params) -> dict of floats`, not differentiable.
 
     Raises:
-      ValueError: when called, as the measures themselves; if `functions` is given for a cell
-        without gates.
+      ValueError: if `functions` is given for a cell without gates; when the probe is called, in the
+        cases of the measures themselves.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -86,7 +87,7 @@ def make_probe(
     if functions and not isinstance(cell, GatedCell):
         raise ValueError(
             "seqjax.gradflow.make_probe: `functions` must be None for a cell without gates, got "
-            f"{sorted(functions)} for {cell!r}. Leave them out."
+            f"{sorted(functions)} for {cell!r}. Omit `functions`."
         )
 
     def of_last_output(ys: Array, lengths: Array | None) -> Array:
@@ -108,7 +109,8 @@ def make_probe(
         for name, field in _fields(norms):
             summary = summarise_norms(field, lengths)
             found[f"log_slope/{name}"] = jnp.nanmedian(summary.log_slope)
-        # All fields together: the last memory of an LSTM alone is not read, its gradient is zero.
+        # Use all fields together: the default loss does not read an LSTM's last memory, so the
+        # gradient of that field alone would be zero.
         logs = jnp.log(jnp.stack([field.reshape(len(xs), -1) for _, field in _fields(norms)]))
         logs = jax.nn.logsumexp(2 * logs, axis=0) / 2
         last = jnp.full(logs.shape[1:], len(xs)) if lengths is None else jnp.ravel(lengths)
@@ -127,7 +129,7 @@ def make_probe(
 def _of_the_cell(
     cell: Cell, params: Any, xs: Array, lengths: Array | None, functions: Any
 ) -> dict[str, Array]:
-    """What needs no gradient of a loss: Jacobian, recurrent spectra, gates."""
+    """Returns the metrics that need no loss: Jacobian, recurrent spectra and gates."""
     found = {}
     params = widened(params)
     first = xs.reshape(xs.shape[0], -1, xs.shape[-1])[:, 0]
@@ -150,7 +152,7 @@ def _of_the_cell(
         xs = select(valid, xs, jnp.zeros_like(xs))
 
     def mean(values: Array) -> Array:
-        """The mean of (T, *B, ...) over valid steps, (...)."""
+        """Returns the mean of (T, *B, ...) over the valid steps, (...)."""
         axes = tuple(range(xs.ndim - 1))
         if valid is None:
             return values.mean(axes)

@@ -1,4 +1,4 @@
-"""Singular values of long products of Jacobians, in logarithms, without forming the product."""
+"""Log singular values of long products of Jacobians, computed without forming the product."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -22,26 +22,27 @@ def product_singular_values(
 
         P_k = J_T J_{T-1} ... J_{T-k+1} = d s_T / d s_{T-k}
 
-    The product is never formed: its entries would all become the largest singular value times
-    rounding. Going back in time, `J_t^T Q_{t+1} = Q_t R_t` is a QR decomposition a step from a
-    random orthogonal `Q_{T+1}`, so that `P_k` and the triangular `R_{T-k+1} ... R_T` have the same
-    singular values. That product is kept as `diag(exp d) U`, with logarithms `d` and `U` unit upper
-    triangular; since `d` comes out in falling order, `U` neither overflows nor degenerates.
+    The product is never formed, because rounding errors of the largest singular value would hide
+    all the others. Instead, the function goes back in time with one QR decomposition per step,
+    `J_t^T Q_{t+1} = Q_t R_t`, from a random orthogonal `Q_{T+1}`. `P_k` and the triangular product
+    `R_{T-k+1} ... R_T` then have the same singular values. That product is kept as
+    `diag(exp d) U`, with logarithms `d` and unit upper triangular `U`. Because `d` comes out in
+    decreasing order, `U` neither overflows nor degenerates.
 
     - "qr" returns `d`, sorted: the running sums of `log |diag R_t|`. Their total, log |det P_k|, is
-      exact and so is their growth a step as k grows; single values are only bounded by the exact
-      ones: the sum of the j largest is never above that of the j largest exact ones. The error of
-      a single value does not grow with k where the singular values separate.
-    - "exact" finishes with a one-sided Jacobi iteration on the rows of `diag(exp d) U`, scale
-      kept apart as logarithms: every singular value of the product, also far below the largest,
-      also where several are equal. What is left is rounding: an absolute error in log sigma of the
+      exact, and so is each value's growth per step in the limit of large k. Single values are only
+      bounded: the sum of the j largest is never above the sum of the j largest exact values. If the
+      singular values separate, the error of a single value does not grow with k.
+    - "exact" adds a one-sided Jacobi iteration on the rows of `diag(exp d) U`, with the scales kept
+      as logarithms. It gives every singular value of the product, even values far below the largest
+      and values that are equal. Only rounding remains: the absolute error of log sigma is of the
       order of k times epsilon times the condition number of a single J_t. A singular value of zero
-      (dead units) comes out at about log epsilon a singular step, not as minus infinity.
+      (dead units) comes out at about log epsilon per singular step, not as minus infinity.
 
     Args:
       jacobians: from `step_jacobians`, shape (T, *B, N, N).
-      lags: numbers of steps k, each 1 to T, static; by default all of them. With "exact" each costs
-        some ten times N rounds of N^2 operations, so that for large N a few lags are enough.
+      lags: numbers of steps k, each 1 to T, static; by default all of them. With "exact", each lag
+        costs about ten times N rounds of N^2 operations, so choose a few lags for large N.
       method: "exact" or "qr".
 
     Returns:
@@ -79,7 +80,7 @@ def product_singular_values(
             "seqjax.gradflow.product_singular_values: `method` must be 'exact' or 'qr', got "
             f"{method!r}."
         )
-    chosen = num_steps - jnp.asarray(lags)  # the scan goes back, its results forward
+    chosen = num_steps - jnp.asarray(lags)  # the scan runs backwards; its results are in time order
 
     def of_one(jacobians: Array) -> Array:
         logs, units = _graded_products(jacobians)
@@ -98,7 +99,7 @@ def random_orthogonal(size: int, columns: int, dtype: jnp.dtype) -> Array:
 
 
 def _graded_products(jacobians: Array) -> tuple[Array, Array]:
-    """Returns `d` (T, N) and `U` (T, N, N) of the products that start at every step."""
+    """Returns `d` (T, N) and `U` (T, N, N) of the product that starts at each step."""
     num_steps, size, dtype = jacobians.shape[0], jacobians.shape[-1], jacobians.dtype
     tiny = jnp.finfo(dtype).tiny
 
@@ -128,23 +129,23 @@ def _graded_products(jacobians: Array) -> tuple[Array, Array]:
 def _jacobi(logs: Array, rows: Array) -> Array:
     """Returns the log singular values of `diag(exp logs) rows`, by one-sided Jacobi rotations.
 
-    In each round every row meets one other, paired as in a round-robin tournament. Of the pair
-    `e^{s_i} v_i, e^{s_j} v_j` with unit rows, `s_i >= s_j`, `rho = e^{s_j - s_i}`, the tangent of
-    the rotation that makes them orthogonal is `rho tau`, with
+    In each round every row is paired with one other row, as in a round-robin tournament. Take a
+    pair `e^{s_i} v_i, e^{s_j} v_j` with unit rows, `s_i >= s_j` and `rho = e^{s_j - s_i}`. The
+    tangent of the rotation that makes the rows orthogonal is `rho tau`, with
 
         tau = 2 g / ((1 - rho^2) + sqrt((1 - rho^2)^2 + 4 rho^2 g^2)),    g = <v_i, v_j>
 
-    so that nothing of the scales but their ratio, at most 1, is ever exponentiated.
+    so only the ratio of the scales, at most 1, is ever exponentiated.
     """
     size, dtype = rows.shape[0], rows.dtype
     if size == 1:
         return logs + jnp.log(jnp.abs(rows[:, 0]))
-    if size % 2:  # a player who never changes anything stands first
+    if size % 2:  # add a zero row as the first player; it changes no other row
         rows = jnp.concatenate([jnp.zeros((1, size), dtype), rows])
         logs = jnp.concatenate([logs.max()[None], logs])
     players = len(logs)
     half = players // 2
-    # The first player stays, the others move on by one seat a round.
+    # The first player stays; the others move on by one seat per round.
     seats = jnp.concatenate([jnp.zeros(1, int), jnp.roll(jnp.arange(1, players), 1)])
     tolerance = 4 * jnp.finfo(dtype).eps * size**0.5
 
@@ -181,4 +182,4 @@ def _jacobi(logs: Array, rows: Array) -> Array:
 
     start = (*normalised(logs, rows), jnp.ones((), dtype), jnp.zeros((), int))
     logs = lax.while_loop(unfinished, sweep, start)[0]
-    return logs[players - size :]  # after whole sweeps everyone is back at their own seat
+    return logs[players - size :]  # after whole sweeps every row is back at its own seat

@@ -16,11 +16,11 @@ _SQUARINGS = 16
 
 
 class Spectrum(NamedTuple):
-    """Two sizes of a square matrix.
+    """Two measures of the growth that a square matrix causes.
 
     Attributes:
-      radius: spectral radius, the largest |eigenvalue|: growth over many steps.
-      sigma: largest singular value: the most that one step can grow; never below the radius.
+      radius: spectral radius, the largest |eigenvalue|: the growth per step over many steps.
+      sigma: largest singular value: the largest growth in one step; never below the radius.
     """
 
     radius: Array
@@ -30,13 +30,13 @@ class Spectrum(NamedTuple):
 def spectral_radius(matrices: ArrayLike, *, method: Method = "eigenvalues") -> Array:
     """Returns the largest |eigenvalue| of each matrix.
 
-    "powers" squares the matrix sixteen times and takes `|A^n|^(1/n)` with `n = 2^16`, all in
-    logarithms: never below the radius but for rounding, and above it at most by a factor of
-    `(c N)^(1/n)`, where c is the condition number of the eigenvectors (1.001 for `c N = 1e28`).
-    It is made of products only, fast on any device.
+    "powers" squares the matrix sixteen times and returns `|A^n|^(1/n)` with `n = 2^16`, all in
+    logarithms. Apart from rounding, the result is never below the radius. It is above the radius by
+    at most a factor `(c N)^(1/n)`, where c is the condition number of the eigenvectors (1.001 for
+    `c N = 1e28`). It uses only matrix products, so it is fast on any device.
 
     Args:
-      matrices: shape (..., N, N), such as `step_jacobians` returns.
+      matrices: shape (..., N, N), such as the result of `step_jacobians`.
       method: "eigenvalues" or "powers".
 
     Returns:
@@ -64,7 +64,8 @@ def largest_singular_value(matrices: ArrayLike) -> Array:
     """Returns the largest singular value of each matrix.
 
     Args:
-      matrices: shape (..., M, N), such as `step_jacobians` or a whole recurrent kernel.
+      matrices: shape (..., M, N), such as the result of `step_jacobians` or a whole recurrent
+        kernel.
 
     Returns:
       Array of shape (...).
@@ -85,22 +86,22 @@ def recurrent_spectra(
 ) -> dict[str, Spectrum]:
     """Returns the spectrum of each gate's block of the recurrent kernel.
 
-    For the singular values of all gates' columns at once see `largest_singular_value`. The block of
-    a gate with heads is block-diagonal.
+    With heads, the block of a gate is itself block-diagonal. For the whole kernel, all gates at
+    once, use `largest_singular_value`.
 
     Args:
-      cell: a `GatedCell`, or any cell whose parameters have a `recurrent_kernel`, (H, G * H) or by
-        head (n, H / n, G * H / n).
+      cell: a `GatedCell`, or any cell with a `recurrent_kernel` in its parameters, (H, G * H), or
+        (n, H / n, G * H / n) with heads.
       params: its parameters.
-      gates: the gates' names; by default those of the `GatedCell`.
-      method: of the spectral radius, as there.
+      gates: names of the gates; by default the gates of the `GatedCell`.
+      method: the method of `spectral_radius`.
 
     Returns:
-      Gate to its spectrum.
+      Dict from gate to spectrum.
 
     Raises:
-      ValueError: if the cell names no gates, there is no recurrent kernel, or the number of gates
-        does not fit it.
+      ValueError: if the cell declares no gates and `gates` is None, there is no recurrent kernel,
+        or the number of gates does not fit the kernel.
 
     Example:
       >>> import jax, seqjax
@@ -114,15 +115,15 @@ def recurrent_spectra(
     if kernel is None:
         raise ValueError(
             f"{where}: the parameters of {cell!r} have no `recurrent_kernel`. Use "
-            "spectral_radius(step_jacobians(cell, params, xs)), which any cell has."
+            "spectral_radius(step_jacobians(cell, params, xs)), which works for any cell."
         )
     if gates is None and not isinstance(cell, GatedCell):
-        raise ValueError(f"{where}: {cell!r} names no gates. Pass their names as `gates`.")
+        raise ValueError(f"{where}: {cell!r} declares no gates. Pass their names as `gates`.")
     gates = cell.gates if gates is None and isinstance(cell, GatedCell) else tuple(gates or ())
     if kernel.shape[-1] != len(gates) * kernel.shape[-2]:
         raise ValueError(
             f"{where}: a recurrent kernel of shape {kernel.shape} must have H columns for each of "
-            f"the gates {gates}. Name as many gates as it has blocks."
+            f"the gates {gates}. Pass one name per block."
         )
     blocks = jnp.moveaxis(dense_kernel(kernel, len(gates)), 1, 0)
     return {
@@ -137,7 +138,7 @@ def _radius_by_powers(matrices: Array) -> Array:
         return power / jnp.where(norm > 0, norm, 1), jnp.log(norm[..., 0, 0])
 
     def squared(_: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        power, log_norm = carry  # A^(2^s): its direction and its log norm
+        power, log_norm = carry  # A^(2^s), as a normalised matrix and a log norm
         power, growth = normalised(jnp.matmul(power, power, precision="highest"))
         return power, 2 * log_norm + growth
 

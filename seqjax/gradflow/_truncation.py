@@ -1,4 +1,4 @@
-"""What truncated back-propagation through time leaves out of the gradient."""
+"""Measures the gradient bias of truncated back-propagation through time."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -16,12 +16,13 @@ from seqjax.gradflow._norms import Loss, checked_scalar, with_extra_input
 
 
 class TruncationBias(NamedTuple):
-    """Gradients of truncated back-propagation against the full one, for each length of segment.
+    """The truncated gradient compared with the full gradient, for each segment length.
 
     Attributes:
       steps: steps in a segment, k, shape (K,).
-      cosine: cosine of the angle between the two gradients, shape (K,); 0 where either is zero.
-      norm_ratio: norm of the truncated gradient over that of the full one, shape (K,).
+      cosine: cosine of the angle between the two gradients, shape (K,); 0 if either is zero.
+      norm_ratio: norm of the truncated gradient divided by the norm of the full gradient, shape
+        (K,).
     """
 
     steps: Array
@@ -40,26 +41,28 @@ def truncation_bias(
 ) -> TruncationBias:
     """Compares the gradient truncated to segments of k steps with the full gradient.
 
-    Time is cut into segments of k steps, counted from the end, and no gradient passes from one
-    segment to the one before; the states, and so the loss, are those of the uncut run. A loss of
-    the last output thus sees exactly the last k steps; one of every output sees, from step j of its
-    segment, the j steps of that segment so far. That is what training in chunks with a carried
-    state computes, it is defined for any cell, and costs one backward pass for each k; letting
-    every term look back exactly k steps would cost k passes.
+    Time is cut into segments of k steps, counted from the end. No gradient passes from a segment to
+    the previous segment. The states and the loss are the same as in the full run.
+
+    The gradient of a loss on the last output reaches exactly the last k steps. The gradient of an
+    output at step j of its segment reaches the first j steps of that segment. Training in chunks
+    with a carried state computes the same gradient. It is defined for any cell and costs one
+    backward pass for each k. If every output reached back exactly k steps, it would cost k passes.
 
     Args:
       cell: any cell.
-      params: its parameters; the gradients compared are with respect to them.
+      params: its parameters. The gradients are with respect to `params`.
       xs: inputs, shape (T, *B, D).
-      loss: `loss(ys, final_state) -> scalar`, of the whole batch.
-      steps: lengths of segment to try, k, each at least 1; from T on the gradient is full.
+      loss: `loss(ys, final_state) -> scalar`, over the whole batch.
+      steps: segment lengths k to compare, each at least 1. From k = T on, the gradient is full.
       initial_state: the state before the first step; by default `cell.initial_state`.
 
     Returns:
-      Cosine and ratio of norms for each k.
+      The cosine and the norm ratio for each k.
 
     Raises:
-      ValueError: as `seqjax.unroll`; if a length is below 1 or the loss is no scalar.
+      ValueError: if a length is below 1 or the loss is not a scalar, and in the cases of
+        `seqjax.unroll`.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -76,7 +79,7 @@ def truncation_bias(
     """
     if not len(steps) or min(steps) < 1:
         raise ValueError(
-            "seqjax.gradflow.truncation_bias: `steps` must be one or more numbers of steps of at "
+            "seqjax.gradflow.truncation_bias: `steps` must be one or more segment lengths of at "
             f"least 1, got {list(steps)}."
         )
     xs = floating(xs)
@@ -85,7 +88,7 @@ def truncation_bias(
 
     def cut_state(step, state, cut):
         def choose(leaf: Array) -> Array:
-            # The flag has the batch's axes and one of its own; a leaf has the batch's and its own.
+            # The flag has the batch axes and one more axis. A leaf has the batch axes and its own.
             flag = cut.reshape(*cut.shape[:-1], *(1 for _ in range(leaf.ndim - cut.ndim + 1)))
             return jnp.where(jnp.broadcast_to(flag > 0, leaf.shape), lax.stop_gradient(leaf), leaf)
 
@@ -122,8 +125,8 @@ def truncation_bias(
 
 
 def _as_vector(gradients: Any) -> Array:
-    """Returns gradients as one real vector, complex ones as two numbers, integers left out."""
-    parts = [jnp.zeros(0)]  # of no parameters, too
+    """Returns gradients as one real vector; complex numbers become two, integers are omitted."""
+    parts = [jnp.zeros(0)]  # so that an empty tree works too
     for leaf in jax.tree.leaves(gradients):
         if leaf.dtype != jax.dtypes.float0:
             parts += [leaf.real, leaf.imag] if jnp.iscomplexobj(leaf) else [leaf]

@@ -1,7 +1,7 @@
-"""Flax NNX modules: batch first, thin, no recurrent mathematics.
+"""Flax NNX modules: thin, batch-first layers over `seqjax.unroll`.
 
-Dropout is applied where a call is given a `key`, and only there: modules keep no random state, so
-their parameters are all that training changes.
+A call applies dropout only if you pass a `key`. Modules keep no random state, so training changes
+only their parameters.
 """
 
 from seqjax.nn._attention import Attention as Attention

@@ -1,4 +1,4 @@
-"""Attention over the states of an encoder, additive and multiplicative."""
+"""Additive and multiplicative attention over the states of an encoder."""
 
 from typing import NamedTuple
 
@@ -11,16 +11,16 @@ from jax.typing import ArrayLike, DTypeLike
 from seqjax._padding import valid_steps
 
 ATTENTIONS = ("additive", "dot", "general")
-"""Scores that `Attention` knows."""
+"""The score functions of `Attention`."""
 
 
 class Memory(NamedTuple):
-    """What a decoder may look at, made once for a source; see `Attention.memory`.
+    """The encoder states that a decoder attends to, prepared once per source by `Attention.memory`.
 
     Attributes:
-      values: states of the encoder, zero where there is none, shape (*B, S, M).
-      keys: what queries are compared with, shape (*B, S, K).
-      mask: True at the states there are, shape (*B, S).
+      values: states of the encoder, zero in the padding, shape (*B, S, M).
+      keys: projected states to compare queries with, shape (*B, S, K).
+      mask: True at the valid states, shape (*B, S).
     """
 
     values: Array
@@ -29,22 +29,22 @@ class Memory(NamedTuple):
 
 
 class Attention(nnx.Module):
-    """Weighs the states of an encoder by how well each suits a query.
+    """Weights the states of an encoder by their match with a query.
 
         score(q, m) = v . tanh(W q + U m)      additive
         score(q, m) = q . m                    dot
         score(q, m) = q . U m                  general
         weights = softmax over the states of score,  context = sum of weight m
 
-    What depends on the states alone (`U m`) is computed once for a source and not for every query.
+    `U m` depends on the states alone, so it is computed once per source, not for every query.
 
     Args:
       kind: "additive", "dot" or "general".
       query_size: features of a query.
       memory_size: features of a state.
-      hidden_size: of "additive", the size of `v`; that of a query by default.
+      hidden_size: size of `v` in "additive"; by default `query_size`. The other kinds ignore it.
       param_dtype: dtype of the parameters.
-      rngs: gives the keys of the initialisers.
+      rngs: provides the keys of the initialisers.
 
     Raises:
       ValueError: if `kind` is unknown, or the sizes of "dot" differ.
@@ -73,14 +73,14 @@ class Attention(nnx.Module):
         param_dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        """Initialises the projections that the kind has."""
+        """Initialises the projections of this kind."""
         if kind not in ATTENTIONS:
             raise ValueError(
                 f"seqjax.nn.Attention: `kind` must be one of {', '.join(ATTENTIONS)}, got {kind!r}."
             )
         if kind == "dot" and query_size != memory_size:
             raise ValueError(
-                'seqjax.nn.Attention: kind "dot" needs queries and states of one size, got '
+                'seqjax.nn.Attention: kind "dot" needs queries and states of the same size, got '
                 f'{query_size} and {memory_size}. Use "general".'
             )
         self.kind = kind
@@ -103,12 +103,13 @@ class Attention(nnx.Module):
         """Prepares the states of an encoder.
 
         Args:
-          states: shape (*B, S, M); what stands in the padding, NaN included, reaches no result.
-          lengths: states of each source, shape (*B,).
-          mask: True at the states there are, shape (*B, S); with `lengths` both must hold.
+          states: shape (*B, S, M). Values in the padding, even NaN, affect no result.
+          lengths: number of states of each source, shape (*B,).
+          mask: True at the valid states, shape (*B, S). If `lengths` is also given, a state is
+            valid only where both say so.
 
         Returns:
-          What calls of the attention take.
+          The memory to pass to calls of the attention.
 
         Raises:
           ValueError: if a shape does not fit.
@@ -127,18 +128,19 @@ class Attention(nnx.Module):
         return Memory(values, values if self.key is None else self.key(values), valid)
 
     def __call__(self, queries: Array, memory: Memory) -> tuple[Array, Array]:
-        """Asks for several queries at once.
+        """Computes the context of several queries at once.
 
         Args:
-          queries: shape (*B, T, Q); T may be steps of time, or hypotheses about one source.
-          memory: from `memory`.
+          queries: shape (*B, T, Q). T may be time steps, or hypotheses for one source.
+          memory: the result of `memory`.
 
         Returns:
-          Contexts (*B, T, M), and weights (*B, T, S) that sum to one over the states there are;
-          both zero for a source without any.
+          Contexts (*B, T, M), and weights (*B, T, S) that sum to one over the valid states. Both
+          are zero for a source without valid states.
 
         Raises:
-          ValueError: if the queries have another size, or other batch axes than the memory.
+          ValueError: if the size of the queries is not `query_size`, or their batch axes differ
+            from the memory's.
         """
         expected = (*memory.mask.shape[:-1], self.query_size)
         if queries.ndim < 2 or (*queries.shape[:-2], queries.shape[-1]) != expected:
@@ -151,7 +153,7 @@ class Attention(nnx.Module):
             scores = self.score(jnp.tanh(asked + memory.keys[..., None, :, :]))[..., 0]
         else:
             scores = jnp.einsum("...tk,...sk->...ts", queries, memory.keys)
-        # A finite number in place of minus infinity: a source without states divides by no zero.
+        # Use a finite number, not minus infinity: a source without states must not divide by zero.
         mask = memory.mask[..., None, :]
         scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
         weights = jnp.where(mask, jax.nn.softmax(scores, axis=-1), 0)

@@ -1,4 +1,4 @@
-"""A recurrent decoder that attends to a source, over all steps at once or step by step."""
+"""A recurrent decoder with attention to a source, run over all steps at once or step by step."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -18,11 +18,11 @@ from seqjax.nn._recurrent import RNN
 
 
 class DecoderState(NamedTuple):
-    """What a decoder carries from one step to the next.
+    """The state that a decoder carries from one step to the next.
 
     Attributes:
       cells: the state of each recurrent layer, leaves of shape (B, K, H).
-      fed: the output that is fed back with `input_feeding`, (B, K, features); else None.
+      fed: with `input_feeding`, the last output, (B, K, features); otherwise None.
     """
 
     cells: tuple[Any, ...]
@@ -30,35 +30,36 @@ class DecoderState(NamedTuple):
 
 
 class AttentionDecoder(nnx.Module):
-    """Recurrent layers over the tokens so far, and attention to the source.
+    """Recurrent layers over the target tokens so far, with attention to the source.
 
         h_t = layers(embedding(y_{t-1})),  c_t = attention(h_t)
         output_t = tanh(W [c_t, h_t]),     logits_t = output_t E^T + b
 
-    The layer `attend_from` asks; a layer above it reads the context beside its output. With
-    `input_feeding` the output of the step before stands beside the embedding, and steps can only
-    be taken one after the other. Without it nothing that attention finds goes back to the layers
-    below, so that over known tokens each layer is one `unroll` and the attention of all steps a few
-    large products. `E` is the table of the embedding itself (tied weights).
+    Layer `attend_from` provides the queries. Each layer above it reads the context in addition to
+    the output of the layer below. `E` is the table of the embedding itself (tied weights).
+
+    With `input_feeding`, each step also reads the output of the previous step, so steps run one
+    after the other. Without it, the context never returns to the layers below. Over known tokens,
+    each layer is then one `unroll`, and the attention of all steps is a few large products.
 
     Args:
-      embedding: of the tokens; the number of its features is that of the output.
+      embedding: embedding of the target tokens. Outputs have the same number of features.
       layers: `RNN` layers, from the input upwards.
-      attention: with queries of the size of layer `attend_from`.
-      attend_from: index of the layer that asks.
-      input_feeding: whether the output is fed back.
-      dropout: rate at which features are dropped between layers, for all steps of a sequence
-        alike, and from the output, at each step anew.
+      attention: attention with `query_size` equal to the out_size of layer `attend_from`.
+      attend_from: index of the layer that provides the queries.
+      input_feeding: whether each step reads the output of the previous step.
+      dropout: dropout rate of the features between layers, with one mask for all steps of a
+        sequence, and of the output, with a new mask at each step.
       param_dtype: dtype of the parameters.
-      rngs: gives the keys of the initialisers.
+      rngs: provides the keys of the initialisers.
 
     Raises:
-      ValueError: if sizes do not fit, or `attend_from` is no layer.
+      ValueError: if sizes do not fit, or `attend_from` is not the index of a layer.
 
     Reference: Luong, Pham and Manning (2015), Effective approaches to attention-based neural
     machine translation (`tanh(W [c, h])`, input feeding); Wu et al. (2016), Google's neural machine
-    translation system (the lowest layer asks); Press and Wolf (2017), Using the output embedding to
-    improve language models (tied weights).
+    translation system (queries from the lowest layer); Press and Wolf (2017), Using the output
+    embedding to improve language models (tied weights).
     """
 
     def __init__(
@@ -73,11 +74,11 @@ class AttentionDecoder(nnx.Module):
         param_dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        """Takes the layers over and initialises the rest."""
+        """Stores the given modules and initialises the other parameters."""
         if not layers or not -len(layers) <= attend_from < len(layers):
             raise ValueError(
-                "seqjax.nn.AttentionDecoder: `attend_from` must be one of the layers, got "
-                f"{attend_from} of {len(layers)}."
+                "seqjax.nn.AttentionDecoder: `attend_from` must be the index of a layer, got "
+                f"{attend_from} for {len(layers)} layers."
             )
         self.attend_from = attend_from % len(layers)
         sizes = [layer.out_size for layer in layers]
@@ -92,7 +93,7 @@ class AttentionDecoder(nnx.Module):
         if attention.query_size != sizes[self.attend_from]:
             raise ValueError(
                 "seqjax.nn.AttentionDecoder: `attention` must have query_size = "
-                f"{sizes[self.attend_from]}, that of layer {self.attend_from}, got "
+                f"{sizes[self.attend_from]}, the out_size of layer {self.attend_from}, got "
                 f"{attention.query_size}."
             )
         self.embedding = embedding
@@ -109,7 +110,7 @@ class AttentionDecoder(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(embedding.vocab_size, param_dtype))
 
     def initial_state(self, batch_shape: tuple[int, ...], dtype: DTypeLike) -> DecoderState:
-        """Returns the state of every layer's own beginning, (*batch_shape, ...)."""
+        """Returns the initial state of every layer, leaves (*batch_shape, ...)."""
         cells = tuple(
             layer.cell.initial_state(layer.cell_params(), batch_shape, dtype)
             for layer in self.layers
@@ -120,15 +121,15 @@ class AttentionDecoder(nnx.Module):
     def step(
         self, state: DecoderState, tokens: Array, memory: Memory
     ) -> tuple[DecoderState, Array, Array]:
-        """Takes one step for K hypotheses about each source.
+        """Runs one step for K hypotheses per source.
 
         Args:
-          state: leaves (B, K, ...).
-          tokens: the token before, integers (B, K).
-          memory: of the sources, leaves (B, S, ...).
+          state: the state before the step, leaves (B, K, ...).
+          tokens: the previous tokens, integers (B, K).
+          memory: memory of the sources, leaves (B, S, ...).
 
         Returns:
-          The new state, outputs (B, K, features) and weights of the attention (B, K, S).
+          The new state, the outputs (B, K, features) and the attention weights (B, K, S).
         """
         return self._step(state, self.embedding(tokens), memory, [None] * len(self.layers))
 
@@ -157,31 +158,32 @@ class AttentionDecoder(nnx.Module):
         sampling_rate: float = 0.0,
         key: Array | None = None,
     ) -> tuple[DecoderState, Array, Array]:
-        """Runs over known tokens: teacher forcing.
+        """Runs the decoder over known tokens (teacher forcing).
 
         Args:
-          state: before the first step, leaves (B, 1, ...).
-          tokens: what each step is given, integers (B, T).
-          memory: of the sources.
-          lengths: steps of each target, (B,). Outputs after them mean nothing.
-          sampling_rate: probability that a step is given a token drawn from the model's own answer
-            at the step before, in place of the known one (scheduled sampling). Needs a key.
-          key: key of what is random; no dropout without it.
+          state: the state before the first step, leaves (B, 1, ...).
+          tokens: the input token of each step, integers (B, T).
+          memory: memory of the sources, leaves (B, S, ...).
+          lengths: steps of each target, (B,). Outputs after the length are meaningless.
+          sampling_rate: probability that a step reads a token sampled from the model's output at
+            the previous step instead of the known token (scheduled sampling). Needs `key`.
+          key: random key of dropout and sampling. Without it there is no dropout.
 
         Returns:
-          The state after step T (with `lengths`, after the last step of each target where steps
-          are not taken one after the other), outputs (B, T, features) and weights (B, T, S).
+          The state, the outputs (B, T, features) and the attention weights (B, T, S). The state is
+          the state after step T. With `lengths`, and without `input_feeding` or sampling, it is the
+          state after the last step of each target.
 
         Raises:
-          ValueError: if there is sampling without a key.
+          ValueError: if `sampling_rate` is not 0 and there is no `key`.
 
         Reference: Bengio et al. (2015), Scheduled sampling for sequence prediction with recurrent
         neural networks.
         """
         if sampling_rate and key is None:
             raise ValueError(
-                "seqjax.nn.AttentionDecoder: `sampling_rate` needs a key, got None. Outside of "
-                "training use sampling_rate=0."
+                "seqjax.nn.AttentionDecoder: `sampling_rate` needs a key, got None. Outside "
+                "training, use sampling_rate=0."
             )
         masks: list[Array | None] = [None] * len(self.layers)
         embed_key = sample_key = output_key = None
@@ -200,7 +202,7 @@ class AttentionDecoder(nnx.Module):
         return state, outputs, weights
 
     def _mask(self, key: Array, batch: int) -> Array:
-        """Draws the scales of features between two layers, (B, 1, H), 0 for what is dropped."""
+        """Draws a dropout mask for the features between two layers, (B, 1, H), scaled by 1/keep."""
         keep = 1 - self.dropout.rate
         size = max(layer.out_size for layer in self.layers)
         return jax.random.bernoulli(key, keep, (batch, 1, size)) / keep
@@ -255,7 +257,7 @@ class AttentionDecoder(nnx.Module):
         memory: Memory,
         masks: Sequence[Array | None],
     ) -> tuple[Array, Array]:
-        """Connects layers and attention; `run` says how a layer goes through axis 1 of `xs`."""
+        """Connects layers and attention; `run` runs one layer along axis 1 of `xs`."""
         wired = list(zip(self.layers, cells, masks, strict=True))
         for layer, before, mask in wired[: self.attend_from + 1]:
             xs = run(layer, _masked(xs, mask), before)
@@ -276,7 +278,7 @@ class AttentionDecoder(nnx.Module):
         Args:
           outputs: shape (..., features).
           targets: integers of shape (...).
-          label_smoothing: the part of a target's probability that is spread over all classes.
+          label_smoothing: probability mass moved from the target to all classes uniformly.
         """
         table, bias = self.embedding.table.get_value(), self.bias[...]
         return linear_cross_entropy(outputs, table, bias, targets, label_smoothing=label_smoothing)
@@ -293,7 +295,7 @@ def in_sizes(
     attend_from: int,
     input_feeding: bool,
 ) -> list[int]:
-    """Returns how many features each layer of an `AttentionDecoder` reads.
+    """Returns the in_size of each layer of an `AttentionDecoder`.
 
     Example:
       >>> in_sizes(8, [16, 16], 32, attend_from=0, input_feeding=False)

@@ -13,24 +13,24 @@ from seqjax.nn._stack import Stack
 
 
 class SequenceClassifier(nnx.Module):
-    """Many to one: tokens in, the logits of a class out.
+    """Many to one: maps a sequence of tokens to the logits of its class.
 
     Args:
-      embedding: from tokens (B, T) to vectors (B, T, D), such as `Embedding`.
+      embedding: module that maps tokens (B, T) to vectors (B, T, D), such as `Embedding`.
       recurrent: `RNN`, `Bidirectional` or `Stack` over the vectors.
-      num_classes: number of logits; 1 for a binary question answered by a sigmoid.
+      num_classes: number of logits; 1 for binary classification with a sigmoid.
       pooling: kind of `Pooling` over the recurrent outputs. "last" is the output at the last step
-        that each direction ran.
-      segment_length: where given, sequences are cut in segments of this many steps that are run
-        side by side, each from the initial state, and pooled together: a sequence of T steps then
-        needs `segment_length` sequential ones. Not with "last".
-      hidden_size: units of a ReLU layer before the read-out; none by default.
-      dropout: rate of the dropout before the read-out.
-      rngs: gives the keys of the initialisers.
+        that each direction runs.
+      segment_length: if given, sequences are cut into segments of this many steps. The segments run
+        in parallel, each from the initial state, and are pooled together, so a sequence of T steps
+        needs only `segment_length` sequential steps. Does not work with `pooling="last"`.
+      hidden_size: units of a ReLU layer before the read-out; by default there is none.
+      dropout: dropout rate before the read-out, or before the ReLU layer if there is one.
+      rngs: provides the keys of the initialisers.
 
     Raises:
-      ValueError: if `pooling` is unknown or "last" is asked of segments, or `recurrent` gives a
-        pair of outputs.
+      ValueError: if `pooling` is unknown, `segment_length` is given with `pooling="last"`, or
+        `recurrent` returns a pair of outputs.
 
     Example:
       >>> import jax.numpy as jnp, seqjax
@@ -67,8 +67,8 @@ class SequenceClassifier(nnx.Module):
             )
         if getattr(recurrent, "merge", None) == "none":
             raise ValueError(
-                'seqjax.nn.SequenceClassifier: `recurrent` must give one array, got merge="none". '
-                "Use concat, sum, mul or ave."
+                'seqjax.nn.SequenceClassifier: `recurrent` must return one array, got merge="none".'
+                " Use concat, sum, mul or ave."
             )
         self.segment_length = segment_length
         self.embedding = embedding
@@ -88,8 +88,8 @@ class SequenceClassifier(nnx.Module):
 
         Args:
           tokens: integers of shape (B, T).
-          lengths: real tokens of each sequence, shape (B,), 0 <= length <= T.
-          key: key of every dropout; none is applied without it.
+          lengths: number of tokens of each sequence, shape (B,), 0 <= length <= T.
+          key: random key of all dropouts; without it there is no dropout.
 
         Returns:
           Logits of shape (B, num_classes).
@@ -128,7 +128,7 @@ class SequenceClassifier(nnx.Module):
 
 
 def to_segments(xs: Array, length: int) -> Array:
-    """Cuts (B, T, D) into (B, S, length, D), the last segment padded with zeros.
+    """Cuts (B, T, D) into (B, S, length, D) and pads the last segment with zeros.
 
     Example:
       >>> import jax.numpy as jnp

@@ -1,14 +1,14 @@
-"""Linear-chain conditional random field: scores of whole sequences of tags.
+"""Linear-chain conditional random field (CRF): scores of whole tag sequences.
 
-The score of tags y of a sequence of T steps is
+The score of a tag sequence y of T steps is
 
     s(y) = start[y_1] + sum_t emissions[t, y_t] + sum_t transitions[y_{t-1}, y_t] + end[y_T]
 
-and p(y) = exp(s(y) - log Z) with log Z = log sum_y exp(s(y)). A sequence of length 0 has one
-sequence of tags, the empty one, of score 0.
+and p(y) = exp(s(y) - log Z) with log Z = log sum_y exp(s(y)). A sequence of length 0 has only the
+empty tag sequence, with score 0.
 
-Everything is in log space and in float32 at least. What stands in the padding, NaN too, changes no
-value and no gradient. Scores must be finite; forbid a transition by -1e4, not by -inf.
+All computation is in log space and in at least float32. Padding, even NaN, affects no value and no
+gradient. Scores must be finite: to forbid a transition use -1e4, not -inf.
 
 Reference: Lafferty, McCallum and Pereira (2001), Conditional random fields; Lample et al. (2016),
 Neural architectures for named entity recognition (on top of a recurrent network).
@@ -26,12 +26,12 @@ from seqjax._padding import select, valid_steps
 
 
 class CRFScores(NamedTuple):
-    """What a conditional random field knows beside the emissions.
+    """The scores of a conditional random field, apart from the emissions.
 
     Attributes:
-      transitions: score of going from tag i to tag j, (K, K).
-      start: score of each first tag, (K,).
-      end: score of each last tag, (K,).
+      transitions: score of the transition from tag i to tag j, (K, K).
+      start: score of each tag as the first tag, (K,).
+      end: score of each tag as the last tag, (K,).
     """
 
     transitions: Array
@@ -42,12 +42,12 @@ class CRFScores(NamedTuple):
 def crf_log_partition(
     scores: CRFScores, emissions: Array, lengths: ArrayLike | None = None
 ) -> Array:
-    """Returns log Z, the log of the sum over all sequences of tags, by the forward algorithm.
+    """Returns log Z, the log of the sum over all tag sequences, with the forward algorithm.
 
     Args:
-      scores: of transitions, starts and ends.
+      scores: the transition, start and end scores.
       emissions: score of every tag at every step, (*B, T, K).
-      lengths: real steps of each sequence, (*B,), 0 <= length <= T; all by default.
+      lengths: valid steps of each sequence, (*B,), 0 <= length <= T; by default T.
 
     Returns:
       Array of shape (*B,), 0 for a sequence without steps.
@@ -77,20 +77,20 @@ def crf_log_partition(
 def crf_score(
     scores: CRFScores, emissions: Array, tags: Array, lengths: ArrayLike | None = None
 ) -> Array:
-    """Returns s(y), the score of given tags.
+    """Returns s(y), the score of the given tags.
 
     Args:
-      scores: of transitions, starts and ends.
+      scores: the transition, start and end scores.
       emissions: score of every tag at every step, (*B, T, K).
-      tags: integers from 0 to K - 1, (*B, T); anything in the padding.
-      lengths: real steps of each sequence, (*B,), 0 <= length <= T; all by default.
+      tags: integers from 0 to K - 1, (*B, T). Tags in the padding are ignored.
+      lengths: valid steps of each sequence, (*B,), 0 <= length <= T; by default T.
 
     Returns:
       Array of shape (*B,), 0 for a sequence without steps.
 
     Raises:
       ValueError: if shapes do not fit, there is no step, or a known length is out of range.
-      TypeError: if `tags` are not integers.
+      TypeError: if `tags` is not integer.
 
     Example:
       >>> import jax.numpy as jnp
@@ -122,20 +122,20 @@ def crf_score(
 def crf_nll(
     scores: CRFScores, emissions: Array, tags: Array, lengths: ArrayLike | None = None
 ) -> Array:
-    """Returns the negative log-likelihood of given tags, log Z - s(y).
+    """Returns the negative log-likelihood of the given tags, log Z - s(y).
 
     Args:
-      scores: of transitions, starts and ends.
+      scores: the transition, start and end scores.
       emissions: score of every tag at every step, (*B, T, K).
-      tags: integers from 0 to K - 1, (*B, T); anything in the padding.
-      lengths: real steps of each sequence, (*B,), 0 <= length <= T; all by default.
+      tags: integers from 0 to K - 1, (*B, T). Tags in the padding are ignored.
+      lengths: valid steps of each sequence, (*B,), 0 <= length <= T; by default T.
 
     Returns:
-      Array of shape (*B,): of a whole sequence, not of a step.
+      Array of shape (*B,), one number per sequence: the sum over its steps, not the mean.
 
     Raises:
       ValueError: if shapes do not fit, there is no step, or a known length is out of range.
-      TypeError: if `tags` are not integers.
+      TypeError: if `tags` is not integer.
 
     Example:
       >>> import jax.numpy as jnp
@@ -151,15 +151,15 @@ def crf_nll(
 def crf_decode(
     scores: CRFScores, emissions: Array, lengths: ArrayLike | None = None
 ) -> tuple[Array, Array]:
-    """Returns the tags of the highest score, by the Viterbi algorithm.
+    """Returns the tag sequence with the highest score, with the Viterbi algorithm.
 
     Args:
-      scores: of transitions, starts and ends.
+      scores: the transition, start and end scores.
       emissions: score of every tag at every step, (*B, T, K).
-      lengths: real steps of each sequence, (*B,), 0 <= length <= T; all by default.
+      lengths: valid steps of each sequence, (*B,), 0 <= length <= T; by default T.
 
     Returns:
-      Tags (*B, T), int32, 0 in the padding, and their score (*B,). Of equals the lower tag.
+      Tags (*B, T), int32, 0 in the padding, and their score (*B,). Ties choose the lower tag.
 
     Raises:
       ValueError: if shapes do not fit, there is no step, or a known length is out of range.
@@ -176,7 +176,7 @@ def crf_decode(
     def step(best: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
         emission, real = now
         paths = best[..., :, None] + _beside(scores.transitions, best.ndim + 1)
-        # In the padding every tag comes from itself, so that the way back passes through it.
+        # In the padding every tag comes from itself, so the backward pass leaves the tag unchanged.
         here = jnp.broadcast_to(_beside(jnp.arange(best.shape[-1]), best.ndim), best.shape)
         came_from = select(real, paths.argmax(axis=-2), here)
         return select(real, paths.max(axis=-2) + emission, best), came_from
@@ -194,15 +194,16 @@ def crf_decode(
 
 
 def crf_marginals(scores: CRFScores, emissions: Array, lengths: ArrayLike | None = None) -> Array:
-    """Returns p(y_t = k), the derivative of log Z by the emissions.
+    """Returns p(y_t = k), the derivative of log Z with respect to the emissions.
 
     Args:
-      scores: of transitions, starts and ends.
+      scores: the transition, start and end scores.
       emissions: score of every tag at every step, (*B, T, K).
-      lengths: real steps of each sequence, (*B,), 0 <= length <= T; all by default.
+      lengths: valid steps of each sequence, (*B,), 0 <= length <= T; by default T.
 
     Returns:
-      Array of shape (*B, T, K) that sums to 1 at real steps and is 0 in the padding.
+      Array of shape (*B, T, K). It sums to 1 over the tags at each valid step and is 0 in the
+      padding.
 
     Raises:
       ValueError: if shapes do not fit, there is no step, or a known length is out of range.
@@ -217,16 +218,16 @@ def crf_marginals(scores: CRFScores, emissions: Array, lengths: ArrayLike | None
 
 
 class CRF(nnx.Module):
-    """A conditional random field as the last layer; its methods are the functions of its scores.
+    """A conditional random field as the last layer of a tagger.
 
-    All scores start at zero, where it is a softmax at every step by itself.
+    All scores are initialised to zero. The layer then equals an independent softmax at each step.
 
     Args:
       num_tags: number of tags, K.
       param_dtype: dtype of the scores.
 
     Raises:
-      ValueError: if there is no tag.
+      ValueError: if `num_tags` is below 1.
 
     Example:
       >>> import jax.numpy as jnp, seqjax
@@ -241,7 +242,7 @@ class CRF(nnx.Module):
     """
 
     def __init__(self, num_tags: int, *, param_dtype: DTypeLike = jnp.float32):
-        """Makes the scores."""
+        """Initialises the scores."""
         if num_tags < 1:
             raise ValueError(f"seqjax.nn.CRF: `num_tags` must be at least 1, got {num_tags}.")
         self.transitions = nnx.Param(jnp.zeros((num_tags, num_tags), param_dtype))
@@ -250,15 +251,15 @@ class CRF(nnx.Module):
 
     @property
     def scores(self) -> CRFScores:
-        """The scores as the functions take them."""
+        """Returns the scores as `CRFScores`, for the functions of this module."""
         return CRFScores(self.transitions[...], self.start[...], self.end[...])
 
     def nll(self, emissions: Array, tags: Array, lengths: ArrayLike | None = None) -> Array:
-        """Returns the negative log-likelihood of whole sequences of tags, (*B,)."""
+        """Returns the negative log-likelihood of each tag sequence, (*B,)."""
         return crf_nll(self.scores, emissions, tags, lengths)
 
     def decode(self, emissions: Array, lengths: ArrayLike | None = None) -> Array:
-        """Returns the tags of the highest score (Viterbi), (*B, T), 0 in the padding."""
+        """Returns the tags with the highest score (Viterbi), (*B, T), 0 in the padding."""
         return crf_decode(self.scores, emissions, lengths)[0]
 
     def marginals(self, emissions: Array, lengths: ArrayLike | None = None) -> Array:
@@ -269,7 +270,7 @@ class CRF(nnx.Module):
 def _over_time(
     scores: CRFScores, emissions: Array, lengths: ArrayLike | None
 ) -> tuple[CRFScores, Array, Array]:
-    """Returns scores and emissions in one dtype, time first, and which steps are real."""
+    """Returns scores and time-first emissions in one dtype, and which steps are valid."""
     if emissions.ndim < 2 or emissions.shape[-2] < 1:
         raise ValueError(
             "seqjax.nn.crf: `emissions` must have shape (*B, T, K) with T at least 1, got "
@@ -280,18 +281,18 @@ def _over_time(
     if got != ((size, size), (size,), (size,)):
         raise ValueError(
             f"seqjax.nn.crf: `scores` must have shapes ({size}, {size}), ({size},) and ({size},) "
-            f"beside emissions of {size} tags, got {', '.join(map(str, got))}."
+            f"for emissions of {size} tags, got {', '.join(map(str, got))}."
         )
     dtype = jnp.promote_types(jnp.result_type(emissions, *scores), jnp.float32)
     steps = jnp.moveaxis(emissions, -2, 0).astype(dtype)
     valid = valid_steps(steps.shape[0], steps.shape[1:-1], lengths)
     if valid is None:
         valid = jnp.ones(steps.shape[:-1], bool)
-    # Not only masked later: a NaN times a gradient of zero would still be NaN.
+    # Zero the padding here; a mask later is not enough, since NaN times a zero gradient is NaN.
     steps = select(valid, steps, jnp.zeros_like(steps))
     return jax.tree.map(lambda values: jnp.asarray(values, dtype), scores), steps, valid
 
 
 def _beside(values: Array, ndim: int) -> Array:
-    """Puts batch axes in front."""
+    """Adds leading axes of size 1, so that `values` broadcasts over the batch."""
     return values.reshape((1,) * (ndim - values.ndim) + values.shape)

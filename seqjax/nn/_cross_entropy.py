@@ -1,4 +1,4 @@
-"""Cross-entropy of a linear read-out over many classes, whose logits are read once."""
+"""Cross-entropy of a linear read-out over many classes; it reads the logits only once."""
 
 import jax
 from jax import Array
@@ -12,20 +12,20 @@ def linear_logits(outputs: Array, table: Array, bias: Array) -> Array:
 def linear_cross_entropy(
     outputs: Array, table: Array, bias: Array, targets: Array, *, label_smoothing: float = 0.0
 ) -> tuple[Array, Array]:
-    """Returns the loss of each output, and its negative log-likelihood, without smoothing.
+    """Returns the loss of each output, and the negative log-likelihood without label smoothing.
 
         nll  = logsumexp(logits) - logits[target]
         loss = logsumexp(logits) - (1 - s) logits[target] - s mean(logits)
 
-    The logit of the target and the mean are products of single vectors with the output, so that the
-    large array of all logits is read for its logsumexp alone, and its gradient is written once.
+    The target's logit and the mean logit are products of the output with a single vector each. So
+    only logsumexp reads the large array of all logits, and its gradient is written once.
 
     Args:
       outputs: shape (..., D).
-      table: a row for each class, (V, D), such as the table of an embedding.
-      bias: of each class, (V,).
+      table: one row per class, (V, D), such as the table of an embedding.
+      bias: one number per class, (V,).
       targets: integers of shape (...).
-      label_smoothing: `s`, the part of a target's probability that is spread over all classes.
+      label_smoothing: `s`, the probability mass moved from the target to all classes uniformly.
 
     Returns:
       Two arrays of shape (...).

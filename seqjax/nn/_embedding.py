@@ -1,4 +1,4 @@
-"""Token embeddings, of words and of hashed word pairs, with the dropouts that text needs."""
+"""Embeddings of tokens and hashed token pairs, with dropout for text."""
 
 import jax
 import jax.numpy as jnp
@@ -8,25 +8,29 @@ from jax.typing import ArrayLike, DTypeLike
 
 
 class Embedding(nnx.Module):
-    """A table of token vectors, and where asked for one of token pairs beside it.
+    """A table of token vectors, optionally with a second table of token-pair vectors.
 
-    The vector of the pair (previous token, token) is appended to that of the token. Pairs are
-    hashed into a table of fixed size, so that no vocabulary of pairs is needed; two that share a
-    row are told apart by the tokens' own vectors.
+    The vector of the pair (previous token, token) is appended to the token's vector. Pairs are
+    hashed into a table of fixed size, so you need no vocabulary of pairs. If two pairs share a row,
+    the tokens' own vectors still distinguish them.
 
     Args:
       vocab_size: number of token ids.
       features: size of a token's vector.
-      pair_features: size of a pair's vector; 0 for none.
-      pair_buckets: rows of the table of pairs.
-      dropout: rate at which single features are dropped, from all steps of a sequence alike.
-      token_dropout: rate at which whole tokens are dropped, a vector of zeros in their place.
-      table: start of the tokens' table, (vocab_size, features); random otherwise.
+      pair_features: size of a pair's vector; 0 means no pairs.
+      pair_buckets: rows of the pair table.
+      dropout: dropout rate of single features, with one mask for all steps of a sequence.
+      token_dropout: dropout rate of whole tokens; a dropped token's vector is zero.
+      table: initial value of the token table, (vocab_size, features); random by default.
       param_dtype: dtype of the tables.
-      rngs: gives the key of the initialiser.
+      rngs: provides the keys of the initialisers.
+
+    Attributes:
+      features: size of a returned vector, the token's plus the pair's.
 
     Raises:
-      ValueError: if a size is below 1, or `table` has another shape.
+      ValueError: if `vocab_size` or `features` is below 1, or `table` has another shape.
+      TypeError: when called, if `tokens` is not integer.
 
     Example:
       >>> import jax.numpy as jnp, seqjax
@@ -53,7 +57,7 @@ class Embedding(nnx.Module):
         param_dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        """Initialises the table."""
+        """Initialises the tables."""
         if vocab_size < 1 or features < 1:
             raise ValueError(
                 "seqjax.nn.Embedding: `vocab_size` and `features` must be at least 1, got "
@@ -78,18 +82,18 @@ class Embedding(nnx.Module):
         self.token_dropout = nnx.Dropout(token_dropout, broadcast_dims=(-1,))
 
     def __call__(self, tokens: Array, *, key: Array | None = None) -> Array:
-        """Looks tokens up.
+        """Looks up tokens; ids out of range are clipped.
 
         Args:
           tokens: integers of shape (*B, T).
-          key: key of the dropouts; none is applied without it.
+          key: random key of the dropouts; without it there is no dropout.
 
         Returns:
           Array of shape (*B, T, features).
         """
         if not jnp.issubdtype(tokens.dtype, jnp.integer):
             raise TypeError(f"seqjax.nn.Embedding: `tokens` must be integers, got {tokens.dtype}.")
-        # The method of the table, which in training may be only the rows that a batch reads.
+        # Use the table's own `take`: in training it may hold only the rows that a batch reads.
         vectors = self.table.get_value().take(tokens, axis=0, mode="clip")
         if self.pair_table is not None:
             buckets = pair_buckets(tokens, self.pair_table.shape[0])
@@ -120,8 +124,8 @@ def pair_buckets(tokens: Array, num_buckets: int) -> Array:
     """
     tokens = tokens.astype(jnp.uint32)
     previous = jnp.concatenate([jnp.zeros_like(tokens[..., :1]), tokens[..., :-1]], axis=-1)
-    # Multiply and fold, twice: each output bit depends on both tokens (Knuth's golden-ratio
-    # constant, then an odd constant of the murmur family).
+    # Multiply and fold, twice, so that each output bit depends on both tokens. The constants are
+    # Knuth's golden ratio and two odd constants of the murmur family.
     mixed = (previous * jnp.uint32(2654435769) + tokens) * jnp.uint32(2246822519)
     mixed = (mixed ^ (mixed >> 15)) * jnp.uint32(3266489917)
     return ((mixed ^ (mixed >> 13)) % jnp.uint32(num_buckets)).astype(jnp.int32)

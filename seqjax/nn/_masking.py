@@ -1,4 +1,4 @@
-"""Masks that hide parts of a sequence in training."""
+"""Masks that hide parts of a sequence during training."""
 
 import jax
 import jax.numpy as jnp
@@ -6,17 +6,17 @@ from jax import Array
 
 
 def mask_steps(key: Array, xs: Array, lengths: Array, *, num: int, size: int) -> Array:
-    """Replaces stretches of time by zeros, drawn anew for every sequence.
+    """Replaces random spans of time with zeros, drawn separately for each sequence.
 
-    Each stretch has 0 to `size` steps, at most a quarter of the sequence, all widths and then all
-    places being equally likely.
+    A span has 0 to `size` steps, but at most a quarter of the sequence. Its width is uniform, and
+    given the width, so is its position.
 
     Args:
-      key: PRNG key.
-      xs: shape (B, T, D), in units in which 0 says nothing.
-      lengths: real steps of each sequence, (B,).
-      num: stretches a sequence; they may overlap.
-      size: the longest.
+      key: random key.
+      xs: shape (B, T, D), scaled so that 0 is a neutral value.
+      lengths: valid steps of each sequence, (B,).
+      num: number of spans per sequence; they may overlap.
+      size: largest width of a span.
 
     Returns:
       Array of the shape of `xs`.
@@ -35,13 +35,13 @@ def mask_steps(key: Array, xs: Array, lengths: Array, *, num: int, size: int) ->
 
 
 def mask_features(key: Array, xs: Array, *, num: int, size: int) -> Array:
-    """Replaces neighbouring features by zeros, at all steps of a sequence alike.
+    """Replaces random spans of adjacent features with zeros, at all steps of a sequence.
 
     Args:
-      key: PRNG key.
-      xs: shape (B, T, D), in units in which 0 says nothing.
-      num: stretches of features a sequence; they may overlap.
-      size: the widest, 0 to `size` being equally likely.
+      key: random key.
+      xs: shape (B, T, D), scaled so that 0 is a neutral value.
+      num: number of spans per sequence; they may overlap.
+      size: largest width of a span; the width is uniform from 0 to `size`.
 
     Returns:
       Array of the shape of `xs`.
@@ -59,7 +59,7 @@ def mask_features(key: Array, xs: Array, *, num: int, size: int) -> Array:
 
 
 def _stretches(key: Array, lengths: Array, total: int, num: int, size: Array) -> Array:
-    """Returns True inside drawn stretches, (B, total)."""
+    """Draws random spans and returns True inside them, (B, total)."""
     width_key, start_key = jax.random.split(key)
     shape = (len(lengths), num)
     widths = jax.random.randint(width_key, shape, 0, size[:, None] + 1)

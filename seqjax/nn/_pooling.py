@@ -1,4 +1,4 @@
-"""From a sequence to one vector: masked pooling over time."""
+"""Masked pooling over time: reduces a sequence to one vector."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ POOLINGS = ("last", "middle", "mean", "max", "mean_max", "attention")
 
 
 def masked_mean(xs: Array, mask: Array) -> Array:
-    """Returns the mean over the valid steps, zero where there is none.
+    """Returns the mean over the valid steps, or zero if there are none.
 
     Args:
       xs: shape (*B, T, D).
@@ -29,7 +29,7 @@ def masked_mean(xs: Array, mask: Array) -> Array:
 
 
 def masked_max(xs: Array, mask: Array) -> Array:
-    """Returns the maximum over the valid steps, zero where there is none.
+    """Returns the maximum over the valid steps, or zero if there are none.
 
     Args:
       xs: shape (*B, T, D).
@@ -49,7 +49,7 @@ def masked_max(xs: Array, mask: Array) -> Array:
 
 
 def masked_last(xs: Array, mask: Array) -> Array:
-    """Returns the value at the last valid step, zero where there is none.
+    """Returns the value at the last valid step, or zero if there is none.
 
     Args:
       xs: shape (*B, T, D).
@@ -70,7 +70,7 @@ def masked_last(xs: Array, mask: Array) -> Array:
 
 
 def masked_middle(xs: Array, mask: Array) -> Array:
-    """Returns the value at the middle valid step, the later of two; zero where there is none.
+    """Returns the value at the middle valid step (the later of two), or zero if there is none.
 
     Args:
       xs: shape (*B, T, D).
@@ -86,7 +86,7 @@ def masked_middle(xs: Array, mask: Array) -> Array:
     """
     place = jnp.cumsum(mask, axis=-1) - 1
     middle = mask & (place == (mask.sum(axis=-1) // 2)[..., None])
-    # One step is selected, not weighted: what lies in the padding may be no number.
+    # Select with `where`, not with a product: the padding may hold NaN.
     return jnp.where(middle[..., None], xs, 0).sum(axis=-2)
 
 
@@ -94,12 +94,12 @@ class Pooling(nnx.Module):
     """Pools a sequence over its valid steps.
 
     Args:
-      kind: "last", "middle" (where two directions meet), "mean", "max", "mean_max" (both,
-        concatenated) or "attention" (a weighted mean whose weights are a softmax of a learned score
+      kind: "last", "middle" (for two directions that meet there), "mean", "max", "mean_max" (both,
+        concatenated) or "attention" (a weighted mean; the weights are a softmax of a learned score
         of each step).
       in_size: features of the sequence.
-      param_dtype: dtype of the attention's parameters; the other kinds have none.
-      rngs: gives the key of the attention's initialiser.
+      param_dtype: dtype of the parameters of "attention"; the other kinds have none.
+      rngs: provides the keys of the initialisers of "attention".
 
     Raises:
       ValueError: if `kind` is unknown.
@@ -119,7 +119,7 @@ class Pooling(nnx.Module):
     def __init__(
         self, kind: str, in_size: int, *, param_dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs
     ):
-        """Initialises the attention, where there is one."""
+        """Initialises the parameters of "attention"."""
         if kind not in POOLINGS:
             raise ValueError(
                 f"seqjax.nn.Pooling: `kind` must be one of {', '.join(POOLINGS)}, got {kind!r}."
@@ -135,7 +135,7 @@ class Pooling(nnx.Module):
         """Pools `xs`, shape (*B, T, D), over the steps where `mask`, (*B, T), is True.
 
         Returns:
-          Array of shape (*B, out_size), zero where a sequence has no valid step.
+          Array of shape (*B, out_size), zero for a sequence without valid steps.
         """
         match self.kind:
             case "last":

@@ -1,4 +1,4 @@
-"""`RNN` and `Bidirectional`: cells with their parameters, batch first."""
+"""`RNN` and `Bidirectional`: batch-first layers that hold a cell and its parameters."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,10 +19,10 @@ MERGE_MODES = ("concat", "sum", "mul", "ave", "none")
 
 
 class Recurrent(nnx.Module):
-    """What every recurrent layer shares: batch first outside, time first inside.
+    """The base class of recurrent layers: batch first outside, time first inside.
 
-    A layer says in `over_time` what it does; one on top of another is called there, so that a stack
-    turns its sequences once and not for every layer.
+    A layer implements `over_time`, which is time first. A stack calls `over_time` of its layers, so
+    that it transposes its sequences once instead of once per layer.
     """
 
     def __call__(
@@ -37,27 +37,28 @@ class Recurrent(nnx.Module):
         return_sequences: bool = True,
         key: Array | None = None,
     ) -> Any:
-        """Runs the layer; the semantics are those of `seqjax.unroll`.
+        """Runs the layer, with the semantics of `seqjax.unroll`.
 
         Args:
-          xs: shape (*B, T, D).
-          initial_state: the state before the first step: of `RNN` the cell's, of `Bidirectional`
-            a pair (forward, backward), of `Stack` a tuple with one of each layer.
+          xs: inputs, shape (*B, T, D).
+          initial_state: the state before the first step: the cell's state for `RNN`, a pair
+            (forward, backward) for `Bidirectional`, a tuple of the layers' states for `Stack`.
           lengths: valid steps of each sequence, shape (*B,).
           mask: True at the valid steps, shape (*B, T).
-          resets: True where a new sequence starts, shape (*B, T). Unlike in `unroll` this holds
-            for both directions: a reverse layer starts anew below each of these steps.
-          return_state: whether the final state is returned too.
-          return_sequences: whether the outputs of all steps are returned. False returns the output
-            of the last step that the layer runs: the last valid step, and for a backward direction
-            the first valid step. Do not index the outputs with -1 instead, since the outputs after
-            a shorter sequence's end are zero.
-          key: key of the dropout between the layers of a `Stack`; none is applied without it.
+          resets: True at the first step of each packed sequence, shape (*B, T). Unlike in `unroll`,
+            this is the same for both directions: the layer shifts the resets for a reverse run.
+          return_state: whether to return the final state too.
+          return_sequences: whether to return the outputs of all steps. False returns the output at
+            the last step that the layer runs: the last valid step, or the first valid step for a
+            backward direction. Do not index the outputs with -1 instead, because the outputs after
+            the end of a shorter sequence are zero.
+          key: random key of the dropout between the layers of a `Stack`; without it there is no
+            dropout.
 
         Returns:
-          Outputs (*B, T, out_size), or (*B, out_size) without `return_sequences`; of
-          `Bidirectional` with `merge="none"` a pair of them. With `return_state`
-          `(outputs, state)`, the state in the form of `initial_state`.
+          Outputs (*B, T, out_size), or (*B, out_size) without `return_sequences`. `Bidirectional`
+          with `merge="none"` returns a pair of outputs. With `return_state`, the result is
+          `(outputs, state)`; the state has the form of `initial_state`.
         """
         ys, last, state = self.over_time(
             time_first(xs, -2),
@@ -75,19 +76,19 @@ class Recurrent(nnx.Module):
 
     @property
     def looks_ahead(self) -> bool:
-        """Whether an output depends on later inputs, so that sequences must come whole."""
+        """Whether an output depends on later inputs, so that the layer needs whole sequences."""
         return False
 
     def initial_state(self, batch_shape: Sequence[int] = (), dtype: DTypeLike = jnp.float32) -> Any:
-        """Returns the state before the first step, in the form that `return_state` has."""
+        """Returns the state before the first step, in the form that a call returns."""
         raise TypeError(f"seqjax.nn: {type(self).__name__} must define `initial_state`.")
 
     def step(self, x: Array, state: Any = None) -> tuple[Array, Any]:
-        """Runs one step: what a call does with a sequence of one, without its time axis.
+        """Runs one step: a call on a sequence of length 1, without the time axis.
 
         Args:
           x: the input of this step, shape (*B, D).
-          state: the state that the step before returned; by default the initial state.
+          state: the state that the previous step returned; by default the initial state.
 
         Returns:
           `(y, state)`: the output (*B, out_size), and the state after the step.
@@ -100,9 +101,9 @@ class Recurrent(nnx.Module):
         """
         if self.looks_ahead:
             raise ValueError(
-                f"seqjax.nn.{type(self).__name__}.step: a layer must look at no later input to be "
-                "run step by step, got one that runs backwards or sees steps ahead. Give it whole "
-                "sequences, or train a layer that runs forwards only."
+                f"seqjax.nn.{type(self).__name__}.step: a layer must not read later inputs to run "
+                "step by step, got one that runs backwards or looks ahead. Pass whole sequences, "
+                "or train a layer that only runs forwards."
             )
         ys, _, state = self.over_time(jnp.asarray(x)[None], initial_state=state)
         return ys[0], state
@@ -117,16 +118,16 @@ class Recurrent(nnx.Module):
         resets: Array | None = None,
         key: Array | None = None,
     ) -> tuple[Any, Callable[[], Any], Any]:
-        """Does the same time first: xs (T, *B, D), mask and resets (T, *B).
+        """Runs the layer time first: xs (T, *B, D), mask and resets (T, *B).
 
         Returns:
-          Outputs (T, *B, N); a function that returns those of the last step that the layer runs,
-          (*B, N); and the final state.
+          `(ys, last, state)`: the outputs (T, *B, N); a function that returns the output at the
+          last step that the layer runs, (*B, N); and the final state.
         """
         raise TypeError(f"seqjax.nn: {type(self).__name__} must define `over_time`.")
 
     def last(self, ys: Array, valid: Array | None) -> Array:
-        """Returns what stands at the last step that the layer runs, of (T, *B, N): (*B, N)."""
+        """Returns the values of `ys`, (T, *B, N), at the last step that the layer runs: (*B, N)."""
         return last_valid(ys, valid)
 
 
@@ -136,14 +137,14 @@ class RNN(Recurrent):
     Args:
       cell: the cell, such as `seqjax.lstm(128)`.
       in_size: features of the input.
-      reverse: whether sequences run from their last valid step to their first.
-      executor: how the cell is run in time, see `seqjax.unroll`.
+      reverse: whether to run sequences from their last valid step to their first.
+      executor: how to run the cell in time, see `seqjax.unroll`.
       param_dtype: dtype of the parameters.
-      rngs: gives the key of the initialisers; nothing random stays in the module.
+      rngs: provides the key of the initialisers; the module keeps no random state.
 
     Attributes:
-      params: the cell's parameters, a `NamedTuple` of `nnx.Param`. Their metadata `out_sharding`
-        says how devices may split them, see `Cell.partition`.
+      params: the cell's parameters, a pytree of `nnx.Param`. Their metadata `out_sharding` says how
+        devices may split them, see `Cell.partition`.
 
     Example:
       >>> import jax.numpy as jnp, seqjax
@@ -176,7 +177,7 @@ class RNN(Recurrent):
         self.params = nnx.data(jax.tree.map(_param, params, cell.partition(params)))
 
     def cell_params(self) -> Any:
-        """Returns the parameters as the plain arrays that `seqjax.unroll` takes."""
+        """Returns the parameters as plain arrays, for `seqjax.unroll`."""
         return jax.tree.map(
             lambda variable: variable[...],
             self.params,
@@ -185,7 +186,7 @@ class RNN(Recurrent):
 
     @property
     def looks_ahead(self) -> bool:
-        """Whether it runs backwards."""
+        """Whether the layer runs backwards."""
         return self.reverse
 
     def initial_state(self, batch_shape: Sequence[int] = (), dtype: DTypeLike = jnp.float32) -> Any:
@@ -193,7 +194,7 @@ class RNN(Recurrent):
         return self.cell.initial_state(self.cell_params(), batch_shape, dtype)
 
     def over_time(self, xs, *, initial_state=None, lengths=None, mask=None, resets=None, key=None):
-        """Runs the cell; nothing in it is random."""
+        """Runs the cell; `key` is not used."""
         if resets is not None and self.reverse:
             resets = jnp.concatenate([resets[1:], jnp.zeros_like(resets[:1])])
         ys, state = unroll(
@@ -214,20 +215,20 @@ class RNN(Recurrent):
         return ys, last, state
 
     def last(self, ys: Array, valid: Array | None) -> Array:
-        """Returns what stands at the last step that the layer runs, of (T, *B, N): (*B, N)."""
+        """Returns the values of `ys`, (T, *B, N), at the last step that the layer runs: (*B, N)."""
         return last_valid(ys, valid, reverse=self.reverse)
 
 
 class Bidirectional(Recurrent):
-    """A forward and a backward layer over the same input, their outputs merged step by step.
+    """A forward and a backward layer over the same input; their outputs are merged at each step.
 
     Args:
-      cell: the cell of both directions, each with parameters of its own.
+      cell: the cell of both directions; each direction has its own parameters.
       in_size: features of the input.
-      merge: "concat" (2 H features), "sum", "mul", "ave", or "none" (a pair of arrays).
-      executor: how both directions are run in time, see `seqjax.unroll`.
+      merge: "concat" (2 H features), "sum", "mul", "ave" (mean), or "none" (a pair of arrays).
+      executor: how to run both directions in time, see `seqjax.unroll`.
       param_dtype: dtype of the parameters.
-      rngs: gives the keys of the initialisers.
+      rngs: provides the keys of the initialisers.
 
     Raises:
       ValueError: if `merge` is unknown.
@@ -268,7 +269,7 @@ class Bidirectional(Recurrent):
 
     @property
     def looks_ahead(self) -> bool:
-        """Always: one direction comes from the end."""
+        """Always True: one direction starts at the end."""
         return True
 
     def initial_state(self, batch_shape: Sequence[int] = (), dtype: DTypeLike = jnp.float32) -> Any:
@@ -289,7 +290,7 @@ class Bidirectional(Recurrent):
         return self.merged(forward, backward), lambda: self.merged(last(), first()), state
 
     def merged(self, forward: Array, backward: Array) -> Any:
-        """Merges an output of each direction."""
+        """Merges the outputs of the two directions."""
         match self.merge:
             case "concat":
                 return jnp.concatenate([forward, backward], axis=-1)
@@ -303,21 +304,21 @@ class Bidirectional(Recurrent):
                 return forward, backward
 
     def last(self, ys: Array, valid: Array | None) -> Array:
-        """Does the same for outputs of this layer's shape, each direction's part by itself."""
+        """Returns the values at the last step of each direction, merged; see `Recurrent.last`."""
         if self.merge != "concat":
             raise ValueError(
-                f"seqjax.nn.Bidirectional: merged outputs have a last step only with "
-                f"merge='concat', got {self.merge!r}. Call the layer with return_sequences=False."
+                f"seqjax.nn.Bidirectional: the last step of merged outputs needs merge='concat', "
+                f"got {self.merge!r}. Call the layer with return_sequences=False."
             )
         forward, backward = jnp.split(ys, 2, axis=-1)
         return self.merged(self.forward.last(forward, valid), self.backward.last(backward, valid))
 
 
 def _param(value: Array, spec: jax.sharding.PartitionSpec) -> nnx.Param:
-    """Returns a parameter that says how it may be split, and is not yet."""
+    """Returns a parameter whose metadata says how devices may split it; it is not split here."""
     if not spec:
         return nnx.Param(value)
-    # Not sharded by Flax: that would take a mesh with these axes wherever a layer is made.
+    # Do not let Flax shard here: making a layer would then need a mesh with these axes.
     return nnx.Param(value, out_sharding=spec, eager_sharding=False)
 
 
@@ -327,7 +328,7 @@ def time_first(x: Array, axis: int) -> Array:
 
 
 def check_layer(where: str, cell: Any, in_size: Any, rngs: Any) -> None:
-    """Refuses what is no cell, no number of features, or no stream of random numbers."""
+    """Refuses a `cell`, `in_size` or `rngs` of the wrong kind."""
     if not isinstance(cell, Cell):
         raise TypeError(
             f"seqjax.nn.{where}: `cell` must be a cell such as seqjax.lstm(64), got {cell!r}. Call "

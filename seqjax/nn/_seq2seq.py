@@ -1,4 +1,4 @@
-"""From a sequence of tokens to another of any length: encoder, attention, decoder."""
+"""Sequence to sequence: an encoder, attention and a decoder."""
 
 from typing import Any
 
@@ -16,16 +16,17 @@ from seqjax.nn._stack import Stack
 
 
 class Seq2Seq(nnx.Module):
-    """Many to many, unaligned: a source is read, then a target is written token by token.
+    """Many to many, unaligned: reads a source, then writes a target token by token.
 
-    The decoder starts from `tanh(V s)`, `s` being the encoder's last output (of both directions).
+    The decoder starts from `tanh(V s)`, where `s` is the encoder's last output (in both directions
+    if it is bidirectional).
 
     Args:
-      embedding: of the source's tokens.
-      encoder: `RNN`, `Bidirectional` or `Stack` over them.
-      decoder: with an attention to memories of the encoder's size.
-      param_dtype: dtype of the parameters.
-      rngs: gives the key of the initialiser.
+      embedding: embedding of the source tokens.
+      encoder: `RNN`, `Bidirectional` or `Stack` over the embedded source.
+      decoder: decoder whose attention has `memory_size` equal to the encoder's out_size.
+      param_dtype: dtype of the parameters of `V`.
+      rngs: provides the key of the initialiser of `V`.
 
     Raises:
       ValueError: if the sizes of encoder, embedding and attention differ.
@@ -64,7 +65,7 @@ class Seq2Seq(nnx.Module):
         param_dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        """Takes the parts over and initialises the bridge between them."""
+        """Stores the given modules and initialises the bridge between them."""
         if embedding.features != encoder.in_size:
             raise ValueError(
                 f"seqjax.nn.Seq2Seq: `encoder` must have in_size = {embedding.features}, the "
@@ -85,15 +86,16 @@ class Seq2Seq(nnx.Module):
     def encode(
         self, source: Array, lengths: Array, *, key: Array | None = None
     ) -> tuple[Memory, DecoderState]:
-        """Reads sources.
+        """Encodes a batch of sources.
 
         Args:
           source: integers (B, S).
-          lengths: tokens of each, (B,).
-          key: key of the dropouts; none is applied without it.
+          lengths: tokens of each source, (B,).
+          key: random key of the dropouts; without it there is no dropout.
 
         Returns:
-          What the decoder looks at, and the state it starts from, leaves (B, 1, ...).
+          The memory that the decoder attends to, and the decoder's initial state, leaves
+          (B, 1, ...).
         """
         keys = (None, None) if key is None else jax.random.split(key)
         vectors = self.embedding(source, key=keys[0])
@@ -122,19 +124,19 @@ class Seq2Seq(nnx.Module):
         sampling_rate: float = 0.0,
         key: Array | None = None,
     ) -> Any:
-        """Reads sources and runs the decoder over known targets.
+        """Encodes the sources and runs the decoder over known targets.
 
         Args:
           source: integers (B, S).
           lengths: tokens of each source, (B,).
-          inputs: what each step of the decoder is given, integers (B, T).
+          inputs: the decoder's input token at each step, integers (B, T).
           target_lengths: steps of each target, (B,).
           sampling_rate: see `AttentionDecoder`.
-          key: key of what is random; no dropout without it.
+          key: random key of dropout and sampling. Without it there is no dropout.
 
         Returns:
-          Outputs (B, T, features), of which `decoder.logits` makes logits, and the weights of the
-          attention (B, T, S).
+          Outputs (B, T, features), which `decoder.logits` turns into logits, and the attention
+          weights (B, T, S).
         """
         keys = (None, None) if key is None else jax.random.split(key)
         memory, state = self.encode(source, lengths, key=keys[0])
@@ -150,10 +152,10 @@ class Seq2Seq(nnx.Module):
 
 
 def _bridged(decoder: AttentionDecoder) -> list[int]:
-    """Returns which fields of the decoder's states, flattened, start from the encoder's output.
+    """Returns the indices of the decoder's flattened state fields that start from the encoder.
 
-    All real fields of shape (H,) of a cell that starts at zero. Of a cell whose other fields start
-    elsewhere, as a normaliser and its stabiliser do, the first field alone.
+    If a cell's state starts at zero, these are all its real fields of shape (H,). If the cell
+    declares other `starts`, as the sLSTM does for its stabiliser, only the first field is bridged.
     """
     places, start = [], 0
     for layer in decoder.layers:

@@ -1,4 +1,4 @@
-"""Layers on top of each other."""
+"""`Stack`: recurrent layers on top of each other."""
 
 import itertools
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ class Stack(Recurrent):
 
     Args:
       layers: `RNN`, `Bidirectional` or `Window` layers, from the input upwards.
-      dropout: rate of the dropout between two layers (not before the first or after the last).
+      dropout: dropout rate between two layers (not before the first or after the last).
       residual: whether each layer after the first adds its input to its output.
 
     Raises:
-      ValueError: if there is no layer, sizes do not fit, or a layer gives a pair of outputs.
+      ValueError: if there is no layer, sizes do not fit, or a layer returns a pair of outputs.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -40,13 +40,13 @@ class Stack(Recurrent):
     """
 
     def __init__(self, layers: Sequence[Layer], *, dropout: float = 0.0, residual: bool = False):
-        """Takes the layers over."""
+        """Checks and stores the layers."""
         if not layers:
             raise ValueError("seqjax.nn.Stack: `layers` must hold at least one layer, got none.")
         for index, layer in enumerate(layers):
             if getattr(layer, "merge", None) == "none":
                 raise ValueError(
-                    f'seqjax.nn.Stack: layer {index} must give one array, got merge="none". '
+                    f'seqjax.nn.Stack: layer {index} must return one array, got merge="none". '
                     "Use concat, sum, mul or ave."
                 )
         for index, (below, above) in enumerate(itertools.pairwise(layers)):
@@ -58,8 +58,8 @@ class Stack(Recurrent):
             if residual and above.in_size != above.out_size:
                 raise ValueError(
                     f"seqjax.nn.Stack: with `residual` layer {index + 1} must have in_size equal "
-                    f"to out_size, got {above.in_size} and {above.out_size}. Choose hidden sizes "
-                    "that agree, or residual=False."
+                    f"to out_size, got {above.in_size} and {above.out_size}. Choose equal hidden "
+                    "sizes, or residual=False."
                 )
         self.layers = nnx.List(layers)
         self.in_size = layers[0].in_size
@@ -69,7 +69,7 @@ class Stack(Recurrent):
 
     @property
     def looks_ahead(self) -> bool:
-        """Whether any layer does."""
+        """Whether any layer looks ahead."""
         return any(layer.looks_ahead for layer in self.layers)
 
     def initial_state(self, batch_shape: Sequence[int] = (), dtype: DTypeLike = jnp.float32) -> Any:
@@ -101,5 +101,5 @@ class Stack(Recurrent):
         return xs, last, tuple(states)
 
     def last(self, ys: Array, valid: Array | None) -> Array:
-        """Returns what stands at the last step that the top layer runs."""
+        """Returns the values of `ys` at the last step that the top layer runs."""
         return self.layers[-1].last(ys, valid)

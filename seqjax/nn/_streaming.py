@@ -1,4 +1,4 @@
-"""A module's step as one compiled function, for inputs that come one by one."""
+"""Compiles one step of a module, for inputs that arrive one at a time."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,24 +10,24 @@ from flax import nnx
 def make_step(
     module: Any, call: Callable[[Any, Any, Any], tuple[Any, Any]] | None = None
 ) -> Callable[[Any, Any], tuple[Any, Any]]:
-    """Compiles a step of a module with its present parameters.
+    """Compiles a step of a module with its current parameters.
 
-    The module is taken apart here, once: taking it apart at every call, as `nnx.jit` does, would
-    cost more than the step of a small network. What is left at a call is one compiled program.
+    `make_step` splits the module once. `nnx.jit` would split it at every call, which costs more
+    than the step of a small network. A call of the returned function runs one compiled program.
 
     Args:
-      module: a recurrent layer that looks at no later input, or any module, given `call`.
+      module: a recurrent layer that does not look ahead. With `call`, any module.
       call: `call(module, x, state) -> (y, state)`; by default `module.step(x, state)`.
 
     Returns:
-      `step(x, state) -> (y, state)`. It keeps the parameters that the module has now; after more
-      training make it anew. Start from `layer.initial_state((B,))`.
+      `step(x, state) -> (y, state)`. It copies the current parameters of the module, so make a new
+      one after more training. Start from `layer.initial_state((B,))`.
 
     Raises:
-      ValueError: when called, if a layer looks ahead, or a shape does not fit.
+      ValueError: when called, if a layer looks ahead or a shape does not fit.
 
     Example:
-      A tagger of which each word is asked as it comes:
+      A tagger that scores each word as it arrives:
 
       >>> import jax.numpy as jnp, seqjax
       >>> from flax import nnx
@@ -46,9 +46,9 @@ def make_step(
     """
     call = (lambda module, x, state: module.step(x, state)) if call is None else call
     graph, variables = nnx.split(module)
-    # A tuple of arrays, which the compiled function takes apart without a line of Python.
+    # Pass a flat tuple of arrays: JAX flattens it without running Python code.
     leaves, structure = jax.tree.flatten(variables)
-    # Own copies, as later training may write over the module's.
+    # Copy the arrays, because later training may overwrite the module's.
     leaves = tuple(jax.numpy.array(leaf) for leaf in leaves)
 
     @jax.jit

@@ -1,4 +1,4 @@
-"""A table of a model's layers and parameter counts."""
+"""`summary`: a table of a model's layers and parameter counts."""
 
 import math
 
@@ -6,7 +6,7 @@ from flax import nnx
 
 
 def num_params(module: nnx.Module) -> int:
-    """Returns how many numbers the `nnx.Param` variables of a module hold.
+    """Returns the number of parameters: the total size of a module's `nnx.Param` variables.
 
     Example:
       >>> from flax import nnx
@@ -17,13 +17,13 @@ def num_params(module: nnx.Module) -> int:
 
 
 def summary(module: nnx.Module) -> str:
-    """Returns a table of a module's direct children: name, kind and parameters.
+    """Returns a table of a module's direct children: name, kind and parameter count.
 
     Args:
-      module: any NNX module. A child without parameters is left out.
+      module: any NNX module. Children without parameters are omitted.
 
     Returns:
-      Lines of text, the total last.
+      The table as text; the last line is the total.
 
     Example:
       >>> import seqjax
@@ -61,7 +61,7 @@ def summary(module: nnx.Module) -> str:
 
 
 def describe(module: nnx.Module) -> str:
-    """Returns a module's kind and sizes in a few words."""
+    """Returns a short description of a module: its type and sizes."""
     name = type(module).__name__
     children = getattr(module, "layers", None)
     if children is not None:

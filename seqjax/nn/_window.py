@@ -1,4 +1,4 @@
-"""A feed-forward layer over a window of steps: what memory is compared with."""
+"""A feed-forward layer over a window of steps, the baseline for recurrent memory."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,30 +13,31 @@ from seqjax.nn._recurrent import Recurrent
 
 
 class WindowState(NamedTuple):
-    """What a `Window` hands on: the `inputs` (*B, before, D) that the next step still sees."""
+    """The state of a `Window`: the last `inputs`, (*B, before, D), which the next step reads."""
 
     inputs: Array
 
 
 class Window(Recurrent):
-    """A ReLU layer that sees each step and its neighbours, and remembers nothing else.
+    """A ReLU layer over each step and its neighbours, without any other memory.
 
         y_t = relu(b + sum_k W_k x_{t+k}),   k = -before ... after
 
-    with zeros beyond both ends of a sequence. It stands wherever a recurrent layer does, so that
-    the two differ in memory alone; its state is what it would have to see again, so that it can be
-    fed step by step.
+    with zeros beyond both ends of a sequence. Use it in place of a recurrent layer to compare the
+    two: they differ only in memory. Its state holds the last `before` inputs, so it can also run
+    step by step.
 
     Args:
       in_size: features of the input.
       out_size: units.
-      before: steps before the present one that are seen.
-      after: steps after it; with any, a sequence must come whole.
-      rngs: gives the key of the initialiser.
+      before: number of steps before the current step to read.
+      after: number of steps after the current step to read. If it is not 0, the layer needs whole
+        sequences.
+      rngs: provides the keys of the initialisers.
 
     Raises:
       ValueError: if `before` or `after` is negative; when called, if a mask or resets are given, or
-        an initial state to a layer that looks ahead.
+        if `after` is not 0 and an initial state is given.
 
     Example:
       >>> import jax.numpy as jnp, seqjax
@@ -69,26 +70,26 @@ class Window(Recurrent):
 
     @property
     def looks_ahead(self) -> bool:
-        """Whether it sees steps after the present one."""
+        """Whether the layer reads steps after the current step."""
         return self.after > 0
 
     def initial_state(
         self, batch_shape: Sequence[int] = (), dtype: DTypeLike = jnp.float32
     ) -> WindowState:
-        """Returns zeros: what lies before a sequence."""
+        """Returns zeros, the inputs before the start of a sequence."""
         return WindowState(jnp.zeros((*batch_shape, self.before, self.in_size), dtype))
 
     def over_time(self, xs, *, initial_state=None, lengths=None, mask=None, resets=None, key=None):
-        """Runs the layer; outputs after the end of a sequence are zeros."""
+        """Runs the layer; outputs after the end of a sequence are zero."""
         if mask is not None or resets is not None:
             raise ValueError(
-                "seqjax.nn.Window: a window does not know masks or resets inside it, got one. Give "
+                "seqjax.nn.Window: a window supports neither `mask` nor `resets`, got one. Pass "
                 "`lengths`, or separate sequences."
             )
         if self.after and initial_state is not None:
             raise ValueError(
-                f"seqjax.nn.Window: with after={self.after} a sequence must come whole, got an "
-                "initial state. Use after=0 to go step by step."
+                f"seqjax.nn.Window: with after={self.after} the layer needs whole sequences, got "
+                "an initial state. Use after=0 to run step by step."
             )
         steps, batch, size = xs.shape[0], xs.shape[1:-1], xs.shape[-1]
         ends = jnp.full(batch, steps) if lengths is None else jnp.asarray(lengths)

@@ -68,10 +68,13 @@ def test_inner_gates_without_their_state_or_the_reverse(options):
             "unsummed and inner gates need a recurrent product, got heads=0.",
         ),
         ({"starts": {"memory": 1.0}}, "`starts` must name fields of ('hidden',), got ['memory']."),
-        ({"units": {"a": jnp.ones}}, "`units` must not have the name of a gate, got ['a']."),
+        (
+            {"units": {"a": jnp.ones}},
+            "`units` must not be the name of a gate or \"state\", got ['a'].",
+        ),
         (
             {"starts": {"hidden": -jnp.inf}, "learned_initial_state": True},
-            "a learned initial state must start at finite numbers, got {'hidden': -inf}.",
+            "with `learned_initial_state`, `starts` must be finite, got {'hidden': -inf}.",
         ),
     ],
 )
@@ -108,7 +111,7 @@ def linear(**options):
 
 
 def test_a_state_of_another_shape_needs_an_output():
-    with raises("a state of shape (2,) needs `output`, which makes the 4 real features"):
+    with raises("a state of shape (2,) needs `output`, which computes the 4 real output"):
         linear(state_shape=(2,))
     with raises("a complex state needs `output`"):
         linear(complex_state=True)
@@ -124,7 +127,7 @@ def test_a_state_of_another_shape_needs_an_output():
 )
 def test_coefficients_of_another_shape(coefficients):
     cell = linear(coefficients=coefficients)
-    with raises("for an input of shape (7, 2, 4), `coefficients` must give b of shape (7, 2, 4)"):
+    with raises("for an input of shape (7, 2, 4), `coefficients` must return b of shape (7, 2, 4)"):
         seqjax.unroll(cell, (), jnp.ones((7, 2, 4)))
 
 

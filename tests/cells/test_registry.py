@@ -64,13 +64,13 @@ def test_a_name_given_anew_is_the_new_cell():
 
 @pytest.mark.parametrize("name", ["", "two words", "a,b", "1st", "a:b:c", "bi:module:cell"])
 def test_refuses_a_name_that_a_flag_cannot_say(name):
-    with pytest.raises(ValueError, match="must be letters, digits and underscores"):
+    with pytest.raises(ValueError, match="must consist of letters, digits and underscores"):
         seqjax.register_cell(name, leaky)
 
 
 @pytest.mark.parametrize("name", ["lstm", "bilinear"])
 def test_refuses_a_name_that_means_something_else(name):
-    with pytest.raises(ValueError, match="nor begin with"):
+    with pytest.raises(ValueError, match="or start with"):
         seqjax.register_cell(name, leaky)
 
 

@@ -97,7 +97,7 @@ def test_batch_axes():
 def test_refuses():
     cell = BY_NAME["plain"].cell
     params, xs = random_params(cell), problem().xs
-    with pytest.raises(ValueError, match=r"a GatedCell whose `update` is pointwise, got PlainCell"):
+    with pytest.raises(ValueError, match=r"a GatedCell with a pointwise `update`, got PlainCell"):
         gradflow.step_jacobians(cell, params, xs, method="structured")
     with pytest.raises(ValueError, match="'structured' or 'autodiff', got 'fast'"):
         gradflow.step_jacobians(cell, params, xs, method="fast")  # pyright: ignore

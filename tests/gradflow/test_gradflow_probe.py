@@ -93,5 +93,5 @@ def test_plots(tmp_path):
     with pytest.raises(ValueError, match=r"\(K, N\), got \(3,\)"):
         gradflow.plot_singular_values(np.ones(3), tmp_path / "a.png")
     for plot in (gradflow.plot_gradient_norms, gradflow.plot_lyapunov, gradflow.plot_saturation):
-        with pytest.raises(ValueError, match="at least one labelled curve"):
+        with pytest.raises(ValueError, match="at least one labelled entry"):
             plot({}, tmp_path / "a.png")

@@ -235,7 +235,7 @@ def test_refuses():
     with pytest.raises(ValueError, match="have no `recurrent_kernel`"):
         gradflow.recurrent_spectra(cell, params)
     plain = BY_NAME["plain"].cell
-    with pytest.raises(ValueError, match="names no gates"):
+    with pytest.raises(ValueError, match="declares no gates"):
         gradflow.recurrent_spectra(plain, random_params(plain))
     before = BY_NAME["gru_reset_before"].cell
     with pytest.raises(ValueError, match=r"\(4, 12\) must have H columns .*\('a', 'b'\)"):

@@ -102,7 +102,7 @@ def test_errors():
     attention, states, queries = make("general")
     with pytest.raises(ValueError, match="`kind` must be one of additive, dot, general, got 'x'"):
         seqjax.nn.Attention("x", 3, 3, rngs=nnx.Rngs(0))
-    with pytest.raises(ValueError, match=r"queries and states of one size, got 3 and 4"):
+    with pytest.raises(ValueError, match=r"queries and states of the same size, got 3 and 4"):
         seqjax.nn.Attention("dot", 3, 4, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match=r"must have shape \(\*B, S, 8\), got \(3, 5, 7\)"):
         attention.memory(states[..., :7])

@@ -154,5 +154,5 @@ def test_unknown_pooling():
 
 def test_pair_of_outputs():
     pair = Bidirectional(seqjax.gru(4), 3, merge="none", rngs=nnx.Rngs(0))
-    with pytest.raises(ValueError, match='`recurrent` must give one array, got merge="none"'):
+    with pytest.raises(ValueError, match='`recurrent` must return one array, got merge="none"'):
         SequenceClassifier(Embedding(5, 3, rngs=nnx.Rngs(0)), pair, num_classes=1, rngs=nnx.Rngs(0))

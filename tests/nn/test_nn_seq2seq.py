@@ -167,12 +167,12 @@ def test_errors():
     embedding, cell = nn.Embedding(V, E, rngs=rngs), seqjax.gru(D)
     attention = nn.Attention("general", D, 2 * H, rngs=rngs)
     layer = nn.RNN(cell, E, rngs=rngs)
-    with pytest.raises(ValueError, match="one of the layers, got 1 of 1"):
+    with pytest.raises(ValueError, match="the index of a layer, got 1 for 1 layers"):
         nn.AttentionDecoder(embedding, [layer], attention, attend_from=1, rngs=rngs)
     with pytest.raises(ValueError, match=r"must read \[8\] features, got \[4\]"):
         nn.AttentionDecoder(embedding, [layer], attention, input_feeding=True, rngs=rngs)
     wrong = nn.Attention("general", D + 1, 2 * H, rngs=rngs)
-    with pytest.raises(ValueError, match="must have query_size = 5, that of layer 0, got 6"):
+    with pytest.raises(ValueError, match="query_size = 5, the out_size of layer 0, got 6"):
         nn.AttentionDecoder(embedding, [layer], wrong, rngs=rngs)
     decoder = nn.AttentionDecoder(embedding, [layer], attention, rngs=rngs)
     with pytest.raises(ValueError, match="`encoder` must have in_size = 4"):

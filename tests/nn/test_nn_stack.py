@@ -246,5 +246,5 @@ def test_wrong_number_of_initial_states():
 
 def test_pair_of_outputs():
     pair = Bidirectional(seqjax.gru(4), D, merge="none", rngs=nnx.Rngs(0))
-    with pytest.raises(ValueError, match='layer 0 must give one array, got merge="none"'):
+    with pytest.raises(ValueError, match='layer 0 must return one array, got merge="none"'):
         Stack([pair])

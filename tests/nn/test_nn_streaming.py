@@ -75,7 +75,7 @@ def test_looking_ahead_is_refused():
     ahead = Window(3, 4, after=1, rngs=rngs)
     backwards = RNN(seqjax.elman(4), 3, reverse=True, rngs=rngs)
     for layer in (both, ahead, backwards, Stack([both]), Stack([ahead])):
-        message = f"seqjax.nn.{type(layer).__name__}.step: a layer must look at no later input"
+        message = f"seqjax.nn.{type(layer).__name__}.step: a layer must not read later inputs"
         with pytest.raises(ValueError, match=re.escape(message)):
             make_step(layer)(XS[:, 0], None)
     # Its states exist all the same, for whole sequences.

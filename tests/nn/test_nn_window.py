@@ -81,10 +81,10 @@ def test_in_a_stack_and_without_batch():
 def test_refuses():
     layer = make(1, 1)
     xs = jnp.ones((2, 5, 3))
-    with pytest.raises(ValueError, match="Give `lengths`, or separate sequences"):
+    with pytest.raises(ValueError, match="Pass `lengths`, or separate sequences"):
         layer(xs, mask=jnp.ones((2, 5), bool))
     _, state = make(1, 0)(xs, return_state=True)
-    with pytest.raises(ValueError, match="with after=1 a sequence must come whole"):
+    with pytest.raises(ValueError, match="with after=1 the layer needs whole sequences"):
         layer(xs, initial_state=state)
     with pytest.raises(ValueError, match="at least 0 steps, got -1 and 0"):
         make(-1, 0)

@@ -45,7 +45,7 @@ def test_unknown_residuals():
 @pytest.mark.parametrize("truncation", [0, (2, 1), (1, 2, 3)], ids=str)
 def test_truncation(truncation):
     with raises(
-        f"`truncation` must be integers (k1, k2) with 1 <= k1 <= k2, or one for both, got "
+        f"`truncation` must be integers (k1, k2) with 1 <= k1 <= k2, or one integer for both, got "
         f"{truncation!r}."
     ):
         unroll(truncation=truncation)
@@ -122,7 +122,7 @@ def test_steps_of_another_shape(name, shape):
 
 
 def test_initial_state_of_another_cell():
-    with raises("`initial_state` must be a LSTMState as lstm makes it, got HiddenState. Start"):
+    with raises("`initial_state` must be the LSTMState of lstm, got HiddenState. Start"):
         unroll(initial_state=HiddenState(jnp.zeros((2, 4))))
 
 
@@ -162,5 +162,5 @@ def test_a_key_that_no_cell_reads():
 
 def test_a_complex_state_of_a_real_cell():
     start = jax.tree.map(lambda leaf: leaf + 0j, CELL.initial_state(PARAMS, (2,)))
-    with raises("`initial_state` must have real fields where the cell's state has", TypeError):
+    with raises("`initial_state` has a complex field where the cell's state is real", TypeError):
         unroll(initial_state=start)
