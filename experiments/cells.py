@@ -18,13 +18,13 @@ from typing import Any
 
 import seqjax
 from experiments.command_line import ConfigError, setting
-from seqjax.cells import CELLS, OWN_CELLS
+from seqjax.cells import CELLS, USER_CELLS
 from seqjax.executors import EXECUTORS
 from seqjax.train import RunError
 from seqjax.train._files import replace_file
 
 FEEDFORWARD = "feedforward"
-"""The cell that is none: `seqjax.nn.Window` in its place."""
+"""The cell that is none: `seqjax.nn.TDNN` in its place."""
 
 
 def cell_setting(default: str, help: str, choices: Sequence[str]) -> Any:
@@ -43,9 +43,9 @@ def cell_setting(default: str, help: str, choices: Sequence[str]) -> Any:
 
     def check(value: str) -> None:
         one_way, is_both = directions(value)
-        if value in choices or (one_way in OWN_CELLS and (both or not is_both)):
+        if value in choices or (one_way in USER_CELLS and (both or not is_both)):
             return
-        if one_way in OWN_CELLS:
+        if one_way in USER_CELLS:
             raise ConfigError(f"--cell must run in one direction: {one_way}; got {value!r}.")
         known = ", ".join(choices)
         raise ConfigError(f"--cell must be one of {known}; got {value!r}.{not_loaded(value)}")
@@ -120,7 +120,7 @@ def takes(cell: str, option: str) -> bool:
       >>> takes("bilstm", "max_timescale"), takes("rnn", "max_timescale")
       (True, False)
     """
-    constructor = {**CELLS, **OWN_CELLS}.get(directions(cell)[0])
+    constructor = {**CELLS, **USER_CELLS}.get(directions(cell)[0])
     return constructor is not None and option in inspect.signature(constructor).parameters
 
 

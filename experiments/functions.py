@@ -124,7 +124,7 @@ def recurrent_layers(
         if cell == FEEDFORWARD:
             before, after = (0, 0) if index else window  # the lowest alone looks around
             layers.append(
-                seqjax.nn.Window(in_size, hidden_size, before=before, after=after, rngs=rngs)
+                seqjax.nn.TDNN(in_size, hidden_size, before=before, after=after, rngs=rngs)
             )
             in_size = hidden_size
             continue

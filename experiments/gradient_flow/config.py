@@ -10,7 +10,7 @@ from experiments import command_line
 from experiments.cells import load, not_loaded
 from experiments.command_line import ConfigError, setting
 from experiments.gradient_flow import grid
-from seqjax.cells import OWN_CELLS
+from seqjax.cells import USER_CELLS
 
 TASKS = ("adding", "copying")
 
@@ -57,7 +57,7 @@ class Config:
     def __post_init__(self):
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
-        _known("cells", self.cells, (*grid.CELLS, *OWN_CELLS))
+        _known("cells", self.cells, (*grid.CELLS, *USER_CELLS))
         if self.tasks:
             _known("tasks", self.tasks, TASKS)
         for name in ("inits", "train_inits"):
@@ -65,7 +65,7 @@ class Config:
                 if not any(grid.applies(cell, init) for cell in grid.CELLS):
                     raise ConfigError(f"--{name} must be among {grid.KNOWN}; got {init!r}.")
         for cell in _names(self.cells):
-            if cell in OWN_CELLS:
+            if cell in USER_CELLS:
                 _has_hidden_state(cell, self.hidden_size)
             if not any(grid.applies(cell, init) for init in _names(self.inits)):
                 raise ConfigError(

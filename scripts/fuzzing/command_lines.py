@@ -7,7 +7,7 @@ from typing import Any
 
 from experiments import cells, gradient_flow, regression, sweep
 from fuzzing.reader import Reader
-from seqjax.cells import OWN_CELLS
+from seqjax.cells import USER_CELLS
 from seqjax.train._mesh import check_mesh
 
 MODULE = "a_cell_to_fuzz"
@@ -39,7 +39,7 @@ def flag_readers(base: Path) -> list[Reader]:
             cells.load(text)
             regression.configure(task="sine", cell=text)
         finally:
-            OWN_CELLS.clear()
+            USER_CELLS.clear()
 
     def grid(path: Path) -> None:
         sweep.parse(_text(path), regression.Config)

@@ -20,7 +20,7 @@ from seqjax.cells._min_gru import min_gru as min_gru
 from seqjax.cells._operations import affine as affine
 from seqjax.cells._peephole_lstm import peephole_lstm as peephole_lstm
 from seqjax.cells._registry import CELLS as CELLS
-from seqjax.cells._registry import OWN_CELLS as OWN_CELLS
+from seqjax.cells._registry import USER_CELLS as USER_CELLS
 from seqjax.cells._registry import make_cell as make_cell
 from seqjax.cells._registry import register_cell as register_cell
 from seqjax.cells._rg_lru import rg_lru as rg_lru

@@ -99,7 +99,7 @@ class GatedCell(Cell):
     units: tuple[tuple[str, Initializer], ...] = ()
     rowwise: bool = False
     state: type = HiddenState
-    starts: tuple[tuple[str, float], ...] = ()
+    initial_values: tuple[tuple[str, float], ...] = ()
     bias_inits: tuple[tuple[str, Initializer], ...] = ()
     kernel_init: Initializer = glorot_uniform
     recurrent_init: Initializer = orthogonal
@@ -144,17 +144,19 @@ class GatedCell(Cell):
                 f"{where}: unsummed and inner gates need a recurrent product, got heads=0."
             )
         fields = self.state._fields  # pyright: ignore[reportAttributeAccessIssue]
-        if unknown := sorted({field for field, _ in self.starts} - {*fields}):
-            raise ValueError(f"{where}: `starts` must name fields of {fields}, got {unknown}.")
+        if unknown := sorted({field for field, _ in self.initial_values} - {*fields}):
+            raise ValueError(
+                f"{where}: `initial_values` must name fields of {fields}, got {unknown}."
+            )
         if clash := sorted({name for name, _ in self.units} & {*gates, "state"}):
             raise ValueError(
                 f'{where}: `units` must not be the name of a gate or "state", got {clash}.'
             )
         learned = self.learned_initial_state
-        if learned and not all(abs(start) < float("inf") for _, start in self.starts):
+        if learned and not all(abs(start) < float("inf") for _, start in self.initial_values):
             raise ValueError(
-                f"{where}: with `learned_initial_state`, `starts` must be finite, got "
-                f"{dict(self.starts)}."
+                f"{where}: with `learned_initial_state`, `initial_values` must be finite, got "
+                f"{dict(self.initial_values)}."
             )
 
     def init(self, key: Array, in_size: int, dtype: DTypeLike = jnp.float32) -> GatedParams:
@@ -193,7 +195,7 @@ class GatedCell(Cell):
     def initial_state(
         self, params: GatedParams, batch_shape: Sequence[int] = (), dtype: DTypeLike = jnp.float32
     ) -> State:
-        """Returns the learned initial state, or a state filled from `starts`."""
+        """Returns the learned initial state, or a state filled from `initial_values`."""
         shape = (*batch_axes(self.name, batch_shape), self.hidden_size)
         learned = getattr(params, "initial_state", None)
         if learned is None:
@@ -294,9 +296,9 @@ class GatedCell(Cell):
         return self.update(state, **self.by_gate(inputs), **(inputs.units or {}))
 
     def _start(self, shape: tuple[int, ...], dtype: DTypeLike) -> State:
-        starts = dict(self.starts)
+        values = dict(self.initial_values)
         fields = self.state._fields  # pyright: ignore[reportAttributeAccessIssue]
-        return self.state(*(jnp.full(shape, starts.get(field, 0.0), dtype) for field in fields))
+        return self.state(*(jnp.full(shape, values.get(field, 0.0), dtype) for field in fields))
 
     def _columns(self, size: int) -> tuple[int, int]:
         """Returns the first and the end column of the inner gates, at `size` columns per gate."""
@@ -323,7 +325,7 @@ def gated_cell(
     units: Mapping[str, Initializer] | None = None,
     rowwise: bool = False,
     state: type = HiddenState,
-    starts: Mapping[str, float] | None = None,
+    initial_values: Mapping[str, float] | None = None,
     bias_inits: Mapping[str, Initializer] | None = None,
     kernel_init: Initializer = glorot_uniform,
     recurrent_init: Initializer = orthogonal,
@@ -350,12 +352,13 @@ def gated_cell(
         exact either way. A function that needs the diagonal Jacobian then uses the dense one, or
         raises.
       state: `NamedTuple` type of the state. The first field is the hidden state and the output.
-      starts: initial value of the fields of the state, by name; 0 for fields not listed.
+      initial_values: initial value of the fields of the state, by name; 0 for fields not listed.
       bias_inits: initialisers of the gates' biases, by gate; zeros for gates not listed.
       kernel_init: initialiser of each gate's block of the input kernel, (D, H).
       recurrent_init: initialiser of each gate's block of the recurrent kernel, (H, H), or
         (H / n, H / n) for each of `n` heads.
-      learned_initial_state: whether the initial state is a parameter, initialised from `starts`.
+      learned_initial_state: whether the initial state is a parameter. It starts at
+        `initial_values`.
 
     Returns:
       The cell.
@@ -364,8 +367,8 @@ def gated_cell(
       ValueError: if `hidden_size` is below 1; a gate name is repeated or unknown; `unsummed` or
         `inner_gates` are in the wrong place in `gates`; only one of `inner_gates` and `inner_state`
         is given; `heads` does not divide `hidden_size`, or is 0 although there are unsummed or
-        inner gates; a name in `units` or `starts` is wrong; or `learned_initial_state` is set
-        although a start is infinite.
+        inner gates; a name in `units` or `initial_values` is wrong; or `learned_initial_state` is
+        set although an initial value is infinite.
 
     Example:
       The minimal gated unit in its simplest form:
@@ -405,7 +408,7 @@ def gated_cell(
         units=tuple((units or {}).items()),
         rowwise=rowwise,
         state=state,
-        starts=tuple((starts or {}).items()),
+        initial_values=tuple((initial_values or {}).items()),
         bias_inits=tuple((bias_inits or {}).items()),
         kernel_init=kernel_init,
         recurrent_init=recurrent_init,

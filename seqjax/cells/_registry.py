@@ -32,7 +32,7 @@ CELLS: dict[str, Constructor] = {
     "rg_lru": rg_lru,
 }
 """Constructors of the library's cells, by name."""
-OWN_CELLS: dict[str, Constructor] = {}
+USER_CELLS: dict[str, Constructor] = {}
 """Constructors that `register_cell` has added, by name."""
 
 
@@ -54,7 +54,7 @@ def make_cell(name: str, hidden_size: int, **options) -> Cell:
       >>> make_cell("lstm", 8)
       lstm(8)
     """
-    known = {**CELLS, **OWN_CELLS}
+    known = {**CELLS, **USER_CELLS}
     if name not in known:
         raise ValueError(
             f"seqjax: unknown cell {name!r}; the known cells are {', '.join(known)}. To name your "
@@ -130,7 +130,7 @@ def register_cell(name: str, constructor: Constructor) -> None:
         raise TypeError(
             f"{where}: the output of {cell!r} must have shape (B, H) = (2, 8), got {output.shape}."
         )
-    OWN_CELLS[name] = constructor
+    USER_CELLS[name] = constructor
 
 
 def _one_step(cell: Cell):

@@ -71,7 +71,7 @@ def slstm(
         heads=heads,
         update=_update,
         state=SLSTMState,
-        starts={"stabiliser": -float("inf")},
+        initial_values={"stabiliser": -float("inf")},
         bias_inits={"forget": bind(_forget_bias, heads=heads, block_ratio=block_ratio)},
         kernel_init=kernel_init,
         recurrent_init=recurrent_init,

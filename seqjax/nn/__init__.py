@@ -19,4 +19,4 @@ from seqjax.nn._stack import Stack as Stack
 from seqjax.nn._streaming import make_step as make_step
 from seqjax.nn._summary import num_params as num_params
 from seqjax.nn._summary import summary as summary
-from seqjax.nn._window import Window as Window
+from seqjax.nn._tdnn import TDNN as TDNN

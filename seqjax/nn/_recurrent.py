@@ -308,7 +308,8 @@ class Bidirectional(Recurrent):
         if self.merge != "concat":
             raise ValueError(
                 f"seqjax.nn.Bidirectional: the last step of merged outputs needs merge='concat', "
-                f"got {self.merge!r}. Call the layer with return_sequences=False."
+                f"got {self.merge!r}. The directions end at different steps, so a residual Stack "
+                "cannot add its input. Use merge='concat', or residual=False."
             )
         forward, backward = jnp.split(ys, 2, axis=-1)
         return self.merged(self.forward.last(forward, valid), self.backward.last(backward, valid))

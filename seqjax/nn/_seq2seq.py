@@ -155,13 +155,14 @@ def _bridged(decoder: AttentionDecoder) -> list[int]:
     """Returns the indices of the decoder's flattened state fields that start from the encoder.
 
     If a cell's state starts at zero, these are all its real fields of shape (H,). If the cell
-    declares other `starts`, as the sLSTM does for its stabiliser, only the first field is bridged.
+    declares other `initial_values`, as the sLSTM does for its stabiliser, only the first field is
+    bridged.
     """
     places, start = [], 0
     for layer in decoder.layers:
         cell, state = layer.cell, jax.tree.leaves(layer.initial_state())
         real = [leaf.ndim == 1 and jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in state]
-        elsewhere = bool(getattr(cell, "starts", ()))
+        elsewhere = bool(getattr(cell, "initial_values", ()))
         places += [
             start + place
             for place, is_real in enumerate(real)

@@ -12,16 +12,16 @@ from jax.typing import DTypeLike
 
 from seqjax._padding import valid_steps
 from seqjax.nn._recurrent import RNN, Bidirectional, Recurrent
-from seqjax.nn._window import Window
+from seqjax.nn._tdnn import TDNN
 
-Layer = RNN | Bidirectional | Window
+Layer = RNN | Bidirectional | TDNN
 
 
 class Stack(Recurrent):
     """Recurrent layers on top of each other, with dropout between them.
 
     Args:
-      layers: `RNN`, `Bidirectional` or `Window` layers, from the input upwards.
+      layers: `RNN`, `Bidirectional` or `TDNN` layers, from the input upwards.
       dropout: dropout rate between two layers (not before the first or after the last).
       residual: whether each layer after the first adds its input to its output.
 

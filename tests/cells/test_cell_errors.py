@@ -67,14 +67,17 @@ def test_inner_gates_without_their_state_or_the_reverse(options):
             {"heads": 0, "unsummed": ("b",)},
             "unsummed and inner gates need a recurrent product, got heads=0.",
         ),
-        ({"starts": {"memory": 1.0}}, "`starts` must name fields of ('hidden',), got ['memory']."),
+        (
+            {"initial_values": {"memory": 1.0}},
+            "`initial_values` must name fields of ('hidden',), got ['memory'].",
+        ),
         (
             {"units": {"a": jnp.ones}},
             "`units` must not be the name of a gate or \"state\", got ['a'].",
         ),
         (
-            {"starts": {"hidden": -jnp.inf}, "learned_initial_state": True},
-            "with `learned_initial_state`, `starts` must be finite, got {'hidden': -inf}.",
+            {"initial_values": {"hidden": -jnp.inf}, "learned_initial_state": True},
+            "with `learned_initial_state`, `initial_values` must be finite, got {'hidden': -inf}.",
         ),
     ],
 )

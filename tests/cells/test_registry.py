@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import pytest
 
 import seqjax
-from seqjax.cells import OWN_CELLS, Cell, HiddenState
+from seqjax.cells import USER_CELLS, Cell, HiddenState
 
 
 @pytest.fixture(autouse=True)
 def registry(monkeypatch):
-    monkeypatch.setattr("seqjax.cells._registry.OWN_CELLS", known := dict(OWN_CELLS))
+    monkeypatch.setattr("seqjax.cells._registry.USER_CELLS", known := dict(USER_CELLS))
     return known
 
 

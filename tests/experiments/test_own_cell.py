@@ -30,7 +30,7 @@ from experiments.gradient_flow.measure import measure
 from experiments.imdb.config import command
 from experiments.imdb.model import model_functions
 from seqjax import data, train
-from seqjax.cells import OWN_CELLS
+from seqjax.cells import USER_CELLS
 from seqjax.data._batching import bucketed_batches
 
 ROOT = Path(__file__).parents[2]
@@ -80,10 +80,10 @@ def modules(folder, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(folder)
     importlib.invalidate_caches()
-    known, loaded = dict(OWN_CELLS), set(sys.modules)
+    known, loaded = dict(USER_CELLS), set(sys.modules)
     yield folder
-    OWN_CELLS.clear()
-    OWN_CELLS.update(known)
+    USER_CELLS.clear()
+    USER_CELLS.update(known)
     for name in set(sys.modules) - loaded:
         if getattr(sys.modules[name], "__file__", None) == str(folder / f"{name}.py"):
             del sys.modules[name]

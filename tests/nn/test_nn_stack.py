@@ -115,7 +115,7 @@ def test_last_output(top, residual, padding):
     rngs, options = nnx.Rngs(0), PADDED[padding]
     stack = Stack([RNN(GRU, D, rngs=rngs), TOPS[top](rngs)], residual=residual)
     if residual and top == "sum":
-        with pytest.raises(ValueError, match="only with merge='concat', got 'sum'"):
+        with pytest.raises(ValueError, match="needs merge='concat', got 'sum'"):
             stack(XS, return_sequences=False, **options)
         return
     last, states = run(stack, XS, return_sequences=False, return_state=True, **options)

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 import seqjax
-from seqjax.nn import RNN, Bidirectional, Stack, Window, make_step
+from seqjax.nn import RNN, TDNN, Bidirectional, Stack, make_step
 
 XS = jax.random.normal(jax.random.key(0), (2, 6, 3))
 
@@ -19,7 +19,7 @@ def layers(rngs):
     stack = Stack(
         [
             RNN(seqjax.lstm(4, learned_initial_state=True), 3, rngs=rngs),
-            Window(4, 4, before=2, rngs=rngs),
+            TDNN(4, 4, before=2, rngs=rngs),
             RNN(seqjax.gru(4, reset_after=False), 4, rngs=rngs),
         ],
         residual=True,
@@ -72,7 +72,7 @@ def test_one_program():
 def test_looking_ahead_is_refused():
     rngs = nnx.Rngs(0)
     both = Bidirectional(seqjax.elman(4), 3, rngs=rngs)
-    ahead = Window(3, 4, after=1, rngs=rngs)
+    ahead = TDNN(3, 4, after=1, rngs=rngs)
     backwards = RNN(seqjax.elman(4), 3, reverse=True, rngs=rngs)
     for layer in (both, ahead, backwards, Stack([both]), Stack([ahead])):
         message = f"seqjax.nn.{type(layer).__name__}.step: a layer must not read later inputs"

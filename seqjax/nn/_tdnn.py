@@ -12,13 +12,13 @@ from jax.typing import DTypeLike
 from seqjax.nn._recurrent import Recurrent
 
 
-class WindowState(NamedTuple):
-    """The state of a `Window`: the last `inputs`, (*B, before, D), which the next step reads."""
+class TDNNState(NamedTuple):
+    """The state of a `TDNN`: the last `inputs`, (*B, before, D), which the next step reads."""
 
     inputs: Array
 
 
-class Window(Recurrent):
+class TDNN(Recurrent):
     """A ReLU layer over each step and its neighbours, without any other memory.
 
         y_t = relu(b + sum_k W_k x_{t+k}),   k = -before ... after
@@ -42,7 +42,7 @@ class Window(Recurrent):
     Example:
       >>> import jax.numpy as jnp, seqjax
       >>> from flax import nnx
-      >>> layer = seqjax.nn.Window(3, 8, before=3, rngs=nnx.Rngs(0))
+      >>> layer = seqjax.nn.TDNN(3, 8, before=3, rngs=nnx.Rngs(0))
       >>> ys, state = layer(jnp.ones((2, 5, 3)), return_state=True)
       >>> ys.shape, state.inputs.shape
       ((2, 5, 8), (2, 3, 3))
@@ -56,7 +56,7 @@ class Window(Recurrent):
         """Initialises the parameters."""
         if before < 0 or after < 0:
             raise ValueError(
-                "seqjax.nn.Window: `before` and `after` must be at least 0 steps, got "
+                "seqjax.nn.TDNN: `before` and `after` must be at least 0 steps, got "
                 f"{before} and {after}."
             )
         self.in_size, self.out_size = in_size, out_size
@@ -75,20 +75,20 @@ class Window(Recurrent):
 
     def initial_state(
         self, batch_shape: Sequence[int] = (), dtype: DTypeLike = jnp.float32
-    ) -> WindowState:
+    ) -> TDNNState:
         """Returns zeros, the inputs before the start of a sequence."""
-        return WindowState(jnp.zeros((*batch_shape, self.before, self.in_size), dtype))
+        return TDNNState(jnp.zeros((*batch_shape, self.before, self.in_size), dtype))
 
     def over_time(self, xs, *, initial_state=None, lengths=None, mask=None, resets=None, key=None):
         """Runs the layer; outputs after the end of a sequence are zero."""
         if mask is not None or resets is not None:
             raise ValueError(
-                "seqjax.nn.Window: a window supports neither `mask` nor `resets`, got one. Pass "
+                "seqjax.nn.TDNN: a window supports neither `mask` nor `resets`, got one. Pass "
                 "`lengths`, or separate sequences."
             )
         if self.after and initial_state is not None:
             raise ValueError(
-                f"seqjax.nn.Window: with after={self.after} the layer needs whole sequences, got "
+                f"seqjax.nn.TDNN: with after={self.after} the layer needs whole sequences, got "
                 "an initial state. Use after=0 to run step by step."
             )
         steps, batch, size = xs.shape[0], xs.shape[1:-1], xs.shape[-1]
@@ -104,4 +104,4 @@ class Window(Recurrent):
         ys = jnp.where(valid[..., None], ys, 0)
         places = ends[None] + jnp.arange(self.before).reshape(-1, *[1] * len(batch))
         inputs = jnp.moveaxis(jnp.take_along_axis(seen, places[..., None], axis=0), 0, -2)
-        return ys, lambda: self.last(ys, valid), WindowState(inputs)
+        return ys, lambda: self.last(ys, valid), TDNNState(inputs)

@@ -12,7 +12,7 @@ import seqjax
 
 
 def make(before, after, in_size=3, out_size=4):
-    return seqjax.nn.Window(in_size, out_size, before=before, after=after, rngs=nnx.Rngs(0))
+    return seqjax.nn.TDNN(in_size, out_size, before=before, after=after, rngs=nnx.Rngs(0))
 
 
 def by_hand(layer, xs):
@@ -71,7 +71,7 @@ def test_it_has_no_memory_beyond_the_window():
 def test_in_a_stack_and_without_batch():
     rngs = nnx.Rngs(0)
     layers = [
-        seqjax.nn.Window(3, 4, before=1, rngs=rngs),
+        seqjax.nn.TDNN(3, 4, before=1, rngs=rngs),
         seqjax.nn.RNN(seqjax.gru(5), 4, rngs=rngs),
     ]
     stack = seqjax.nn.Stack(layers)
