@@ -59,7 +59,17 @@ class Recurrent(nnx.Module):
           Outputs (*B, T, out_size), or (*B, out_size) without `return_sequences`. `Bidirectional`
           with `merge="none"` returns a pair of outputs. With `return_state`, the result is
           `(outputs, state)`; the state has the form of `initial_state`.
+
+        Raises:
+          ValueError: if a shape does not fit.
         """
+        xs = jnp.asarray(xs)
+        for name, steps in (("mask", mask), ("resets", resets)):
+            if steps is not None and jnp.shape(steps) != xs.shape[:-1]:
+                raise ValueError(
+                    f"seqjax.nn.{type(self).__name__}: `{name}` must have shape (*B, T) = "
+                    f"{xs.shape[:-1]}, got {jnp.shape(steps)}. Layers are batch first."
+                )
         ys, last, state = self.over_time(
             time_first(xs, -2),
             initial_state=initial_state,

@@ -251,7 +251,7 @@ def test_every_task_has_defaults_and_a_command(task):
     [
         (
             {"cell": "bigru"},
-            "--cell must be one of rnn, lstm, gru, min_gru, feedforward; got 'bigru'",
+            f"--cell must be one of {', '.join(generate.CELLS)}; got 'bigru'",
         ),
         ({"task": "text"}, "--task=text needs --path=FILE"),
         ({"path": "x.txt"}, "--path needs --task=text, got --task=shakespeare"),

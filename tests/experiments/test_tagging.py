@@ -250,7 +250,7 @@ def test_a_folder_of_your_own(tmp_path):
     [
         (
             {"cell": "transformer"},
-            "--cell must be one of rnn, lstm, gru, birnn, ",
+            "--cell must be one of rnn, lstm, gru, min_gru, ",
         ),
         ({"task": "ner"}, "--task must be one of partut, generated, conllu"),
         ({"task": "conllu"}, "--task=conllu needs --path=FOLDER"),

@@ -102,7 +102,7 @@ def test_closed_form_of_a_complex_decay():
     norms = gradflow.state_gradient_norms(
         cell, params, np.ones((steps, 2, 1)), lambda ys, state: ys[-1].sum()
     ).hidden
-    last = np.linalg.norm(params.output_kernel)
+    last = np.linalg.norm(params["output_kernel"])
     expected = last * 0.95 ** np.arange(steps)[::-1]
     np.testing.assert_allclose(norms, np.stack([expected] * 2, 1), rtol=1e-9)
     assert gradflow.summarise_norms(norms).log_slope == pytest.approx(np.log(0.95), rel=1e-9)

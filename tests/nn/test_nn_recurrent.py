@@ -98,6 +98,33 @@ def test_any_batch_rank():
     )
 
 
+@pytest.mark.parametrize("name", ["mask", "resets"])
+def test_shapes_are_told_as_the_user_gave_them(name):
+    layer = seqjax.nn.RNN(seqjax.gru(4), 5, rngs=nnx.Rngs(0))
+    message = rf"seqjax.nn.RNN: `{name}` must have shape \(\*B, T\) = \(2, 6\), got \(6, 2\)"
+    with pytest.raises(ValueError, match=message):
+        layer(jnp.ones((2, 6, 5)), **{name: jnp.ones((6, 2), bool)})
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: seqjax.nn.RNN("lstm", 8, rngs=nnx.Rngs(0)), "`cell` must be a cell such as"),
+        (lambda: seqjax.nn.RNN(8, 16, rngs=nnx.Rngs(0)), "`cell` must be a cell such as"),
+        (lambda: seqjax.nn.RNN(seqjax.lstm(4), 3, rngs=0), "`rngs` must be flax.nnx.Rngs"),
+        (
+            lambda: seqjax.nn.RNN(seqjax.lstm(4), 0, rngs=nnx.Rngs(0)),
+            "`in_size` must be an integer",
+        ),
+        (lambda: seqjax.lstm(4).initial_state(None, 32), r"Write \(32,\) for one batch axis"),
+        (lambda: seqjax.lru(4).initial_state(None, 32), r"Write \(32,\) for one batch axis"),
+    ],
+)
+def test_mistakes_of_the_first_hour(make, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        make()
+
+
 def test_final_state_and_last_output_of_padded_sequences():
     """The last step that each direction ran: the first one in time for the backward layer."""
     layer = bidirectional()

@@ -159,3 +159,33 @@ def test_a_state_that_is_not_finite_ends_at_a_reset():
             )[0][3:].sum()
         )(xs)
         np.testing.assert_array_equal(d_xs[:, 0, 0], [0, 0, 0, 3, 2, 1])
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_second_derivatives_of_linear_cells(x64, name):
+    """Reverse over reverse and forward over reverse, with lengths and resets."""
+    row = next(row for row in ROWS if row.name == name)
+    params, data = random_params(row.cell), problem()
+    xs = jnp.asarray(data.xs)
+
+    def second(executor):
+        def total(xs):
+            ys, _ = seqjax.unroll(
+                row.cell,
+                params,
+                xs,
+                lengths=data.lengths,
+                resets=data.resets,
+                executor=executor,
+            )
+            return jnp.sin(ys).sum()
+
+        def slope(xs):
+            return (jax.grad(total)(xs) ** 2).sum()
+
+        over = jax.jvp(jax.grad(total), (xs,), (jnp.cos(xs),))[1]
+        return jax.jit(lambda xs: (jax.grad(slope)(xs), over))(xs)
+
+    expected = second("scan")
+    for executor in (Sequential(chunk_size=3), Associative()):
+        assert_trees_close(second(executor), expected, 1e-8, 1e-10)
