@@ -43,8 +43,8 @@ def peephole_lstm(
     Args:
       hidden_size: hidden units, `H`.
       peephole_init: initialiser of each `p`, (H,).
-      forget_bias, max_timescale, activation, gate_activation, kernel_init, recurrent_init,
-        learned_initial_state: as in `lstm`.
+
+    The other arguments are those of `lstm`.
 
     Returns:
       The cell. Its state is `LSTMState(hidden, cell)`; its parameters are `GatedParams`, with the
