@@ -8,6 +8,7 @@ the opposite direction::
 """
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -23,8 +24,8 @@ from seqjax.executors._executor import Inputs
 from seqjax.executors._own_backward import run_with_backward
 from seqjax.executors._parts import run_in_parts
 
-ROWS, MOST_STEPS = 2048, 2048
-"""Target number of rows of a chunk, and its largest number of steps; see `default_chunk_size`."""
+ROWS, MOST_STEPS = 256, 2048
+"""The target number of rows in a chunk, and about the largest number of steps in a chunk."""
 
 
 class Operands(NamedTuple):
@@ -73,7 +74,9 @@ def run_linear(
     """Runs a linear cell; see `Executor.run` and the options of `Sequential`."""
     if chunk_size is None:
         shape = inputs.xs.shape[1:-1]
-        chunk_size = default_chunk_size(inputs.xs.shape[0], shape, rows=ROWS, most=MOST_STEPS)
+        # A single sequence has nothing but steps to make a chunk's product large.
+        rows = MOST_STEPS if known(*shape) and math.prod(shape) == 1 else ROWS
+        chunk_size = default_chunk_size(inputs.xs.shape[0], shape, rows=rows, most=MOST_STEPS)
     plan = Plan(cell, reverse, chunk_size, state_gradient_clip)
 
     def run(params: Any, inputs: Inputs, state: Any, reset_state: Any) -> tuple[Any, Any]:

@@ -30,8 +30,8 @@ class Sequential(Stepwise):
         beyond. A `LinearCell` accepts "auto", "states" and "boundaries"; "auto" is "states". Any
         other cell accepts "auto" and "boundaries".
       chunk_size: steps to project together. By default, the projection of a chunk has about 512
-        rows on each device and at most 10 steps. For a linear cell, it has about 2,048 rows and at
-        most about 2,048 steps.
+        rows on each device and at most 10 steps. For a linear cell, it has about 256 rows, or 2,048
+        steps of a single sequence.
       truncation: truncated back-propagation through time, `(k1, k2)` with k1 <= k2. The gradient
         of each block of k1 steps flows back to at most k2 steps before the end of the block. `k`
         means `(k, k)`. Outputs and states are the same as in the full run.
