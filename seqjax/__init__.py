@@ -31,10 +31,22 @@ if TYPE_CHECKING:  # at run time they are imported when they are first used: see
     from seqjax import gradflow as gradflow
     from seqjax import nn as nn
     from seqjax import train as train
+    from seqjax import transforms as transforms
 
 __version__ = "0.1.0"
 
-_PACKAGES = ("cells", "convert", "data", "decode", "executors", "floors", "gradflow", "nn", "train")
+_PACKAGES = (
+    "cells",
+    "convert",
+    "data",
+    "decode",
+    "executors",
+    "floors",
+    "gradflow",
+    "nn",
+    "train",
+    "transforms",
+)
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -1,5 +1,6 @@
 """`unroll` runs any cell over sequences; `step` runs it for one time step."""
 
+from functools import partial
 from typing import Any, Literal, overload
 
 import jax
@@ -16,7 +17,8 @@ from seqjax._padding import (
     select,
     valid_steps,
 )
-from seqjax.cells._cell import Cell
+from seqjax.cells._cell import Cell, read_out
+from seqjax.cells._noise import Noise
 from seqjax.executors._choice import resolve
 from seqjax.executors._executor import Executor, Inputs
 
@@ -107,7 +109,8 @@ def unroll(
         `seqjax.executors.Sequential(residuals="states")`, or a short name ("auto",
         "sequential", "associative", "scan"). By default, and for "auto",
         `seqjax.executors.choose` picks one. All executors give the same results, up to rounding.
-      key: random key for cells that draw noise. No cell draws noise yet, so it must be None.
+      key: random key of the noise, for a cell that a function of `seqjax.transforms` has returned.
+        Without a key, the cell runs as at test time.
 
     Returns:
       `(ys, state)`: outputs of shape (T, *B, out_size) in `dtype`, and the final state in
@@ -134,10 +137,10 @@ def unroll(
             f"seqjax.unroll: the first argument must be a cell, got {type(cell).__name__}. Call "
             "unroll(cell, params, xs)."
         )
-    if key is not None:
+    if key is not None and not cell.draws_noise:
         raise ValueError(
             f"seqjax.unroll: `key` is for cells that draw noise, and {cell!r} draws none. Leave it "
-            "out."
+            "out, or add noise by seqjax.transforms."
         )
     chosen = resolve("seqjax.unroll", executor, cell)
     xs = as_array("xs", xs)
@@ -171,8 +174,15 @@ def unroll(
         state = jax.tree.map(_in_dtype_of, initial_state, reset_state)
     own_output = type(cell).output is not Cell.output
 
-    def run(params: Any, inputs: Inputs, state: Any, reset_state: Any) -> tuple[Any, Any, Any]:
-        prepared = cast_params(cell, cell.prepare(widened(params)), dtype)
+    def run(
+        params: Any, inputs: Inputs, state: Any, reset_state: Any, key: Array | None
+    ) -> tuple[Any, Any, Any]:
+        noise = Noise() if key is None else cell.draw(key, inputs.xs)
+        inputs = inputs._replace(noise=noise.steps)
+        if noise.inputs is not None:
+            inputs = inputs._replace(xs=inputs.xs * noise.inputs)
+        extra = () if noise.params is None else (noise.params,)
+        prepared = cast_params(cell, cell.prepare(widened(params), *extra), dtype)
         prepared, inputs, state, reset_state = same_axes(prepared, inputs, state, reset_state)
         if cell.uses_starts:
             starts, _ = first_steps(
@@ -189,7 +199,8 @@ def unroll(
             all_states=return_states or own_output,
         )
         # Rematerialise: the intermediates of a read-out are as large as the states themselves.
-        output = jax.checkpoint(cell.output) if own_output else cell.output
+        output = partial(read_out, cell)
+        output = jax.checkpoint(output) if own_output else output
         ys = output(prepared, states, inputs.clean_xs())
         if jnp.iscomplexobj(ys):
             raise TypeError(f"seqjax.unroll: the output of {cell!r} must be real, got {ys.dtype}.")
@@ -199,11 +210,13 @@ def unroll(
         return ys, final, states if return_states else None
 
     inputs = Inputs(xs.astype(dtype), valid, resets)
-    ys, final, states = automatic(run, xs)(params, inputs, state, reset_state)
+    ys, final, states = automatic(run, xs)(params, inputs, state, reset_state, key)
     return (ys, final, states) if return_states else (ys, final)
 
 
-def step(cell: Cell, params: Any, x: ArrayLike, state: Any = None) -> tuple[Array, Any]:
+def step(
+    cell: Cell, params: Any, x: ArrayLike, state: Any = None, *, key: Array | None = None
+) -> tuple[Array, Any]:
     """Runs a cell for one step: `unroll` on a sequence of length 1, without the time axis.
 
     Args:
@@ -211,6 +224,7 @@ def step(cell: Cell, params: Any, x: ArrayLike, state: Any = None) -> tuple[Arra
       params: the parameters that `cell.init` returns.
       x: the input of this step, shape (*B, D).
       state: the state that the previous step returned; by default `cell.initial_state`.
+      key: random key of the noise of this step, see `unroll`.
 
     Returns:
       `(y, state)`: the output of shape (*B, out_size) in the dtype of `x`, and the state after the
@@ -231,7 +245,7 @@ def step(cell: Cell, params: Any, x: ArrayLike, state: Any = None) -> tuple[Arra
       >>> bool(jnp.allclose(y, seqjax.unroll(cell, params, xs)[0][-1], atol=1e-6))
       True
     """
-    ys, state = unroll(cell, params, jnp.asarray(x)[None], initial_state=state)
+    ys, state = unroll(cell, params, jnp.asarray(x)[None], initial_state=state, key=key)
     return ys[0], state
 
 

@@ -14,6 +14,7 @@ from jax import Array
 from jax.sharding import PartitionSpec
 from jax.typing import DTypeLike
 
+from seqjax.cells._noise import Noise
 from seqjax.cells._operations import check_hidden_size
 
 Params = Any
@@ -56,6 +57,10 @@ class Cell:
       uses_starts: whether `project` takes a third argument, `starts`: booleans (T, *B, 1), True at
         the first valid step of a sequence and at the first valid step after a reset. The last
         field of the state must then be `fresh`, as in `SegmentState`.
+      draws_noise: whether `draw` draws noise, as the cells of `seqjax.transforms` do. `project`
+        then takes a keyword `noise`: the noise of its steps, or None.
+      residual: whether the output is the sum of `output` and the input, see
+        `seqjax.transforms.residual`.
 
     Example:
       A leaky sum of the inputs:
@@ -81,8 +86,10 @@ class Cell:
 
     hidden_size: int
     name: str = dataclasses.field(default="", kw_only=True)
+    residual: bool = dataclasses.field(default=False, kw_only=True)
     full_precision: ClassVar[tuple[str, ...]] = ()
     uses_starts: ClassVar[bool] = False
+    draws_noise: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Fills in the name and checks the size."""
@@ -116,10 +123,15 @@ class Cell:
         """
         raise NotImplementedError(f"{type(self).__name__} must define `initial_state`.")
 
+    def draw(self, key: Array, xs: Array) -> Noise:
+        """Draws the noise of one run, for inputs of shape (T, *B, D)."""
+        return Noise()
+
     def prepare(self, params: Params) -> Params:
         """Computes, once per run, all that depends on the parameters alone.
 
-        `params` are in at least float32. `project`, `step` and `output` receive the result.
+        `params` are in at least float32. `project`, `step` and `output` receive the result. If
+        `draw` returns noise for the parameters, it is the second argument.
         """
         return params
 
@@ -160,13 +172,29 @@ def batch_axes(name: str, batch_shape: Any) -> tuple[int, ...]:
     return tuple(batch_shape)
 
 
-def project(cell: Cell, params: Params, xs: Array, starts: Array | None) -> Any:
-    """Calls `cell.project`, with `starts` if the cell takes it."""
-    if not cell.uses_starts:
-        return cell.project(params, xs)
-    if starts is None:
-        starts = jnp.zeros(xs.shape[:-1], bool)
-    return cell.project(params, xs, starts[..., None])  # pyright: ignore[reportCallIssue]
+def project(
+    cell: Cell, params: Params, xs: Array, starts: Array | None = None, noise: Any = None
+) -> Any:
+    """Calls `cell.project`, with `starts` and with noise where there are any."""
+    arguments: tuple[Array, ...] = ()
+    if cell.uses_starts:
+        starts = jnp.zeros(xs.shape[:-1], bool) if starts is None else starts
+        arguments = (starts[..., None],)
+    keywords = {} if noise is None else {"noise": noise}
+    return cell.project(params, xs, *arguments, **keywords)
+
+
+def read_out(cell: Cell, params: Params, states: State, xs: Array) -> Array:
+    """Calls `cell.output`, and adds the input if the cell is residual."""
+    ys = cell.output(params, states, xs)
+    if not cell.residual:
+        return ys
+    if ys.shape != xs.shape:
+        raise ValueError(
+            f"seqjax {cell!r}: a residual cell must have as many input features as output features "
+            f"({ys.shape[-1]}), got {xs.shape[-1]}."
+        )
+    return xs + ys
 
 
 def advance(cell: Cell, params: Params, x: Array, state: State) -> tuple[Array, State]:
@@ -184,7 +212,7 @@ def advance(cell: Cell, params: Params, x: Array, state: State) -> tuple[Array, 
     params = cell.prepare(params)
     drive = project(cell, params, x, state[-1] if cell.uses_starts else None)
     state = cell.step(params, state, drive)
-    return cell.output(params, state, x), state
+    return read_out(cell, params, state, x), state
 
 
 class FlatState:

@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 
 from seqjax.cells._cell import Cell, HiddenState, State, batch_axes
 from seqjax.cells._diagonals import gated_jacobian
+from seqjax.cells._noise import Draw, Noise, Noisy, hits, kept
 from seqjax.cells._operations import (
     Initializer,
     add_bias,
@@ -23,7 +24,12 @@ from seqjax.cells._operations import (
     whole_features,
     zeros,
 )
-from seqjax.cells._product import recurrent_product
+from seqjax.cells._product import (
+    dropped,
+    kernel_by_gate,
+    recurrent_product,
+    transposed_kernel_by_gate,
+)
 
 
 class GatedParams(NamedTuple):
@@ -70,6 +76,20 @@ class GateInputs(NamedTuple):
     units: dict[str, Array] | None = None
 
 
+class KernelMap:
+    """Computes the recurrent kernel from its parameters, once per run; see `seqjax.transforms`."""
+
+    draws_noise = False
+
+    def start(self, kernel: Any) -> Any:
+        """Returns the initial parameters, from the kernel that the cell has drawn."""
+        return kernel
+
+    def __call__(self, kernel: Any, key: Array | None) -> Array:
+        """Returns the kernel, (H, G * H) or by head; `key` is None at test time."""
+        raise NotImplementedError(f"{type(self).__name__} must define `__call__`.")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class GatedCell(Cell):
     """A cell whose step is one or two recurrent products and a pointwise function.
@@ -87,7 +107,14 @@ class GatedCell(Cell):
 
     `step`, the backward pass and the Jacobian all follow from `update`. So
     `dataclasses.replace(cell, update=...)` changes all of them. Make a cell with `gated_cell`; its
-    arguments explain the attributes of this class.
+    arguments explain the attributes of this class. `seqjax.transforms` sets the others:
+
+    Attributes:
+      kernel_maps: functions that compute the recurrent kernel from its parameters, in `prepare`.
+      noise: booleans that `update` receives by name, in a run with a key.
+      hidden_dropout: rate of variational dropout on `h` before the recurrent product.
+      untied_dropout: whether each gate has a mask of its own there.
+      input_dropout: rate of variational dropout on the input.
     """
 
     gates: tuple[str, ...]
@@ -104,6 +131,11 @@ class GatedCell(Cell):
     kernel_init: Initializer = glorot_uniform
     recurrent_init: Initializer = orthogonal
     learned_initial_state: bool = False
+    kernel_maps: tuple[KernelMap, ...] = ()
+    noise: tuple[Draw, ...] = ()
+    hidden_dropout: float = 0.0
+    untied_dropout: bool = False
+    input_dropout: float = 0.0
     full_precision = ("units",)
 
     def __post_init__(self) -> None:
@@ -176,6 +208,8 @@ class GatedCell(Cell):
             keys = jax.random.split(recurrent_key, self.heads)
             shape = (size // self.heads, size // self.heads)
             recurrent = jnp.stack([blocks(k, shape, self.recurrent_init) for k in keys])
+        if self.kernel_maps:
+            recurrent = self.kernel_maps[0].start(recurrent)
         # One key for all gates: chrono's input and forget biases must mirror the same draw.
         inits = dict(self.bias_inits)
         biases = [inits.get(gate, zeros)(bias_key, (size,), dtype) for gate in gates]
@@ -202,12 +236,43 @@ class GatedCell(Cell):
             return self._start(shape, dtype)
         return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf.astype(dtype), shape), learned)
 
-    def project(self, params: GatedParams, xs: Array) -> Array:
-        """Returns `xs W + b`, (..., G * H)."""
-        check_features(self.name, xs, params.input_kernel)
-        return affine(xs, params.input_kernel, params.bias)
+    @property
+    def draws_noise(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether a transform has added noise."""
+        random = any(each.draws_noise for each in self.kernel_maps)
+        return bool(self.noise or self.hidden_dropout or self.input_dropout or random)
 
-    def step(self, params: GatedParams, state: State, drive: Array) -> State:
+    def draw(self, key: Array, xs: Array) -> Noise:
+        """Draws the noise of one run, for inputs of shape (T, *B, D)."""
+        draws = list(self.noise)
+        if self.hidden_dropout:
+            draws.append(Draw("hidden", self.hidden_dropout, "sequence"))
+        steps = {}
+        for index, each in enumerate(draws):
+            untied = each.name == "hidden" and self.untied_dropout
+            size = self.hidden_size * (len(self.gates) if untied else 1)
+            steps[each.name] = hits(jax.random.fold_in(key, index), xs, (size,), each)
+        inputs_key, params_key = jax.random.split(jax.random.fold_in(key, len(draws)))
+        factor = None
+        if rate := self.input_dropout:
+            hit = hits(inputs_key, xs, xs.shape[-1:], Draw("inputs", rate, "sequence"))
+            factor = kept(hit, rate, xs.dtype)
+        return Noise(factor, params_key if self.kernel_maps else None, steps or None)
+
+    def prepare(self, params: GatedParams, key: Array | None = None) -> GatedParams:
+        """Computes the recurrent kernel by `kernel_maps`."""
+        kernel = params.recurrent_kernel
+        for index, each in enumerate(self.kernel_maps):
+            kernel = each(kernel, None if key is None else jax.random.fold_in(key, index))
+        return params._replace(recurrent_kernel=kernel)
+
+    def project(self, params: GatedParams, xs: Array, *, noise: Any = None) -> Any:
+        """Returns `xs W + b`, (..., G * H), together with the noise if there is any."""
+        check_features(self.name, xs, params.input_kernel)
+        drive = affine(xs, params.input_kernel, params.bias)
+        return drive if noise is None else Noisy(drive, noise)
+
+    def step(self, params: GatedParams, state: State, drive: Any) -> State:
         """Returns `update` of the state and its gates."""
         return self.next_state(state, self.gate_inputs(params, state, drive))
 
@@ -219,59 +284,87 @@ class GatedCell(Cell):
         """Splits the columns of dense kernels; every device holds all other parameters whole."""
         columns = PartitionSpec(None, "hidden")
         specs = jax.tree.map(lambda _: PartitionSpec(), params)
-        dense = {"recurrent_kernel": columns} if self.heads == 1 else {}
+        dense = {}
+        if self.heads == 1 and not isinstance(params.recurrent_kernel, dict):
+            dense = {"recurrent_kernel": columns}
         return specs._replace(input_kernel=columns, **dense)
 
-    def recurrent_kernels(self, params: GatedParams) -> tuple[Array, ...]:
-        """Returns one kernel for each recurrent product: none, one or two."""
+    def recurrent_kernels(self, params: GatedParams, noise: Any = None) -> tuple[Array, ...]:
+        """Returns one kernel for each recurrent product: none, one or two.
+
+        If the noise has a mask per gate, a kernel has one head per gate.
+        """
         kernel = params.recurrent_kernel
         if kernel is None:
             return ()
-        if not self.inner_gates:
-            return (kernel,)
-        before, after = self._columns(kernel.shape[-2])
-        outer = jnp.concatenate([kernel[..., :before], kernel[..., after:]], axis=-1)
-        return outer, kernel[..., before:after]
+        kernels = [kernel]
+        if self.inner_gates:
+            before, after = self._columns(kernel.shape[-2])
+            outer = jnp.concatenate([kernel[..., :before], kernel[..., after:]], axis=-1)
+            kernels = [outer, kernel[..., before:after]]
+        return tuple(kernel_by_gate(each) if self._untied(noise) else each for each in kernels)
 
-    def joined_kernels(self, kernels: Sequence[Array]) -> Array | None:
+    def hidden_factors(self, noise: Any, dtype: DTypeLike) -> tuple[Array | None, Array | None]:
+        """Returns the factor of dropout in front of the first and of the second product."""
+        if not noise or "hidden" not in noise:
+            return None, None
+        factor = kept(noise["hidden"], self.hidden_dropout, dtype)
+        if not self._untied(noise):
+            return factor, factor
+        before, after = self._columns(self.hidden_size)
+        outer = jnp.concatenate([factor[..., :before], factor[..., after:]], axis=-1)
+        return outer, factor[..., before:after]
+
+    def _untied(self, noise: Any) -> bool:
+        return self.untied_dropout and bool(noise) and "hidden" in noise
+
+    def joined_kernels(self, kernels: Sequence[Array], noise: Any = None) -> Array | None:
         """Undoes `recurrent_kernels`: joins one array (..., N) per product, in gate order."""
         if not kernels:
             return None
+        if self._untied(noise):
+            kernels = [transposed_kernel_by_gate(each) for each in kernels]
         if not self.inner_gates:
             return kernels[0]
         outer, inner = kernels
         before, _ = self._columns(outer.shape[-2])
         return jnp.concatenate([outer[..., :before], inner, outer[..., before:]], axis=-1)
 
-    def gate_inputs(self, params: GatedParams, state: State, drive: Array) -> GateInputs:
+    def gate_inputs(self, params: GatedParams, state: State, drive: Any) -> GateInputs:
         """Returns the inputs of `update`, from a state (..., H) and its drive (..., G * H)."""
+        drive, noise = drive if isinstance(drive, Noisy) else (drive, None)
         before, after = self._columns(self.hidden_size)
-        kernels = self.recurrent_kernels(params)
+        kernels = self.recurrent_kernels(params, noise)
         if not kernels:
-            return self.with_units(params, GateInputs(whole_features(drive)))
-        recurrent = recurrent_product(state[0], kernels[0])
+            return self.with_units(params, GateInputs(whole_features(drive)), noise)
+        factors = self.hidden_factors(noise, state[0].dtype)
+        recurrent = recurrent_product(dropped(state[0], factors[0]), kernels[0])
         inputs = GateInputs(_summed(drive[..., :before], recurrent[..., :before]))
         if self.unsummed:
             biased = add_bias(recurrent[..., before:], params.recurrent_bias)
             inputs = inputs._replace(drive=drive[..., after:], recurrent=biased)
-        inputs = self.with_units(params, inputs)
+        inputs = self.with_units(params, inputs, noise)
         middle = self.middle(state, inputs)
         if middle is not None:
-            inner = _summed(drive[..., before:after], recurrent_product(middle, kernels[1]))
+            recurrent = recurrent_product(dropped(middle, factors[1]), kernels[1])
+            inner = _summed(drive[..., before:after], recurrent)
             inputs = inputs._replace(inner=inner)
         return inputs
 
-    def with_units(self, params: GatedParams, inputs: GateInputs) -> GateInputs:
-        """Adds the per-unit vectors, broadcast over steps and batch."""
-        if not self.units:
-            return inputs
-        assert params.units is not None
-        shape = (*inputs.total.shape[:-1], self.hidden_size)
-        spread = {
-            name: jnp.broadcast_to(params.units[name].astype(inputs.total.dtype), shape)
-            for name, _ in self.units
+    def with_units(self, params: GatedParams, inputs: GateInputs, noise: Any = None) -> GateInputs:
+        """Adds the per-unit vectors, broadcast over steps and batch, and the noise of `update`."""
+        shape, dtype = (*inputs.total.shape[:-1], self.hidden_size), inputs.total.dtype
+        units = {
+            name: jnp.broadcast_to(unit.astype(dtype), shape)
+            for name, unit in (params.units or {}).items()
         }
-        return inputs._replace(units=spread)
+        if noise:
+            units |= {each.name: noise[each.name].astype(dtype) for each in self.noise}
+        return inputs._replace(units=units or None)
+
+    def learned_units(self, inputs: GateInputs) -> dict[str, Array] | None:
+        """Returns the per-unit vectors among `inputs.units`, without the noise."""
+        return {name: (inputs.units or {})[name] for name, _ in self.units} or None
 
     def by_gate(self, inputs: GateInputs) -> dict[str, Any]:
         """Returns each gate's pre-activation by name; for an unsummed gate, a pair.
@@ -289,7 +382,7 @@ class GatedCell(Cell):
         if self.inner_state is None:
             return None
         outer = self.by_gate(inputs._replace(inner=None))
-        return self.inner_state(state, **outer, **(inputs.units or {}))
+        return self.inner_state(state, **outer, **(self.learned_units(inputs) or {}))
 
     def next_state(self, state: State, inputs: GateInputs) -> State:
         """Returns `update(state, **gates, **units)`."""

@@ -104,10 +104,11 @@ def _update_after(
     *,
     gate_activation: Activation,
     activation: Activation,
+    candidate_factor: Array | float = 1.0,
 ) -> HiddenState:
     drive, recurrent = candidate
     z, r = activate(gate_activation, update), activate(gate_activation, reset)
-    n = activate(activation, drive + r * recurrent)
+    n = candidate_factor * activate(activation, drive + r * recurrent)
     return HiddenState(hidden=(1 - z) * state.hidden + z * n)
 
 
@@ -119,8 +120,9 @@ def _update_before(
     *,
     gate_activation: Activation,
     activation: Activation,
+    candidate_factor: Array | float = 1.0,
 ) -> HiddenState:
-    z, n = activate(gate_activation, update), activate(activation, candidate)
+    z, n = activate(gate_activation, update), candidate_factor * activate(activation, candidate)
     return HiddenState(hidden=(1 - z) * state.hidden + z * n)
 
 

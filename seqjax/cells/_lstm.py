@@ -114,7 +114,8 @@ def _update(
     *,
     activation: Activation,
     gate_activation: Activation,
+    candidate_factor: Array | float = 1.0,
 ) -> LSTMState:
     i, f, o = (activate(gate_activation, z) for z in (input, forget, output))
-    cell = f * state.cell + i * activate(activation, candidate)
+    cell = f * state.cell + i * (candidate_factor * activate(activation, candidate))
     return LSTMState(hidden=o * activate(activation, cell), cell=cell)

@@ -13,6 +13,7 @@ Initializer = Callable[..., Array]
 Activation = str | Callable[[Array], Array]
 
 zeros: Initializer = jax.nn.initializers.zeros
+ones: Initializer = jax.nn.initializers.ones
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "tanh": jnp.tanh,

@@ -86,11 +86,16 @@ def peephole_lstm(
 
 
 def _update(
-    state: LSTMState, *, activation: Activation, gate_activation: Activation, **seen: Array
+    state: LSTMState,
+    *,
+    activation: Activation,
+    gate_activation: Activation,
+    candidate_factor: Array | float = 1.0,
+    **seen: Array,
 ) -> LSTMState:
     def gate(name: str, memory: Array) -> Array:
         return activate(gate_activation, seen[name] + seen[f"{name}_peephole"] * memory)
 
     i, f = gate("input", state.cell), gate("forget", state.cell)
-    cell = f * state.cell + i * activate(activation, seen["candidate"])
+    cell = f * state.cell + i * (candidate_factor * activate(activation, seen["candidate"]))
     return LSTMState(hidden=gate("output", cell) * activate(activation, cell), cell=cell)

@@ -62,6 +62,38 @@ def kernel_gradient(hidden: Array, gates: Array, kernel: Array) -> Array:
     )
 
 
+def dropped(hidden: Array, factor: Array | None) -> Array:
+    """Multiplies states (..., H) by the factor of dropout; None changes nothing.
+
+    A factor of shape (..., G * H) holds one factor per gate. The result then has that shape too,
+    and the product needs the kernel of `kernel_by_gate`.
+    """
+    if factor is None:
+        return hidden
+    copies = factor.shape[-1] // hidden.shape[-1]
+    return jnp.concatenate([hidden] * copies, axis=-1) * factor.astype(hidden.dtype)
+
+
+def transposed_dropped(d_hidden: Array, factor: Array | None, size: int) -> Array:
+    """Returns the cotangents of the states, (..., H), from those of `dropped`."""
+    if factor is None:
+        return d_hidden
+    d_hidden = d_hidden * factor.astype(d_hidden.dtype)
+    return d_hidden.reshape(*d_hidden.shape[:-1], -1, size).sum(axis=-2)
+
+
+def kernel_by_gate(kernel: Array) -> Array:
+    """Returns a dense kernel (H, G * H) with one head per gate: (G, H, H)."""
+    size = kernel.shape[0]
+    return jnp.moveaxis(kernel.reshape(size, -1, size), 1, 0)
+
+
+def transposed_kernel_by_gate(kernel: Array) -> Array:
+    """Undoes `kernel_by_gate`: (..., G, H, H) to (..., H, G * H)."""
+    kernel = jnp.moveaxis(kernel, -3, -2)
+    return kernel.reshape(*kernel.shape[:-2], -1)
+
+
 def dense_kernel(kernel: Array, num_gates: int) -> Array:
     """Returns a kernel as one dense array (H, G, H), with zeros between heads."""
     if kernel.ndim == 2:

@@ -17,12 +17,14 @@ class Inputs(NamedTuple):
       resets: True where the state is reset before the step, booleans (T, *B), or None.
       starts: True at the first valid step of a sequence and at the first valid step after a reset,
         booleans (T, *B), or None if the cell does not use starts.
+      noise: the noise of every step, leaves (T, *B, ...), or None.
     """
 
     xs: Array
     valid: Array | None
     resets: Array | None
     starts: Array | None = None
+    noise: Any = None
 
     def clean_xs(self) -> Array:
         """Returns the inputs with zeros at the invalid steps.

@@ -49,7 +49,7 @@ def run_gated(
         functools.partial(forward_keeping, plan),
         functools.partial(backward, plan),
         operands,
-        (inputs.valid, inputs.resets),
+        inputs._replace(xs=None),  # pyright: ignore[reportArgumentType]
         # -1: the batch shares the parameters.
         batch_axes=(Operands._make((-1, 1, 0, 0)), 1, 1, Results._make((0, 1))),
     )

@@ -20,10 +20,16 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from seqjax._padding import select
-from seqjax.cells._cell import State
+from seqjax.cells._cell import State, project
 from seqjax.cells._gated import GatedCell, GatedParams, GateInputs
 from seqjax.cells._operations import affine
-from seqjax.cells._product import kernel_gradient, transposed_kernel, transposed_product
+from seqjax.cells._product import (
+    dropped,
+    kernel_gradient,
+    transposed_dropped,
+    transposed_kernel,
+    transposed_product,
+)
 from seqjax.executors._chunks import scan_chunks
 from seqjax.executors._clipping import clipped
 from seqjax.executors._executor import Inputs
@@ -32,10 +38,10 @@ from seqjax.executors._parts import batch_parts, in_parts, whole
 
 
 def backward(
-    plan: Plan, operands: Operands, constants: tuple[Any, Any], kept: Kept, d_results: Results
+    plan: Plan, operands: Operands, constants: Inputs, kept: Kept, d_results: Results
 ) -> Operands:
     """Returns the cotangents of the operands from the cotangents of the results."""
-    (valid, resets), (states, gates) = constants, kept
+    states, gates = kept
     parts = batch_parts(operands.xs.shape[1:-1])
     wide = jax.tree.map(
         lambda leaf: jnp.zeros((parts, *leaf.shape), jnp.promote_types(leaf.dtype, jnp.float32)),
@@ -43,7 +49,7 @@ def backward(
     )
     zero_state = jax.tree.map(jnp.zeros_like, operands.reset_state)
     carry = d_results.final, wide, zero_state
-    inputs = Inputs(operands.xs, valid, resets)
+    inputs = constants._replace(xs=operands.xs)
     if plan.residuals == "boundaries":
         size = plan.segment_size(operands.xs.shape[0])
 
@@ -103,7 +109,7 @@ def _backward_chunks(
     num_steps = inputs.xs.shape[0]
     # Transpose once, here. Inside the loop, every step would transpose again.
     input_kernel = params.input_kernel.T
-    kernels = cell.recurrent_kernels(params)
+    kernels = cell.recurrent_kernels(params, inputs.noise)
     turned = [transposed_kernel(kernel) for kernel in kernels]
 
     def before(start, chunk_states: State) -> State:
@@ -131,14 +137,16 @@ def _backward_chunks(
                 previous,
             )
         if chunk_gates is None:
-            chunk_gates = cell.gate_inputs(params, previous, cell.project(params, xs))
+            drive = project(cell, params, xs, noise=inputs.noise)
+            chunk_gates = cell.gate_inputs(params, previous, drive)
         else:
-            chunk_gates = cell.with_units(params, chunk_gates)
+            chunk_gates = cell.with_units(params, chunk_gates, inputs.noise)
         middle, pulls = _pulls(cell, previous, chunk_gates)
+        factors = cell.hidden_factors(inputs.noise, previous[0].dtype)
 
         def step(carry, at_step):
             d_state, d_reset_state = carry
-            pull, d_output, valid, reset = at_step
+            pull, d_output, valid, reset, factors = at_step
             d_state = _add_known(d_state, d_output)
             d_new = d_state
             if valid is not None:
@@ -150,11 +158,15 @@ def _backward_chunks(
                 # cotangents of the inner gates, then with the real one.
                 _, d_gates = pull((d_new, jnp.zeros(middle.shape[1:], middle.dtype)))
                 d_inner = whole(lax.optimization_barrier(d_gates.inner), 0)
-                d_middle = transposed_product(d_inner, turned[1]).astype(middle.dtype)
+                d_middle = transposed_product(d_inner, turned[1])
+                d_middle = transposed_dropped(d_middle, factors[1], cell.hidden_size)
+                d_middle = d_middle.astype(middle.dtype)
             d_previous, d_gates = pull((d_new, d_middle))
+            d_gates = d_gates._replace(units=cell.learned_units(d_gates))
             d_gates = lax.optimization_barrier(d_gates)
             if turned:
                 d_hidden = transposed_product(whole(_first(d_gates), 0), turned[0])
+                d_hidden = transposed_dropped(d_hidden, factors[0], cell.hidden_size)
                 first = d_previous[0] + d_hidden.astype(d_previous[0].dtype)
                 d_previous = d_previous._replace(**{d_previous._fields[0]: first})
             if valid is not None:
@@ -172,23 +184,25 @@ def _backward_chunks(
         (d_state, d_reset_state), d_gates = lax.scan(
             step,
             (d_state, d_reset_state),
-            (lax.optimization_barrier(pulls), d_states, inputs.valid, inputs.resets),
+            (lax.optimization_barrier(pulls), d_states, inputs.valid, inputs.resets, factors),
             reverse=not plan.reverse,
         )
         d_drive = whole(_joined(d_gates.total, d_gates.inner, d_gates.drive), 1)
         d_kernels = []
         if kernels:
-            hidden, first = previous[0].astype(xs.dtype), whole(_first(d_gates), 1)
+            hidden, first = dropped(previous[0], factors[0]), whole(_first(d_gates), 1)
+            hidden = hidden.astype(xs.dtype)
             d_kernels.append(kernel_gradient(in_parts(hidden), in_parts(first), kernels[0]))
         if middle is not None:
-            hidden, inner = middle.astype(xs.dtype), whole(d_gates.inner, 1)
+            hidden, inner = dropped(middle, factors[1]), whole(d_gates.inner, 1)
+            hidden = hidden.astype(xs.dtype)
             d_kernels.append(kernel_gradient(in_parts(hidden), in_parts(inner), kernels[1]))
         d_xs = affine(d_drive, input_kernel)
         if inputs.valid is not None:
             d_xs = _where(inputs.valid, d_xs)
         here = GatedParams(
             input_kernel=_weight_gradient(xs, d_drive),
-            recurrent_kernel=cell.joined_kernels(d_kernels),
+            recurrent_kernel=cell.joined_kernels(d_kernels, inputs.noise),
             bias=_sum_steps(d_drive),
             recurrent_bias=(
                 None if params.recurrent_bias is None else _sum_steps(d_gates.recurrent)

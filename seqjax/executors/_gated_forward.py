@@ -100,18 +100,16 @@ def scan_forward(
     )
 
 
-def forward(plan: Plan, operands: Operands, constants: tuple[Any, Any]) -> Results:
-    """Runs the cell; `constants` is `(valid, resets)`."""
-    inputs = Inputs(operands.xs, *constants)
+def forward(plan: Plan, operands: Operands, constants: Inputs) -> Results:
+    """Runs the cell; `constants` are the inputs apart from `xs`."""
+    inputs = constants._replace(xs=operands.xs)
     final, states, _ = scan_forward(plan, operands, inputs, operands.initial_state)
     return _results(plan, final, states)
 
 
-def forward_keeping(
-    plan: Plan, operands: Operands, constants: tuple[Any, Any]
-) -> tuple[Results, Kept]:
+def forward_keeping(plan: Plan, operands: Operands, constants: Inputs) -> tuple[Results, Kept]:
     """Does the same as `forward`, and returns what the backward pass needs."""
-    inputs = Inputs(operands.xs, *constants)
+    inputs = constants._replace(xs=operands.xs)
 
     def step(params: GatedParams, state: State, drive: Array) -> tuple[State, GateInputs]:
         seen = plan.cell.gate_inputs(params, state, drive)

@@ -112,7 +112,7 @@ def coefficients(cell: LinearCell, params: Any, inputs: Inputs) -> tuple[Array, 
 
     `a` has as many axes as `b`; some may have size 1.
     """
-    a, b = project(cell, params, inputs.clean_xs(), inputs.starts)
+    a, b = project(cell, params, inputs.clean_xs(), inputs.starts, inputs.noise)
     a = spread(a, b)
     if inputs.valid is not None:
         lead = inputs.valid.ndim

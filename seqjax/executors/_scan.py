@@ -134,7 +134,7 @@ def run_scan(
         here = params
         if not differentiated:
             here, state = lax.optimization_barrier((params, state))
-        drives = project(cell, here, chunk.clean_xs(), chunk.starts)
+        drives = project(cell, here, chunk.clean_xs(), chunk.starts, chunk.noise)
         # A coefficient that is constant in time may have a time axis of size 1.
         drives = jax.tree.map(
             lambda leaf: jnp.broadcast_to(leaf, (chunk.xs.shape[0], *leaf.shape[1:])), drives

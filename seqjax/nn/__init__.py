@@ -4,6 +4,8 @@ A call applies dropout only if you pass a `key`. Modules keep no random state, s
 only their parameters.
 """
 
+from seqjax.nn._activation_losses import activation_loss as activation_loss
+from seqjax.nn._activation_losses import temporal_activation_loss as temporal_activation_loss
 from seqjax.nn._attention import Attention as Attention
 from seqjax.nn._attention_decoder import AttentionDecoder as AttentionDecoder
 from seqjax.nn._classifier import SequenceClassifier as SequenceClassifier

@@ -52,8 +52,8 @@ class Recurrent(nnx.Module):
             the last step that the layer runs: the last valid step, or the first valid step for a
             backward direction. Do not index the outputs with -1 instead, because the outputs after
             the end of a shorter sequence are zero.
-          key: random key of the dropout between the layers of a `Stack`; without it there is no
-            dropout.
+          key: random key of the dropout between the layers of a `Stack`, and of the noise of cells
+            that a function of `seqjax.transforms` has returned. Without it there is neither.
 
         Returns:
           Outputs (*B, T, out_size), or (*B, out_size) without `return_sequences`. `Bidirectional`
@@ -204,7 +204,7 @@ class RNN(Recurrent):
         return self.cell.initial_state(self.cell_params(), batch_shape, dtype)
 
     def over_time(self, xs, *, initial_state=None, lengths=None, mask=None, resets=None, key=None):
-        """Runs the cell; `key` is not used."""
+        """Runs the cell; only a cell that draws noise uses `key`."""
         if resets is not None and self.reverse:
             resets = jnp.concatenate([resets[1:], jnp.zeros_like(resets[:1])])
         ys, state = unroll(
@@ -217,6 +217,7 @@ class RNN(Recurrent):
             resets=resets,
             reverse=self.reverse,
             executor=self.executor,
+            key=key if self.cell.draws_noise else None,
         )
 
         def last() -> Array:
@@ -293,8 +294,10 @@ class Bidirectional(Recurrent):
         starts = (None, None) if initial_state is None else initial_state
         options = {"lengths": lengths, "mask": mask, "resets": resets}
         (forward, last, forward_state), (backward, first, backward_state) = (
-            layer.over_time(xs, initial_state=start, **options)
-            for layer, start in zip((self.forward, self.backward), starts, strict=True)
+            layer.over_time(xs, initial_state=start, key=layer_key(key, index), **options)
+            for index, (layer, start) in enumerate(
+                zip((self.forward, self.backward), starts, strict=True)
+            )
         )
         state = forward_state, backward_state
         return self.merged(forward, backward), lambda: self.merged(last(), first()), state
@@ -331,6 +334,11 @@ def _param(value: Array, spec: jax.sharding.PartitionSpec) -> nnx.Param:
         return nnx.Param(value)
     # Do not let Flax shard here: making a layer would then need a mesh with these axes.
     return nnx.Param(value, out_sharding=spec, eager_sharding=False)
+
+
+def layer_key(key: Array | None, index: int) -> Array | None:
+    """Returns the key of a layer inside another layer, from the key of the outer layer."""
+    return None if key is None else jax.random.fold_in(key, index)
 
 
 def time_first(x: Array, axis: int) -> Array:

@@ -11,7 +11,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from seqjax._padding import valid_steps
-from seqjax.nn._recurrent import RNN, Bidirectional, Recurrent
+from seqjax.nn._recurrent import RNN, Bidirectional, Recurrent, layer_key
 from seqjax.nn._tdnn import TDNN
 
 Layer = RNN | Bidirectional | TDNN
@@ -81,13 +81,15 @@ class Stack(Recurrent):
         starts = [None] * len(self.layers) if initial_state is None else initial_state
         options = {"lengths": lengths, "mask": mask, "resets": resets}
         states, below, top = [], xs, None
+        noise_key = key
         for index, (layer, start) in enumerate(zip(self.layers, starts, strict=True)):
             below = xs
             inputs = xs
             if index and key is not None:
                 key, subkey = jax.random.split(key)
                 inputs = self.dropout(xs, deterministic=False, rngs=subkey)
-            ys, top, state = layer.over_time(inputs, initial_state=start, **options)
+            own_key = layer_key(noise_key, index)
+            ys, top, state = layer.over_time(inputs, initial_state=start, key=own_key, **options)
             xs = below + ys if index and self.residual else ys
             states.append(state)
 

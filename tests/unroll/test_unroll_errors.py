@@ -156,7 +156,9 @@ def test_the_first_argument_is_a_cell():
 
 
 def test_a_key_that_no_cell_reads():
-    with raises("`key` is for cells that draw noise, and lstm(4) draws none. Leave it out."):
+    with raises(
+        "`key` is for cells that draw noise, and lstm(4) draws none. Leave it out, or add noise"
+    ):
         unroll(key=jax.random.key(0))
 
 

@@ -1,0 +1,93 @@
+"""Layer normalisation of the gates."""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+from seqjax.cells._gated import GatedCell
+from seqjax.cells._operations import bind, ones
+from seqjax.transforms._variational_dropout import check_gated
+
+
+def layer_norm(cell: GatedCell, *, epsilon: float = 1e-5) -> GatedCell:
+    """Normalises each gate over the units of an example before `update` sees it.
+
+        LN(z) = gamma * (z - mean(z)) / sqrt(var(z) + epsilon)
+
+    `gamma` is learned, one number per unit and gate, and starts at 1. The bias of the gate is added
+    before the normalisation. The two parts of an unsummed gate, such as the candidate of a GRU, are
+    normalised apart.
+
+    Differs from `layer_norm_lstm` and `layer_norm_gru`, which normalise the products from the input
+    and from the state apart, over all gates together.
+
+    Args:
+      cell: a `GatedCell`.
+      epsilon: added to the variance.
+
+    Returns:
+      The cell. Its parameters `units` have one more entry per gate, `gamma_<gate>`; its state is
+      that of `cell`.
+
+    Raises:
+      TypeError: if `cell` is not a `GatedCell`.
+      ValueError: if `epsilon` is not above 0, or the cell is normalised already.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, seqjax
+      >>> cell = seqjax.transforms.layer_norm(seqjax.gru(4))
+      >>> params = cell.init(jax.random.key(0), 3)
+      >>> sorted(params.units)
+      ['gamma_candidate', 'gamma_candidate_recurrent', 'gamma_reset', 'gamma_update']
+      >>> seqjax.unroll(cell, params, jnp.ones((7, 2, 3)))[0].shape
+      (7, 2, 4)
+
+    Reference: Ba, Kiros and Hinton (2016), Layer normalization.
+    """
+    where = "seqjax.transforms.layer_norm"
+    check_gated("layer_norm", cell, product=False)
+    if not epsilon > 0:
+        raise ValueError(f"{where}: `epsilon` must be above 0, got {epsilon!r}.")
+    names = [f"gamma_{gate}" for gate in cell.gates]
+    names += [f"gamma_{gate}_recurrent" for gate in cell.unsummed]
+    if {name for name, _ in cell.units} & {*names}:
+        raise ValueError(f"{where}: a cell can be normalised once, got {cell!r} that already is.")
+
+    def normalised(function: Any) -> Any:
+        return bind(_normalised, inner_function=function, gain_names=tuple(names), epsilon=epsilon)
+
+    return dataclasses.replace(
+        cell,
+        update=normalised(cell.update),
+        inner_state=None if cell.inner_state is None else normalised(cell.inner_state),
+        units=(*cell.units, *((name, ones) for name in names)),
+        rowwise=True,
+    )
+
+
+def _normalised(
+    state: Any,
+    *,
+    inner_function: Any,
+    gain_names: tuple[str, ...],
+    epsilon: float,
+    **values: Any,
+) -> Any:
+    gains = {name: values.pop(name) for name in gain_names}
+
+    def norm(z: Array, name: str) -> Array:
+        centred = z - z.mean(axis=-1, keepdims=True)
+        return gains[name] * centred / jnp.sqrt((centred**2).mean(axis=-1, keepdims=True) + epsilon)
+
+    for gate in [name.removeprefix("gamma_") for name in gain_names]:
+        match values.get(gate):
+            case (drive, recurrent):
+                both = f"gamma_{gate}", f"gamma_{gate}_recurrent"
+                values[gate] = norm(drive, both[0]), norm(recurrent, both[1])
+            case None:  # an inner gate, which `inner_state` does not see
+                pass
+            case z:
+                values[gate] = norm(z, f"gamma_{gate}")
+    return inner_function(state, **values)

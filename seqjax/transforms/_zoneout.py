@@ -1,0 +1,113 @@
+"""Zoneout: at random, units keep their old value."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+from seqjax.cells._cell import Cell
+from seqjax.cells._gated import GatedCell
+from seqjax.cells._linear import LinearCell
+from seqjax.cells._noise import Draw, check_rate
+from seqjax.cells._operations import bind
+from seqjax.transforms._noisy import NoisyLinear, NoisyStep, with_update
+from seqjax.transforms._residual import check_cell
+
+DEFAULT_FIELDS = ("hidden", "cell")
+
+
+def zoneout(cell: Cell, rate: float | Mapping[str, float]) -> Cell:
+    """Lets each unit keep its old value with probability `p`, drawn anew at every step.
+
+        s_t = d_t * s_{t-1} + (1 - d_t) * s'_t,     d_t ~ Bernoulli(p)
+
+    where `s'_t` is the state after the step of `cell`. Every field of the state has a `p` and a
+    `d` of its own, and the step computes one field from the others before any is kept. Without a
+    key, as at test time, `d_t` is replaced by `p`. A linear cell stays linear: its coefficients
+    become `d + (1 - d) a` and `(1 - d) b`.
+
+    Args:
+      cell: any cell.
+      rate: `p` of each field by name, such as `{"hidden": 0.05, "cell": 0.5}`; or one number for
+        the fields `hidden` and `cell`.
+
+    Returns:
+      The cell, of the same kind. Its parameters and its state are those of `cell`.
+
+    Raises:
+      ValueError: if a rate is not in [0, 1), the state has no such field, or it has other fields
+        and `rate` is a number.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, seqjax
+      >>> cell = seqjax.transforms.zoneout(seqjax.lstm(4), {"hidden": 0.05, "cell": 0.5})
+      >>> params, xs = cell.init(jax.random.key(0), 3), jnp.ones((7, 2, 3))
+      >>> noisy, _ = seqjax.unroll(cell, params, xs, key=jax.random.key(1))
+      >>> test, _ = seqjax.unroll(cell, params, xs)
+      >>> noisy.shape, bool((noisy == test).all())
+      ((7, 2, 4), False)
+
+    Reference: Krueger et al. (2017), Zoneout: regularizing RNNs by randomly preserving hidden
+    activations.
+    """
+    check_cell("zoneout", cell)
+    rates = _rates(cell, rate)
+    if isinstance(cell, LinearCell):
+        noise = Draw("hidden", dict(rates)["hidden"])
+        return NoisyLinear(
+            cell.hidden_size, name=cell.name, inner=cell, noise=noise, change=_linear_zoned
+        )
+    if isinstance(cell, GatedCell):
+        draws = tuple(Draw(f"zoneout_{field}", p) for field, p in rates)
+        update = bind(_zoned_update, inner_update=cell.update, zoneout_rates=rates)
+        return with_update("zoneout", cell, draws, update)
+    draws = tuple(Draw(*each) for each in rates)
+    return NoisyStep(cell.hidden_size, name=cell.name, inner=cell, noise=draws, change=_zoned)
+
+
+def _rates(cell: Cell, rate: float | Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+    where = "seqjax.transforms.zoneout: `rate`"
+    fields = _fields(cell)
+    if not isinstance(rate, Mapping):
+        check_rate(where, rate)
+        if fields is not None and (others := sorted({*fields} - {*DEFAULT_FIELDS, "fresh"})):
+            raise ValueError(
+                f"{where} must name the fields of {cell!r}, whose state also has {others}, got "
+                f"{rate!r}. Write rate={{'hidden': {rate}}}."
+            )
+        rate = {field: rate for field in fields or ("hidden",) if field in DEFAULT_FIELDS}
+    if unknown := sorted({*rate} - {*(fields or rate)}):
+        raise ValueError(f"{where} must name fields of {cell!r}, {fields}, got {unknown}.")
+    if not rate:
+        raise ValueError(f"{where} must name at least one field, got none.")
+    return tuple((field, check_rate(f"{where}[{field!r}]", p)) for field, p in rate.items())
+
+
+def _fields(cell: Cell) -> tuple[str, ...] | None:
+    """Returns the names of the fields of the state, or None where only a run shows them."""
+    if isinstance(cell, GatedCell):
+        return cell.state._fields  # pyright: ignore[reportAttributeAccessIssue]
+    return ("hidden",) if isinstance(cell, LinearCell) else None
+
+
+def _zoned(new: Array, old: Array, hit: Array | None, rate: float) -> Array:
+    if hit is None:
+        return rate * old + (1 - rate) * new
+    return jnp.where(hit > 0, old, new)
+
+
+def _zoned_update(state: Any, *, inner_update: Any, zoneout_rates: Any, **values: Any) -> Any:
+    hit = {field: values.pop(f"zoneout_{field}", None) for field, _ in zoneout_rates}
+    new = inner_update(state, **values)
+    zoned = {
+        field: _zoned(getattr(new, field), getattr(state, field), hit[field], rate)
+        for field, rate in zoneout_rates
+    }
+    return new._replace(**zoned)
+
+
+def _linear_zoned(a: Array, b: Array, hit: Array | None, rate: float) -> tuple[Array, Array]:
+    if hit is None:
+        return rate + (1 - rate) * a, (1 - rate) * b
+    return jnp.where(hit, 1, a), jnp.where(hit, 0, b)
