@@ -4,6 +4,7 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
+import tabulate
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -13,30 +14,11 @@ from seqjax.train._files import replace_file, to_json
 _COLUMNS = ("precision", "recall", "f1", "support")
 
 
-def confusion(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
-    """Counts what was taken for what.
-
-    Args:
-      truth: classes, integers of any shape.
-      predicted: likewise.
-      num_classes: how many there are.
-
-    Returns:
-      Integers (num_classes, num_classes): row the truth, column the prediction.
-
-    Example:
-      >>> confusion(np.array([0, 1, 1]), np.array([0, 1, 0]), 2).tolist()
-      [[1, 0], [1, 1]]
-    """
-    pairs = np.ravel(truth) * num_classes + np.ravel(predicted)
-    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
-
-
 def scores(counts: np.ndarray, names: Sequence[str]) -> dict[str, dict[str, float]]:
     """Returns precision, recall, F1 and support of every class, 0 where nothing can be divided.
 
     Args:
-      counts: from `confusion`.
+      counts: what was taken for what: row the truth, column the prediction.
       names: of the classes.
 
     Returns:
@@ -47,19 +29,19 @@ def scores(counts: np.ndarray, names: Sequence[str]) -> dict[str, dict[str, floa
       >>> found["a"]
       {'precision': 0.5, 'recall': 1.0, 'f1': 0.6666666666666666, 'support': 1}
     """
-    found = {}
-    for index, name in enumerate(names):
-        right = int(counts[index, index])
-        predicted, support = int(counts[:, index].sum()), int(counts[index].sum())
-        found[name] = {
-            "precision": right / max(predicted, 1),
-            "recall": right / max(support, 1),
-            "f1": 2 * right / max(predicted + support, 1),
-            "support": support,
-        }
-    real = [row for row in found.values() if row["support"]]
-    means = {name: float(np.mean([row[name] for row in real])) for name in _COLUMNS[:-1]}
-    return {**found, "macro": {**means, "support": int(counts.sum())}}
+    from sklearn import metrics
+
+    truth, predicted = np.indices(counts.shape).reshape(2, -1)
+    each = metrics.precision_recall_fscore_support(
+        truth, predicted, sample_weight=counts.ravel(), zero_division=0
+    )
+    rows = np.stack(each, axis=1).tolist()
+    means = np.mean([row[:-1] for row in rows if row[-1]], axis=0).tolist()
+    rows.append([*means, counts.sum()])
+    return {
+        name: {**dict(zip(_COLUMNS, row, strict=True)), "support": int(row[-1])}
+        for name, row in zip([*names, "macro"], rows, strict=True)
+    }
 
 
 def write_report(
@@ -69,7 +51,7 @@ def write_report(
 
     Args:
       folder: the run folder.
-      counts: from `confusion`, summed over the seeds.
+      counts: what was taken for what, summed over the seeds.
       names: of the classes.
       seeds: how many the sum is over; the support is that of one.
 
@@ -83,15 +65,13 @@ def write_report(
         (name, *(f"{row[column]:.4f}" for column in _COLUMNS[:-1]), f"{row['support']:,}")
         for name, row in found.items()
     ]
-    header = ("class", *_COLUMNS)
-    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
-
-    def line(row: Sequence[str]) -> str:
-        numbers = (f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
-        return f"| {row[0]:<{widths[0]}} | {' | '.join(numbers)} |"
-
-    rule = f"|{'-' * (widths[0] + 2)}|" + "|".join("-" * (w + 1) + ":" for w in widths[1:]) + "|"
-    table = "\n".join([line(header), rule, *map(line, rows)])
+    table = tabulate.tabulate(
+        rows,
+        ("class", *_COLUMNS),
+        tablefmt="pipe",
+        disable_numparse=True,
+        colalign=("left", *("right" for _ in _COLUMNS)),
+    )
     over = "one seed" if seeds == 1 else f"{seeds} seeds together"
     confused = "\n".join(f"- {text}" for text in most_confused(counts, names, seeds))
     replace_file(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
+import tabulate
 
 from seqjax import train
 from seqjax.train import _record
@@ -116,9 +117,8 @@ def results_table(result: Mapping[str, Any], headline: str) -> str:
         shown = result["cell"] if name == headline else name.removeprefix("test_").replace("_", " ")
         rows.append((shown, f"{metrics[name]['mean']:.4g}  (seeds {seeds}{interval})"))
     rows[1:1] = [(f"floor: {name}", f"{value:.4g}") for name, value in result["floors"].items()]
-    width = max(len(name) for name, _ in rows)
-    lines = [f"{name:<{width}}  {value}" for name, value in rows]
-    return "\n".join(["", f"{headline} on {result['dataset']}", *lines, ""])
+    table = tabulate.tabulate(rows, tablefmt="plain", disable_numparse=True)
+    return f"\n{headline} on {result['dataset']}\n{table}\n"
 
 
 def command(

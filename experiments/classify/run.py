@@ -85,8 +85,11 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
     classes = task.inputs.classes
 
     def judge(fit: train.FitResult) -> dict[str, float]:
+        from sklearn import metrics
+
         logits = np.stack(answer(fit.params, test))
-        tested.append(per_class.confusion(task.test.targets, logits.argmax(-1), len(classes)))
+        labels = range(len(classes))
+        tested.append(metrics.confusion_matrix(task.test.targets, logits.argmax(-1), labels=labels))
         found = scores(logits, task.test.targets)
         return {
             "test_accuracy": found["accuracy"],

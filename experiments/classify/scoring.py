@@ -6,7 +6,7 @@ from scipy import special
 from experiments.classify.inputs import WORDS
 from experiments.classify.task import Task
 from seqjax import data, floors
-from seqjax.floors._classes import majority_class, segment_means
+from seqjax.floors._ridge import segment_means
 
 _SEGMENTS = 8  # of a sequence, for the floors, where lengths differ
 
@@ -15,15 +15,18 @@ def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Judges logits (N, classes) by the true classes (N,).
 
     Returns:
-      `accuracy`, `balanced_accuracy` (the mean of the classes' recalls) and `loss` (the
+      `accuracy`, `balanced_accuracy` (the mean recall of the classes that occur) and `loss` (the
       cross-entropy).
     """
+    from sklearn import metrics
+
+    # Not `log_loss`, which takes probabilities: it cannot tell a logit of -100 from one of -40.
     logs = special.log_softmax(logits.astype(np.float64), axis=-1)
-    right = logits.argmax(-1) == labels
-    recalls = [right[labels == label].mean() for label in np.unique(labels)]
+    guesses, present = logits.argmax(-1), np.unique(labels)
+    recall = metrics.recall_score(labels, guesses, labels=present, average="macro")
     return {
-        "accuracy": float(right.mean()),
-        "balanced_accuracy": float(np.mean(recalls)),
+        "accuracy": float(np.mean(guesses == labels)),
+        "balanced_accuracy": float(recall),
         "loss": float(-logs[np.arange(len(labels)), labels].mean()),
     }
 
@@ -37,11 +40,21 @@ def fit_floors(task: Task) -> dict[str, float]:
     x = [simple_features(task, part) for part in (task.train, task.validation, task.test)]
     y = [part.targets for part in (task.train, task.validation, task.test)]
     guesses = {
-        "majority": majority_class(y[0]),
-        "nearest_mean": floors.fit_nearest_mean(x[0], y[0])(x[2]),
+        "majority": np.bincount(y[0]).argmax(),
+        "nearest_mean": nearest_mean(x[0], y[0], x[2]),
         "ridge": floors.fit_ridge_classes(x[0], y[0], x[1], y[1])(x[2]),
     }
     return {name: float(np.mean(guess == y[2])) for name, guess in guesses.items()}
+
+
+def nearest_mean(x: np.ndarray, labels: np.ndarray, test_x: np.ndarray) -> np.ndarray:
+    """Returns the class of the nearest mean, in standard units, for each row of `test_x`."""
+    from sklearn import metrics, preprocessing
+
+    # Not `NearestCentroid`, which warns of, or refuses, features that are constant in every class.
+    means = np.stack([x[labels == label].mean(axis=0) for label in range(labels.max() + 1)])
+    scaler = preprocessing.StandardScaler().fit(x)
+    return metrics.pairwise_distances_argmin(scaler.transform(test_x), scaler.transform(means))
 
 
 def simple_features(task: Task, part: data.RaggedSequences) -> np.ndarray:

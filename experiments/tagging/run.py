@@ -76,8 +76,11 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
     tested = []  # truth and prediction of every seed, counted
 
     def judge(fit: train.FitResult) -> dict[str, float]:
+        from sklearn import metrics
+
         judged = predict(fit.params, test)
-        tested.append(per_class.confusion(judged.truth, judged.predicted, len(tags)))
+        labels = range(len(tags))
+        tested.append(metrics.confusion_matrix(judged.truth, judged.predicted, labels=labels))
         return {f"test_{name}": value for name, value in judged.metrics().items()}
 
     def draw(folder: train.RunFolder) -> None:

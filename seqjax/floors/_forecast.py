@@ -1,10 +1,10 @@
 """Forecasts that cost next to nothing: the last value, the last season, a map of the lags."""
 
-from typing import NamedTuple
+from collections.abc import Callable
 
 import numpy as np
 
-from seqjax.floors._ridge import REGULARISATIONS, Ridge, fit_ridge
+from seqjax.floors._ridge import fit_ridge
 
 
 def persistence(inputs: np.ndarray, horizon: int) -> np.ndarray:
@@ -51,31 +51,16 @@ def seasonal(inputs: np.ndarray, horizon: int, period: int) -> np.ndarray:
     return inputs[:, steps - period + np.arange(horizon) % period]
 
 
-class RidgeForecast(NamedTuple):
-    """A forecast of all variables by one ridge; see `fit_ridge_forecast`."""
-
-    ridge: Ridge
-
-    def __call__(self, inputs: np.ndarray) -> np.ndarray:
-        """Returns the forecasts (B, horizon, D) of inputs (B, T, D)."""
-        x, last = _differences(inputs)
-        return (self.ridge(x) + last).swapaxes(1, 2)
-
-
 def fit_ridge_forecast(
-    train: tuple[np.ndarray, np.ndarray],
-    validation: tuple[np.ndarray, np.ndarray],
-    *,
-    regularisations: tuple[float, ...] = REGULARISATIONS,
-) -> RidgeForecast:
-    """Fits one ridge for all variables, each foretold from its own lags less its last value.
+    train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray]
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Fits one ridge for all variables, each predicted from its own lags less its last value.
 
         y_{t+k} - x_t = b_k + sum_j w_{kj} (x_{t-j} - x_t)
 
     Args:
       train: inputs (B, T, D) and targets (B, horizon, D).
-      validation: likewise; chooses the regularisation.
-      regularisations: to choose from.
+      validation: the same of other examples; chooses the regularisation.
 
     Returns:
       A map from inputs (B, T, D) to forecasts (B, horizon, D).
@@ -88,8 +73,13 @@ def fit_ridge_forecast(
       >>> forecast(np.array([[[1.0], [2.0], [3.0], [4.0]]])).round(3).tolist()
       [[[5.0]]]
     """
-    examples = *_examples(*train), *_examples(*validation)
-    return RidgeForecast(fit_ridge(*examples, regularisations=regularisations))
+    ridge = fit_ridge(*_examples(*train), *_examples(*validation))
+
+    def forecast(inputs: np.ndarray) -> np.ndarray:
+        x, last = _differences(inputs)
+        return (ridge(x) + last).swapaxes(1, 2)
+
+    return forecast
 
 
 def _differences(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ from experiments import classify, command_line
 from experiments.classify.config import command
 from experiments.classify.inputs import Inputs
 from experiments.classify.model import make_loss, model_functions
-from experiments.classify.scoring import scores
+from experiments.classify.scoring import nearest_mean, scores
 from experiments.classify.task import load_task
 from experiments.functions import make_answers
 from seqjax import data, train
@@ -309,6 +309,20 @@ def test_same_settings_same_bits_and_resumed_too(finished, tmp_path, monkeypatch
     assert again["metrics"]["test_nll"] == result["metrics"]["test_nll"]
 
 
+def test_nearest_mean_is_the_nearest():
+    rng = np.random.default_rng(0)
+    labels = rng.permutation(np.arange(60) % 3)
+    x = 8 * rng.normal(size=(3, 4))[labels] + rng.normal(size=(60, 4))
+    standard = (x - x.mean(0)) / x.std(0)
+    means = np.stack([standard[labels == c].mean(0) for c in range(3)])
+    wanted = np.linalg.norm(standard[:, None] - means[None], axis=2).argmin(1)
+    np.testing.assert_array_equal(nearest_mean(x, labels, x), wanted)
+    # A feature that is constant but for rounding says nothing, whatever a test example has there.
+    constant, moved = (np.column_stack([x, np.full(60, value)]) for value in (0.1, 0.2))
+    assert constant.std(axis=0)[-1] > 0
+    np.testing.assert_array_equal(nearest_mean(constant, labels, moved), wanted)
+
+
 def test_scores():
     logits = np.array([[2.0, 0.0], [2.0, 0.0], [0.0, 1.0], [2.0, 0.0]])
     found = scores(logits, np.array([0, 0, 1, 1]))
@@ -316,6 +330,8 @@ def test_scores():
     assert found["balanced_accuracy"] == 0.75
     losses = [np.log1p(np.exp(-2)), np.log1p(np.exp(-2)), np.log1p(np.exp(-1)), np.log1p(np.exp(2))]
     assert found["loss"] == pytest.approx(np.mean(losses))
+    # A class that does not occur has no recall, though it is guessed.
+    assert scores(np.eye(3)[[0, 1, 2]], np.array([0, 1, 1]))["balanced_accuracy"] == 0.75
 
 
 @pytest.mark.parametrize("task", classify.TASKS)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seqjax.floors import fit_naive_bayes_logistic
-from seqjax.floors._cross_fitting import calibration, cross_fit, stacking_weights
+from seqjax.floors._cross_fitting import cross_fit, stacking_weights
 
 
 def texts(number, seed=0):
@@ -55,7 +55,15 @@ def test_calibration_gives_probabilities_that_hold():
     rng = np.random.default_rng(0)
     true = rng.normal(size=20_000) * 2
     labels = rng.random(true.size) < 1 / (1 + np.exp(-true))
-    assert calibration(5 * true, labels) == pytest.approx(1 / 5, rel=0.05)
+    assert stacking_weights(5 * true[:, None], labels).item() == pytest.approx(1 / 5, rel=0.05)
+
+
+def test_a_fold_may_take_the_only_text_of_its_class():
+    """The rest is of one class, from which only how frequent it is can be learnt."""
+    sequences, labels = [np.array([2, 2])] * 5, np.array([1, 1, 1, 1, 0])
+    found = cross_fit(sequences, labels, order=1, folds=5).out_of_fold
+    assert found[4] > 0
+    assert np.isfinite(found).all()
 
 
 @pytest.mark.parametrize("folds", [1, 7])

@@ -49,6 +49,17 @@ def test_ridge_bears_constant_and_repeated_features():
     np.testing.assert_allclose(fitted(doubled), y, atol=1e-9)
 
 
+def test_a_feature_that_is_constant_but_for_rounding_is_left_out():
+    """The mean of many 0.1 is not 0.1, and the difference is no unit to measure features in."""
+    x = np.random.default_rng(5).normal(size=(1000, 2))
+    x[:, 1] = 0.1
+    assert x[:, 1].std() > 0
+    y = x[:, :1].copy()
+    fitted = floors.fit_ridge(x, y, x, y)
+    x[:, 1] = 0.2
+    np.testing.assert_allclose(fitted(x), y, atol=1e-9)
+
+
 def test_ridge_forecast_continues_a_wave():
     time = np.arange(300)[:, None] / 7
     series = np.concatenate([np.sin(time), 3 * np.cos(time) + 10], axis=1)
