@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seqjax.floors import fit_naive_bayes_logistic
-from seqjax.floors._cross_fitting import cross_fit, stacking_weights
+from seqjax.floors._cross_fitting import calibration, cross_fit, stacking_weights
 
 
 def texts(number, seed=0):
@@ -55,7 +55,11 @@ def test_calibration_gives_probabilities_that_hold():
     rng = np.random.default_rng(0)
     true = rng.normal(size=20_000) * 2
     labels = rng.random(true.size) < 1 / (1 + np.exp(-true))
-    assert stacking_weights(5 * true[:, None], labels).item() == pytest.approx(1 / 5, rel=0.05)
+    assert calibration(5 * true, labels) == pytest.approx(1 / 5, rel=0.05)
+
+
+def test_calibration_keeps_the_sign_of_logits_that_are_always_wrong():
+    assert 0 < calibration(np.array([1.0, -1.0]), np.array([0, 1])) < 1e-3
 
 
 def test_a_fold_may_take_the_only_text_of_its_class():
