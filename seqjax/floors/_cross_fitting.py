@@ -72,6 +72,7 @@ def cross_fit(
             f"cross_fit: `folds` must lie between 2 and the number of groups, "
             f"{group.max(initial=-1) + 1}; got {folds}."
         )
+    # Not `GroupKFold`, whose folds are others: every published number would move.
     fold = np.random.default_rng(0).permutation(group.max() + 1)[group] % folds
     # Which n-grams there are says nothing of the labels, so they are counted once for all folds.
     ngrams = NGrams.learn(sequences, order)
