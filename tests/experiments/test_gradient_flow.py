@@ -2,14 +2,11 @@
 
 import dataclasses
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import programs
 import pytest
 
 from experiments import command_line, gradient_flow
@@ -18,7 +15,6 @@ from experiments.gradient_flow.findings import findings
 from experiments.gradient_flow.report import command
 from seqjax import train
 
-ROOT = Path(__file__).parents[2]
 SMALL = {
     "cells": "rnn,lstm",
     "inits": "radius_0.5,radius_1.5,forget_1",
@@ -155,8 +151,8 @@ RECURRENT_KERNELS = ("rnn", "lstm", "peephole_lstm", "gru", "slstm")
 
 def test_complex_and_boolean_states(tmp_path):
     """A run of the cells whose state is complex, has a boolean field, or no recurrent kernel."""
-    cells = "lru,rg_lru,slstm,ind_rnn,peephole_lstm"
-    changes = {"cells": cells, "inits": "default,forget_1", "lengths": "10", "tasks": "adding"}
+    cells = "lru,rg_lru,slstm,ind_rnn"
+    changes = {"cells": cells, "inits": "default", "lengths": "10", "tasks": "adding"}
     config = gradient_flow.Config(
         **{**SMALL, **changes, "train_inits": "default", "hidden_size": 4}
     )
@@ -219,15 +215,5 @@ def test_command_repeats_the_run():
     [(["--cell=transformer"], "--cells must be among"), (["--celz=rnn"], "celz")],
 )
 def test_a_mistake_is_one_line_and_status_2(tmp_path, flags, part):
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.gradient_flow", f"--workdir={tmp_path}", *flags],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": ""},
-        capture_output=True,
-        text=True,
-        timeout=400,
-    )
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr + done.stdout
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert part in done.stderr
+    flags = (f"--workdir={tmp_path}", *flags)
+    assert part in programs.refusal("gradient_flow", *flags, said=tmp_path / "said")

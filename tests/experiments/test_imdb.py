@@ -2,15 +2,13 @@
 
 import dataclasses
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
+import programs
 import pytest
 
 from experiments import command_line, imdb
@@ -21,7 +19,6 @@ from experiments.imdb.task import load_task
 from seqjax import data, train
 from seqjax.data._batching import bucketed_batches
 
-ROOT = Path(__file__).parents[2]
 SMALL = {
     "dataset": "folder",
     "seeds": 2,
@@ -176,12 +173,13 @@ def test_without_the_linear_path_only_the_answer_changes(reviews_folder, cache):
 
 @pytest.mark.parametrize("cell", [c for c in imdb.CELLS if c != "bigru"])
 def test_every_cell_has_a_model(cell, reviews_folder):
+    """Traced, not compiled: what cells compute is the matter of their own suites."""
     config = small(reviews_folder, cell=cell, num_layers=2, linear_path=False)
     functions = model_functions(config, vocab_size=20)
     (batch,) = bucketed_batches([np.array([3, 4])], [1], 1, [10], rng=None)
-    logits = jax.jit(functions.apply)(functions.init(jax.random.key(0)), batch)
-    assert logits.shape == (1,)
-    assert np.isfinite(logits).all()
+    params = jax.eval_shape(functions.init, jax.random.key(0))
+    logits = jax.eval_shape(functions.apply, params, batch)
+    assert (logits.shape, logits.dtype) == ((1,), np.float32)
 
 
 def test_keras_preset_is_the_classic_script():
@@ -212,19 +210,6 @@ def test_command_repeats_the_run():
     assert command(config) == "python -m experiments.imdb --cell=lstm --preset=keras --seeds=1"
 
 
-def start(*flags):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": ""}
-    return subprocess.Popen(
-        [sys.executable, "-m", "experiments.imdb", *flags],
-        cwd=ROOT,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def test_a_mistake_is_one_line_and_status_2(tmp_path, reviews_folder, cache):
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -238,43 +223,40 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path, reviews_folder, cache):
         ("--dataset=imdb_reviews", f"--data_dir={torn}"): "dataset_info.json",
         ("--predict=good", f"--workdir={tmp_path / 'nothing'}"): "needs a finished run",
     }
-    processes = [start(f"--cache_dir={cache}", *flags) for flags in runs]
-    for process, (flags, part) in zip(processes, runs.items(), strict=True):
-        out, err = process.communicate(timeout=400)
-        assert process.returncode == 2, (flags, out, err)
-        assert "Traceback" not in err + out
-        assert len(err.strip().splitlines()) == 1, err
-        assert part in err
+    for i, (flags, part) in enumerate(runs.items()):
+        flags = (f"--cache_dir={cache}", *flags)
+        assert part in programs.refusal("imdb", *flags, said=tmp_path / f"said_{i}")
 
 
 def test_help_lists_the_settings():
-    process = start("--help")
-    out, err = process.communicate(timeout=400)
-    assert process.returncode == 0
-    assert "--hidden_size: hidden units of a layer and direction (default: 64)" in out
-    assert f"--cell:<{'|'.join(imdb.CELLS)}>" in "".join(out.split())
-    assert not err
+    """In a new process, as a shell starts it; the other programs here are forks, see `programs`."""
+    words = [sys.executable, "-m", "experiments.imdb", "--help"]
+    done = subprocess.run(words, cwd=programs.ROOT, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0
+    assert "--hidden_size: hidden units of a layer and direction (default: 64)" in done.stdout
+    assert f"--cell:<{'|'.join(imdb.CELLS)}>" in "".join(done.stdout.split())
+    assert not done.stderr
 
 
-def test_killed_and_resumed_to_the_same_bits(tmp_path, reviews_folder, cache):
-    settings = {**SMALL, "data_dir": reviews_folder, "seeds": 1, "epochs": 6}
-    flags = [f"--{name}={value}" for name, value in settings.items()] + [f"--cache_dir={cache}"]
-    whole = start(*flags, f"--workdir={tmp_path / 'whole'}")
-    killed = start(*flags, f"--workdir={tmp_path / 'killed'}")
-    metrics = tmp_path / "killed" / "metrics.jsonl"
+def test_killed_and_resumed_to_the_same_bits(finished, tmp_path, cache):
+    """Killed in a process of its own; taken up here, where the whole run was made."""
+    config, (_, result), _ = finished
+    flags = [f"--{name}={value}" for name, value in dataclasses.asdict(config).items()]
+    path = tmp_path / "killed"
+    killed = programs.start(
+        "imdb", *flags, f"--cache_dir={cache}", f"--workdir={path}", said=tmp_path / "said"
+    )
+    metrics = path / "metrics.jsonl"
     deadline = time.monotonic() + 400
     while not (metrics.exists() and '"epoch": 2' in metrics.read_text()):
         assert time.monotonic() < deadline
-        assert killed.poll() is None, killed.communicate()
+        assert killed.process.is_alive(), killed.wait()
         time.sleep(0.02)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
-    assert not (tmp_path / "killed" / "result.json").exists()
-    resumed = start(*flags, f"--workdir={tmp_path / 'killed'}", "--resume")
-    out, err = resumed.communicate(timeout=400)
-    assert resumed.returncode == 0, err
-    assert whole.communicate(timeout=400)[0]
-    results = [json.loads((tmp_path / n / "result.json").read_text()) for n in ("whole", "killed")]
-    assert results[0]["params_sha256"] == results[1]["params_sha256"]
-    assert results[0]["metrics"]["test_accuracy"] == results[1]["metrics"]["test_accuracy"]
-    assert out.strip().splitlines()[-1].startswith("test_accuracy 0.")
+    killed.process.kill()
+    killed.wait()
+    assert not (path / "result.json").exists()
+    resumed = imdb.run(
+        config, workdir=path, resume=True, cache_dir=str(cache), notify=lambda line: None
+    ).result
+    assert resumed["params_sha256"] == result["params_sha256"]
+    assert resumed["metrics"]["test_accuracy"] == result["metrics"]["test_accuracy"]

@@ -3,14 +3,13 @@
 import dataclasses
 import importlib
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import jax
 import jupytext
 import numpy as np
+import programs
 import pytest
 
 from experiments import (
@@ -101,20 +100,10 @@ def finished(folder):
     data.write_reviews(data.generate_reviews(num_train=80, num_test=20), folder / "reviews")
     settings = {**SMALL, "data_dir": folder / "reviews"}
     flags = [f"--{name}={value}" for name, value in settings.items()]
-    done = start(folder, *flags, "--workdir=run", "--cache_dir=cache")
-    assert done.returncode == 0, done.stderr
+    flags += ["--workdir=run", "--cache_dir=cache"]
+    status, _, err = programs.run("imdb", *flags, cwd=folder, said=folder / "said_run")
+    assert status == 0, err
     return imdb.Config(**{**settings, "cell": "bigru", "data_dir": str(folder / "reviews")})
-
-
-def start(folder, *flags):
-    return subprocess.run(
-        [sys.executable, "-m", "experiments.imdb", *flags],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
 
 
 def test_a_run_from_the_command_line(finished, loaded):
@@ -175,10 +164,7 @@ def test_a_strangers_run_folder_loads_nothing(prefix, finished, modules, tmp_pat
 
 
 def test_a_mistake_is_one_line_and_status_2(folder):
-    done = start(folder, "--cell=breaks:cell")
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr + done.stdout
-    (line,) = done.stderr.strip().splitlines()
+    line = programs.refusal("imdb", "--cell=breaks:cell", cwd=folder, said=folder / "said_breaks")
     assert "--cell=breaks:cell: breaks cannot be imported: ZeroDivisionError" in line
     assert "breaks.py:2)" in line
 
