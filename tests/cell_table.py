@@ -342,6 +342,7 @@ def _own(rows: list[Row]) -> list[Row]:
 STEPS_APART = [row for row in ROWS if not row.known_step]
 every_cell = _parametrize(ROWS)
 every_step = _parametrize(_own(STEPS_APART))
+every_step_in_sequence = _parametrize(STEPS_APART)
 every_kind = _parametrize(_own(KINDS))
 every_kind_in_sequence = _parametrize(KINDS)
 every_step_on_every_executor = _parametrize(on_executors(STEPS_APART))

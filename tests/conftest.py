@@ -22,6 +22,7 @@ os.environ.setdefault("NPROC", "8")
 import hypothesis
 import jax
 import pytest
+from quick import QUICK
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -36,13 +37,18 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("seqjax")
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items):
-    """Turns warnings into errors; a fault in a dependency is named where it is met.
+    """Marks the quick tests; turns warnings into errors, also of a dependency.
 
     The mark stands before a test's own `filterwarnings`, which therefore have the last word.
     """
+    quick = {f"tests/{name}" for names in QUICK.values() for name in names}
     for item in items:
         item.add_marker(pytest.mark.filterwarnings("error"), append=False)
+        test = item.nodeid.partition("[")[0]
+        if quick & {test, test.partition("::")[0]}:
+            item.add_marker("quick")
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ import pytest
 from cell_table import (
     BY_NAME,
     assert_trees_close,
-    every_cell,
-    every_step,
+    every_step_in_sequence,
     problem,
     random_params,
     random_state,
@@ -22,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("x64")
 jacobians = jax.jit(gradflow.step_jacobians, static_argnums=0, static_argnames="method")
 
 
-@every_cell
+@every_step_in_sequence
 def test_structured_equals_autodiff(row):
     params, xs = random_params(row.cell), jnp.asarray(problem().xs)
     start = random_state(row.cell, params)
@@ -34,7 +33,7 @@ def test_structured_equals_autodiff(row):
     assert_trees_close(auto, autodiff, rtol=1e-10, atol=1e-10)
 
 
-@every_step
+@every_step_in_sequence
 def test_equals_finite_differences_of_the_paper(row):
     """Against the NumPy step of the table, so that rows and columns cannot be exchanged.
 

@@ -36,7 +36,7 @@ def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 print(step.lower(params).compile().memory_analysis().temp_size_in_bytes, end=" ")
-print(*[faults() for _ in range(8)])
+print(*[faults() for _ in range(5)])
 """
 
 
