@@ -344,7 +344,6 @@ every_cell = _parametrize(ROWS)
 every_step = _parametrize(_own(STEPS_APART))
 every_step_in_sequence = _parametrize(STEPS_APART)
 every_kind = _parametrize(_own(KINDS))
-every_kind_in_sequence = _parametrize(KINDS)
 every_step_on_every_executor = _parametrize(on_executors(STEPS_APART))
 both_directions = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from cell_table import (
     BY_NAME,
+    KINDS,
     STEPS,
     assert_trees_close,
     assert_trees_equal,
     both_directions,
-    every_kind_in_sequence,
     only_inexact,
     problem,
     random_params,
@@ -57,9 +57,24 @@ def gradients(row, params, data, start, **options):
     return jax.device_get(of(params, data.xs, start))
 
 
-@every_kind_in_sequence
-@both_directions
-@pytest.mark.parametrize("truncation", [(2, 2), (2, 5), (3, 4)], ids=str)
+# Every kind of cell; from the last step to the first, those with a backward pass of their own.
+GATED, LINEAR = BY_NAME["lstm_learned"], BY_NAME["min_gru"]
+WAYS = [*((row, False) for row in KINDS), (GATED, True), (LINEAR, True)]
+
+
+def name(value):
+    """Returns the part of a test's id that a parameter makes."""
+    return {False: "forward", True: "reverse"}.get(value) or getattr(value, "id", str(value))
+
+
+@pytest.mark.parametrize(
+    ("row", "reverse", "truncation"),
+    [
+        *((row, reverse, (2, 5)) for row, reverse in WAYS),
+        *((GATED, reverse, window) for reverse in (False, True) for window in ((2, 2), (3, 4))),
+    ],
+    ids=name,
+)
 def test_truncated(row, reverse, truncation):
     """Against the definition: block by block, the part before its window without gradient."""
     params, data = random_params(row.cell), problem()
@@ -185,8 +200,7 @@ def test_boundaries_need_least_memory(name):
     assert temporaries("boundaries") < temporaries(kept) / 5
 
 
-@every_kind_in_sequence
-@both_directions
+@pytest.mark.parametrize(("row", "reverse"), WAYS, ids=name)
 def test_clipping_between_steps(row, reverse):
     """Against the plain scan; a bound that is never reached changes nothing."""
     params, data = random_params(row.cell), problem()
