@@ -11,7 +11,10 @@ from experiments.command_line import ConfigError
 from seqjax import train
 from seqjax.train._record import summarise
 
-GIVEN = {"task": "sine", "seeds": 2, "epochs": 1, "train_size": 64}
+GIVEN = {
+    "task": "sine", "seeds": 2, "epochs": 1, "train_size": 64, "lookback": 12, "horizon": 4,
+    "ridge_lags": 5,
+}  # fmt: skip
 
 
 def test_the_grid():

@@ -11,6 +11,7 @@ from cell_table import BY_NAME, KINDS, STEPS, problem, random_params
 import seqjax
 from seqjax import gradflow
 
+step_jacobians = jax.jit(gradflow.step_jacobians, static_argnums=0)
 ROWS = [*KINDS, *(BY_NAME[name] for name in ("ind_rnn", "peephole_lstm", "slstm"))]
 
 
@@ -31,10 +32,10 @@ def test_probe(row):
     dead = {"log_ratio"} if row.name == "ind_rnn" else set()
     json.dumps({k: v for k, v in metrics.items() if k not in dead}, allow_nan=False)
     assert all(isinstance(value, float) for value in metrics.values())
-    norms = gradflow.gradient_norms(jax.grad(loss)(params, xs), depth=1)
+    norms = gradflow.gradient_norms(jax.jit(jax.grad(loss))(params, xs), depth=1)
     assert metrics["gradient_norm/head"] == pytest.approx(float(norms["head"]), rel=1e-5)
     assert metrics["gradient_norm/all"] > metrics["gradient_norm/cell"] > 0
-    jacobian = np.asarray(gradflow.step_jacobians(cell, params["cell"], xs)[-1, 0])
+    jacobian = np.asarray(step_jacobians(cell, params["cell"], xs)[-1, 0])
     expected = np.abs(np.linalg.eigvals(jacobian)).max()
     assert metrics["jacobian/spectral_radius"] == pytest.approx(expected, rel=1e-3)
     assert ("recurrent/forget/sigma" in metrics) == (row.name.partition("_")[0] in FORGETTING)
@@ -65,7 +66,7 @@ def test_probe_of_padded_batches():
         xs[length:, b] = np.nan
     same = gradflow.make_probe(cell, (xs, lengths), inputs=lambda params, batch: (params, *batch))
     assert same(params) == clean
-    short = gradflow.step_jacobians(cell, params, xs[:3, :1])[-1, 0]
+    short = step_jacobians(cell, params, xs[:3, :1])[-1, 0]
     assert clean["jacobian/sigma"] == pytest.approx(np.linalg.norm(short, 2), rel=1e-5)
 
 

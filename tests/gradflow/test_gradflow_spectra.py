@@ -14,6 +14,10 @@ from seqjax.gradflow._singular import random_orthogonal
 pytestmark = pytest.mark.usefixtures("x64")
 
 singular_values = jax.jit(gradflow.product_singular_values, static_argnames=("lags", "method"))
+step_jacobians = jax.jit(gradflow.step_jacobians, static_argnums=0)
+lyapunov_exponents = jax.jit(
+    gradflow.lyapunov_exponents, static_argnums=0, static_argnames=("transient", "every")
+)
 
 
 @pytest.mark.parametrize("size", [1, 3, 6])
@@ -61,7 +65,7 @@ def test_of_a_cell():
     row = BY_NAME["lstm"]
     params, xs = random_params(row.cell), jnp.asarray(problem().xs[:, :1])
     start = random_state(row.cell, params, (1,))
-    logs = singular_values(gradflow.step_jacobians(row.cell, params, xs, initial_state=start))
+    logs = singular_values(step_jacobians(row.cell, params, xs, initial_state=start))
 
     def end(*start):
         final = seqjax.unroll(row.cell, params, xs, initial_state=type(first)(*start))[1]
@@ -69,7 +73,7 @@ def test_of_a_cell():
 
     first = start
     jacobian = jnp.concatenate(
-        [leaf[:, 0] for leaf in jax.jacfwd(end, argnums=(0, 1))(*start)], axis=-1
+        [leaf[:, 0] for leaf in jax.jit(jax.jacfwd(end, argnums=(0, 1)))(*start)], axis=-1
     )
     expected = np.log(np.linalg.svd(jacobian, compute_uv=False))
     np.testing.assert_allclose(logs[-1, 0], expected, atol=1e-9)
@@ -120,7 +124,7 @@ def test_lyapunov_of_a_memory():
         static_argnums=2,
     )
     every, three = find(params, xs, 8), find(params, xs, 3)
-    logs = singular_values(gradflow.step_jacobians(row.cell, params, xs), lags=(60,))[0]
+    logs = singular_values(step_jacobians(row.cell, params, xs), lags=(60,))[0]
     # The volume of everything is det J, whatever the frame.
     np.testing.assert_allclose(every.sum(-1), logs.sum(-1) / 60, atol=1e-9)
     assert (np.diff(every) <= 0).all()
@@ -138,12 +142,8 @@ def test_lyapunov_equals_qr_of_jacobians(row):
     start = random_state(row.cell, params, (2,))
     if row.cell.uses_starts:  # its first step would keep nothing
         start = start._replace(fresh=jnp.zeros(2, bool))
-    jacobians = np.asarray(gradflow.step_jacobians(row.cell, params, xs, initial_state=start))
-    got = jax.jit(
-        lambda params, xs, start: gradflow.lyapunov_exponents(
-            row.cell, params, xs, initial_state=start
-        )
-    )(params, xs, start)
+    jacobians = np.asarray(step_jacobians(row.cell, params, xs, initial_state=start))
+    got = lyapunov_exponents(row.cell, params, xs, initial_state=start)
     size = jacobians.shape[-1]
     assert got.shape == (2, size)
     for example in range(2):
@@ -168,7 +168,7 @@ def test_lyapunov_of_complex_decays(every):
     cell = seqjax.lru(4, state_size=3)
     params = random_params(cell) | {"decay_log": jnp.log(-jnp.log(radii))}
     xs = np.random.default_rng(0).normal(size=(400, 2, 3))
-    exponents = gradflow.lyapunov_exponents(cell, params, xs, transient=150, every=every)
+    exponents = lyapunov_exponents(cell, params, xs, transient=150, every=every)
     expected = np.log([0.9, 0.9, 0.7, 0.7, 0.5, 0.5])
     np.testing.assert_allclose(exponents, [expected] * 2, atol=1e-9)
 
@@ -177,12 +177,12 @@ def test_lyapunov_of_an_rg_lru():
     """The mean of `log a_t` by unit; the first step, which keeps nothing, is not counted."""
     cell = BY_NAME["rg_lru"].cell
     params, xs = random_params(cell), np.random.default_rng(0).normal(size=(300, 2, 3))
-    exponents = gradflow.lyapunov_exponents(cell, params, xs, transient=1)
+    exponents = lyapunov_exponents(cell, params, xs, transient=1)
     logs = np.log(gradflow.retention(cell, params, xs).hidden[1:]).mean(axis=0)
     # The frame starts along the axes: the zeros of the first step leave nothing of another.
     np.testing.assert_allclose(exponents, -np.sort(-logs, axis=-1), rtol=1e-9)
     # No exponent is finite with that step.
-    assert (np.asarray(gradflow.lyapunov_exponents(cell, params, xs)) == -np.inf).all()
+    assert (np.asarray(lyapunov_exponents(cell, params, xs)) == -np.inf).all()
 
 
 def test_spectra():

@@ -26,7 +26,6 @@ from seqjax.cells import GatedCell
 pytestmark = pytest.mark.usefixtures("x64")
 
 GATED = [row for row in ROWS if isinstance(row.cell, GatedCell) and not row.known_step]
-every_gated = pytest.mark.parametrize("row", GATED, ids=lambda row: row.name)
 
 
 def total(row, params, xs, start, data, *, all_states=True, **options):
@@ -59,15 +58,21 @@ def _gradients(row, params, data, start, options):
     return jax.value_and_grad(of, (0, 1, 2))(params, data.xs, start)
 
 
-@every_gated
+CHUNKS = {"residuals": "states", "chunk_size": 3}
+REVERSE = {"residuals": "gates", "chunk_size": 2, "reverse": True}
+ONE_CHUNK = {"residuals": "states", "chunk_size": 100, "reverse": True, "all_states": False}
+
+
 @pytest.mark.parametrize(
-    "options",
+    ("row", "options"),
     [
-        {"residuals": "states", "chunk_size": 3},
-        {"residuals": "gates", "chunk_size": 2, "reverse": True},
-        {"residuals": "states", "chunk_size": 100, "reverse": True, "all_states": False},
+        *(
+            pytest.param(row, options, id=f"{row.name}-{name}")
+            for row in GATED
+            for name, options in (("states", CHUNKS), ("gates_reverse", REVERSE))
+        ),
+        pytest.param(BY_NAME["user"], ONE_CHUNK, id="user-states_reverse_one_chunk"),
     ],
-    ids=["states", "gates_reverse", "states_reverse_one_chunk"],
 )
 def test_equals_the_plain_scan(row, options):
     params, data = random_params(row.cell), problem()

@@ -73,9 +73,9 @@ def lowered(program, *args) -> dict[str, str]:
     `jax.export` refuses what is not known to mean the same elsewhere, callbacks and custom calls
     of a single platform among them.
     """
-    texts = {}
+    texts, program = {}, jax.jit(program)  # traced once
     for platform in PLATFORMS:
-        exported = jax.export.export(jax.jit(program), platforms=[platform])(*args)
+        exported = jax.export.export(program, platforms=[platform])(*args)
         assert exported.platforms == (platform,)
         texts[platform] = exported.mlir_module()
     return texts
