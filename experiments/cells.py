@@ -19,6 +19,7 @@ from typing import Any
 import seqjax
 from experiments.command_line import ConfigError, setting
 from seqjax.cells import CELLS, USER_CELLS
+from seqjax.cells._registry import suggestion
 from seqjax.executors import EXECUTORS
 from seqjax.train import RunError
 from seqjax.train._files import replace_file
@@ -47,8 +48,9 @@ def cell_setting(default: str, help: str, choices: Sequence[str]) -> Any:
             return
         if one_way in USER_CELLS:
             raise ConfigError(f"--cell must run in one direction: {one_way}; got {value!r}.")
-        known = ", ".join(choices)
-        raise ConfigError(f"--cell must be one of {known}; got {value!r}.{not_loaded(value)}")
+        known, advice = ", ".join(choices), suggestion(value, choices).rstrip()
+        advice = f" {advice}" if advice else not_loaded(value)
+        raise ConfigError(f"--cell must be one of {known}; got {value!r}.{advice}")
 
     help = f"<{'|'.join(choices)}>: {help}; or your own, module:function"
     return setting(default, help + (", bi:module:function" if both else ""), check=check, load=load)
@@ -81,6 +83,8 @@ def check_executor(config: Any) -> None:
 
 def not_loaded(cell: str) -> str:
     """Returns what to do about a user's own cell that is not known; nothing for other names."""
+    if cell.endswith(".py"):
+        return f" For a cell of your own, write --cell={cell.removesuffix('.py')}:function."
     if ":" not in cell:
         return ""
     return (
@@ -137,6 +141,12 @@ def load(names: str) -> None:
     for cell in (directions(part.strip())[0] for part in names.split(",")):
         module, colon, function = cell.partition(":")
         if colon:
+            if module.endswith(".py"):
+                stem = Path(module).stem
+                raise ConfigError(
+                    f"--cell must name a module, not a file: write --cell={stem}:{function}, got "
+                    f"{cell!r}. Run in the folder of the file, or add that folder to PYTHONPATH."
+                )
             if not re.fullmatch(r"[\w.]+:\w+", cell):
                 raise ConfigError(
                     "--cell of your own must be written module:function, with bi: before it for "

@@ -5,6 +5,7 @@ and its metadata (see `setting`) the help text and the choices.
 """
 
 import dataclasses
+import difflib
 import signal
 import sys
 import types
@@ -294,6 +295,8 @@ def _parse(args: Sequence[str]) -> list[str]:
     app.define_help_flags()
     try:
         rest = FLAGS(args)
+    except flags.UnrecognizedFlagError as error:
+        fail(f"there is no option --{error.flagname}.{suggested_option(error.flagname, [*FLAGS])}")
     except flags.Error as error:
         fail(str(error))
     except SystemExit:  # Abseil's, with status 1, after the help that was asked for
@@ -301,6 +304,20 @@ def _parse(args: Sequence[str]) -> list[str]:
     if len(rest) > 1:
         fail(f"unexpected argument {rest[1]!r}; settings are written --name=value.")
     return rest
+
+
+def suggested_option(name: str, known: Iterable[str]) -> str:
+    """Returns the option that is meant, by its initials, its beginning or a slip of the fingers.
+
+    Example:
+      >>> suggested_option("lr", ["batch_size", "learning_rate"])
+      ' Did you mean --learning_rate?'
+    """
+    known = list(known)
+    close = [each for each in known if "".join(word[0] for word in each.split("_")) == name]
+    close += [each for each in known if each.startswith(f"{name}_")]
+    close += difflib.get_close_matches(name.replace("-", "_").lower(), known)
+    return f" Did you mean --{close[0]}?" if close else " --help lists them all."
 
 
 def _run(body: Callable[[], None]) -> None:

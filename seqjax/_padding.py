@@ -1,9 +1,12 @@
 """Lengths and masks of padded batches."""
 
 import jax.numpy as jnp
-import numpy as np
-from jax import Array, core, lax
+from jax import Array, lax
 from jax.typing import ArrayLike
+
+from seqjax._checks import check_integers, check_range, check_shape
+
+UNROLL = "seqjax.unroll"
 
 
 def valid_steps(
@@ -11,6 +14,8 @@ def valid_steps(
     batch_shape: tuple[int, ...],
     lengths: ArrayLike | None = None,
     mask: ArrayLike | None = None,
+    *,
+    where: str = UNROLL,
 ) -> Array | None:
     """Returns which steps are valid: before the sequence's length and not masked out.
 
@@ -19,6 +24,7 @@ def valid_steps(
       batch_shape: batch axes, `B`.
       lengths: valid steps of each sequence, integers of shape (*B,), 0 <= length <= T, or None.
       mask: True at the valid steps, booleans of shape (T, *B), or None.
+      where: the function or layer that is called, for messages.
 
     Returns:
       Booleans of shape (T, *B), or None if both arguments are None and every step is valid.
@@ -34,14 +40,7 @@ def valid_steps(
     """
     valid = None
     if lengths is not None:
-        given, lengths = lengths, as_array("lengths", lengths)
-        if not jnp.issubdtype(lengths.dtype, jnp.integer):
-            raise TypeError(
-                f"seqjax.unroll: `lengths` must be integers, got {lengths.dtype}. "
-                "Pass lengths.astype(int)."
-            )
-        check_batch("lengths", lengths.shape, batch_shape)
-        check_range(given, num_steps)
+        lengths = checked_lengths(where, lengths, batch_shape, num_steps)
         steps = jnp.arange(num_steps).reshape(-1, *(1 for _ in batch_shape))
         valid = steps < lengths[None]
     if mask is not None:
@@ -50,13 +49,30 @@ def valid_steps(
     return valid
 
 
-def as_array(name: str, value: ArrayLike) -> Array:
-    """Returns an argument of `unroll` as an array, or raises if it is not an array of numbers."""
+def checked_lengths(
+    where: str, lengths: ArrayLike, batch_shape: tuple[int, ...], num_steps: int
+) -> Array:
+    """Returns lengths as an array after checking dtype, shape and, if known, range."""
+    given, lengths = lengths, as_array("lengths", lengths, where)
+    check_integers(where, "lengths", lengths)
+    check_shape(where, "lengths", lengths, "(*B,)", batch_shape, hint(where))
+    advice = " Truncate the sequences or pad the batch further."
+    check_range(where, "lengths", given, num_steps, "T", advice)
+    return lengths
+
+
+def hint(where: str) -> str:
+    """Returns what to do about other axes; a layer is batch first, so there it is nothing."""
+    return " Batch-first data needs jnp.swapaxes(x, 0, 1) first." if where == UNROLL else ""
+
+
+def as_array(name: str, value: ArrayLike, where: str = UNROLL) -> Array:
+    """Returns an argument as an array, or raises if it is not an array of numbers."""
     try:
         return jnp.asarray(value)
     except (TypeError, ValueError, OverflowError):
         raise TypeError(
-            f"seqjax.unroll: `{name}` must be an array of numbers, got {type(value).__name__}."
+            f"{where}: `{name}` must be an array of numbers, got {type(value).__name__}."
         ) from None
 
 
@@ -69,34 +85,8 @@ def boolean_steps(
         raise TypeError(
             f"seqjax.unroll: `{name}` must be boolean, got {steps.dtype}. Pass {name}.astype(bool)."
         )
-    expected = (num_steps, *batch_shape)
-    if steps.shape != expected:
-        raise ValueError(
-            f"seqjax.unroll: `{name}` must have shape (T, *B) = {expected}, got {steps.shape}. "
-            "Batch-first data needs jnp.swapaxes(x, 0, 1) first."
-        )
+    check_shape(UNROLL, name, steps, "(T, *B)", (num_steps, *batch_shape), hint(UNROLL))
     return steps
-
-
-def check_batch(name: str, got: tuple[int, ...], batch_shape: tuple[int, ...]) -> None:
-    """Refuses a shape that differs from the batch axes."""
-    if got != batch_shape:
-        raise ValueError(
-            f"seqjax.unroll: `{name}` must have shape (*B,) = {batch_shape}, got {got}. "
-            "Batch-first data needs jnp.swapaxes(x, 0, 1) first."
-        )
-
-
-def check_range(lengths: ArrayLike, num_steps: int) -> None:
-    """Refuses lengths outside 0 ... T. The values of traced lengths are unknown and not checked."""
-    if isinstance(lengths, core.Tracer):
-        return
-    known = np.asarray(lengths)
-    if known.size and (known.min() < 0 or known.max() > num_steps):
-        raise ValueError(
-            f"seqjax.unroll: `lengths` must lie in 0 ... T = {num_steps}, got values from "
-            f"{known.min()} to {known.max()}. Truncate the sequences or pad the batch further."
-        )
 
 
 def known(*sizes: int) -> bool:
@@ -170,34 +160,3 @@ def last_valid(ys: Array, valid: Array | None, *, reverse: bool = False) -> Arra
     first = jnp.argmax(valid if reverse else valid[::-1], axis=0)
     step = first if reverse else ys.shape[0] - 1 - first
     return jnp.take_along_axis(ys, step[None, ..., None], axis=0)[0]
-
-
-def reverse_padded(x: Array, lengths: Array) -> Array:
-    """Reverses each sequence in time and leaves its padding at the end.
-
-    Use it to reverse the data itself; `unroll(..., reverse=True)` does not need it.
-
-    Args:
-      x: padded batch, shape (T, *B, ...), time first.
-      lengths: valid steps of each sequence, shape (*B,), 0 <= length <= T.
-
-    Returns:
-      Array of the shape and dtype of `x`.
-
-    Raises:
-      ValueError: if the batch axes of `x` and `lengths` differ, or a length known while tracing is
-        outside 0 ... T.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> x = jnp.array([1.0, 2.0, 3.0, 0.0]).reshape(4, 1, 1)
-      >>> reverse_padded(x, jnp.array([3]))[:, 0, 0].tolist()
-      [3.0, 2.0, 1.0, 0.0]
-    """
-    lengths = jnp.asarray(lengths)
-    check_batch("lengths", lengths.shape, x.shape[1 : 1 + lengths.ndim])
-    check_range(lengths, x.shape[0])
-    steps = jnp.arange(x.shape[0]).reshape(-1, *(1 for _ in lengths.shape))
-    source = jnp.where(steps < lengths[None], lengths[None] - 1 - steps, steps)
-    trailing = (1,) * (x.ndim - source.ndim)
-    return jnp.take_along_axis(x, source.reshape(source.shape + trailing), axis=0)

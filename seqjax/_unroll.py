@@ -9,16 +9,19 @@ from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
 from seqjax._axes import automatic, same_axes
+from seqjax._checks import check_state
 from seqjax._padding import (
+    UNROLL,
     as_array,
     boolean_steps,
-    check_batch,
     first_steps,
+    hint,
     select,
     valid_steps,
 )
 from seqjax.cells._cell import Cell, read_out
 from seqjax.cells._noise import Noise
+from seqjax.cells._params import check_params
 from seqjax.executors._choice import resolve
 from seqjax.executors._executor import Executor, Inputs
 
@@ -118,8 +121,8 @@ def unroll(
       (T, *B, ...).
 
     Raises:
-      ValueError: if a shape does not fit, lengths known while tracing are out of range, or the
-        executor is unknown or cannot run the cell.
+      ValueError: if a shape does not fit, the parameters are those of another cell or size, lengths
+        known while tracing are out of range, or the executor is unknown or cannot run the cell.
       TypeError: if `cell` is not a cell, `xs` is not floating, `lengths` is not integer, or `mask`
         or `resets` is not boolean.
 
@@ -167,10 +170,12 @@ def unroll(
         resets = boolean_steps("resets", resets, num_steps, batch_shape)
 
     params = jax.tree.map(jnp.asarray, params)
+    check_params(UNROLL, cell, params, xs.shape[-1])
     reset_state = cell.initial_state(params, batch_shape, carry_dtype)
     state = reset_state
     if initial_state is not None:
-        check_state(cell, initial_state, reset_state, batch_shape)
+        start = "cell.initial_state(params, batch)"
+        check_state(UNROLL, initial_state, reset_state, batch_shape, start, hint(UNROLL))
         state = jax.tree.map(_in_dtype_of, initial_state, reset_state)
     own_output = type(cell).output is not Cell.output
 
@@ -279,22 +284,6 @@ def cast_params(cell: Cell, params: Any, dtype: DTypeLike) -> Any:
         return leaf.astype(target)
 
     return jax.tree_util.tree_map_with_path(cast, params)
-
-
-def check_state(cell: Cell, got: Any, expected: Any, batch_shape: tuple[int, ...]) -> None:
-    """Refuses an initial state that differs from the cell's in structure or batch."""
-    if jax.tree.structure(got) != jax.tree.structure(expected):
-        raise ValueError(
-            f"seqjax.unroll: `initial_state` must be the {type(expected).__name__} of {cell.name}, "
-            f"got {type(got).__name__}. Start from cell.initial_state(params, batch)."
-        )
-    for leaf, wanted in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
-        if jnp.shape(leaf) != wanted.shape:
-            check_batch("initial_state", jnp.shape(leaf)[: len(batch_shape)], batch_shape)
-            raise ValueError(
-                f"seqjax.unroll: `initial_state` must have leaves of shape {wanted.shape} for "
-                f"{cell!r}, got {jnp.shape(leaf)}. Start from cell.initial_state(params, batch)."
-            )
 
 
 def _in_dtype_of(leaf: ArrayLike, expected: Array) -> Array:

@@ -14,8 +14,8 @@ from jax import Array
 from jax.sharding import PartitionSpec
 from jax.typing import DTypeLike
 
+from seqjax._checks import check_kind, check_sizes
 from seqjax.cells._noise import Noise
-from seqjax.cells._operations import check_hidden_size
 
 Params = Any
 State = Any
@@ -95,7 +95,7 @@ class Cell:
         """Fills in the name and checks the size."""
         if not self.name:
             object.__setattr__(self, "name", type(self).__name__)
-        check_hidden_size(self.name, self.hidden_size)
+        check_sizes(f"seqjax {self.name}", hidden_size=self.hidden_size)
 
     def __repr__(self) -> str:
         """Returns the name and the size."""
@@ -107,7 +107,25 @@ class Cell:
         return self.hidden_size
 
     def init(self, key: Array, in_size: int, dtype: DTypeLike = jnp.float32) -> Params:
-        """Draws the parameters, a pytree of arrays."""
+        """Draws the parameters.
+
+        Args:
+          key: random key.
+          in_size: features of the input, `D`.
+          dtype: dtype of the parameters.
+
+        Returns:
+          A pytree of arrays: the `params` of every other method and of `seqjax.unroll`.
+
+        Raises:
+          ValueError: if `in_size` is not an integer of at least 1.
+
+        Example:
+          >>> import jax, seqjax
+          >>> params = seqjax.lstm(4).init(jax.random.key(0), in_size=3)
+          >>> params.input_kernel.shape
+          (3, 16)
+        """
         raise NotImplementedError(f"{type(self).__name__} must define `init`.")
 
     def initial_state(
@@ -140,7 +158,24 @@ class Cell:
         return xs
 
     def step(self, params: Params, state: State, drive: Any) -> State:
-        """Returns the state after one step, from the previous state and the drive of the step."""
+        """Returns the state after one step; `seqjax.step` runs all stages of it.
+
+        Args:
+          params: the result of `prepare`.
+          state: the state before the step, leaves (*B, ...).
+          drive: what `project` returns for the input of this step, leaves (*B, ...).
+
+        Returns:
+          The state after the step, of the same structure, shapes and dtypes as `state`.
+
+        Example:
+          >>> import jax, jax.numpy as jnp, seqjax
+          >>> cell = seqjax.lstm(4)
+          >>> params = cell.prepare(cell.init(jax.random.key(0), 3))
+          >>> state = cell.initial_state(params, (2,))
+          >>> cell.step(params, state, cell.project(params, jnp.ones((2, 3)))).hidden.shape
+          (2, 4)
+        """
         raise NotImplementedError(f"{type(self).__name__} must define `step`.")
 
     def output(self, params: Params, states: State, xs: Array) -> Array:
@@ -160,6 +195,11 @@ class Cell:
     def partition(self, params: Params) -> Any:
         """Says how each parameter may be split over the axis "hidden" of a mesh of devices."""
         return jax.tree.map(lambda _: PartitionSpec(), params)
+
+
+def check_cell(where: str, cell: Any) -> None:
+    """Refuses what is not a cell, such as parameters given first."""
+    check_kind(where, "cell", cell, Cell, "a cell such as seqjax.lstm(64)")
 
 
 def batch_axes(name: str, batch_shape: Any) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from jax import Array, lax
 from jax.sharding import PartitionSpec
 from jax.typing import DTypeLike
 
+from seqjax._checks import check_function, check_names, check_sizes
 from seqjax.cells._cell import Cell, HiddenState, State, batch_axes
 from seqjax.cells._diagonals import gated_jacobian
 from seqjax.cells._noise import Draw, Noise, Noisy, hits, kept
@@ -165,8 +166,7 @@ class GatedCell(Cell):
                 f"and {self.inner_state}."
             )
         heads = self.heads
-        if isinstance(heads, bool) or not hasattr(heads, "__index__") or heads < 0:
-            raise ValueError(f"{where}: `heads` must be an integer of at least 0, got {heads!r}.")
+        check_sizes(where, at_least=0, heads=heads)
         if heads and self.hidden_size % heads:
             raise ValueError(
                 f"{where}: `heads` must divide hidden_size = {self.hidden_size}, got {heads}."
@@ -190,6 +190,14 @@ class GatedCell(Cell):
                 f"{where}: with `learned_initial_state`, `initial_values` must be finite, got "
                 f"{dict(self.initial_values)}."
             )
+        units = [name for name, _ in self.units]
+        outer = [gate for gate in gates if gate not in inner]
+        check_function(where, "update", self.update, ["state"], [*gates, *units])
+        if inner:
+            check_function(where, "inner_state", self.inner_state, ["state"], [*outer, *units])
+        inits = ("kernel_init", self.kernel_init), ("recurrent_init", self.recurrent_init)
+        for name, initializer in (*inits, *self.bias_inits, *self.units):
+            check_function(where, name, initializer, ["key", "shape", "dtype"])
 
     def init(self, key: Array, in_size: int, dtype: DTypeLike = jnp.float32) -> GatedParams:
         """Draws the parameters; each gate's block of a kernel is drawn separately."""
@@ -457,6 +465,7 @@ def gated_cell(
       The cell.
 
     Raises:
+      TypeError: if a function cannot be called as it must be, or names are one string.
       ValueError: if `hidden_size` is below 1; a gate name is repeated or unknown; `unsummed` or
         `inner_gates` are in the wrong place in `gates`; only one of `inner_gates` and `inner_state`
         is given; `heads` does not divide `hidden_size`, or is 0 although there are unsummed or
@@ -489,6 +498,8 @@ def gated_cell(
 
     Reference: Zhou et al. (2016), Minimal gated unit for recurrent neural networks.
     """
+    where = f"seqjax.gated_cell({name!r})"
+    check_names(where, gates=gates, unsummed=unsummed, inner_gates=inner_gates)
     return GatedCell(
         hidden_size,
         name=name,

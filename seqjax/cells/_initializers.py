@@ -25,7 +25,7 @@ def chrono(max_timescale: float, *, sign: float = 1.0) -> Initializer:
       An initialiser, `(key, shape, dtype) -> Array`.
 
     Raises:
-      ValueError: if `max_timescale` is not greater than 2.
+      ValueError: if `max_timescale` is not greater than 2, or `sign` is not 1 or -1.
 
     Example:
       >>> import jax
@@ -39,7 +39,8 @@ def chrono(max_timescale: float, *, sign: float = 1.0) -> Initializer:
         raise ValueError(
             f"seqjax chrono: `max_timescale` must be greater than 2 steps, got {max_timescale}."
         )
-
+    if sign not in (1, -1):
+        raise ValueError(f"seqjax chrono: `sign` must be 1 or -1, got {sign}.")
     return bind(_chrono, max_timescale=max_timescale, sign=sign)
 
 

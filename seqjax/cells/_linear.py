@@ -10,6 +10,7 @@ from jax import Array
 from jax.sharding import PartitionSpec
 from jax.typing import DTypeLike
 
+from seqjax._checks import check_function, check_names, check_sizes
 from seqjax.cells._cell import Cell, HiddenState, Params, batch_axes
 
 
@@ -186,7 +187,8 @@ def linear_cell(
       The cell. Its state is a `HiddenState`, or a `SegmentState` with `uses_starts`.
 
     Raises:
-      ValueError: if `hidden_size` is below 1, or `output` is missing although the state is complex
+      TypeError: if a function cannot be called as it must be, or names are one string.
+      ValueError: if a size is below 1, or `output` is missing although the state is complex
         or its shape is not (H,).
 
     Example:
@@ -201,11 +203,20 @@ def linear_cell(
       >>> ys[:, 0].tolist()
       [1.0, 2.0, 3.0]
     """
+    where = f"seqjax.linear_cell({name!r})"
     shape = (hidden_size,) if state_shape is None else tuple(state_shape)
+    check_function(where, "init", init, ["key", "in_size", "dtype"])
+    check_function(where, "prepare", prepare, ["params"], optional=True)
+    check_function(where, "output", output, ["params", "hidden", "xs"], optional=True)
+    starts = ["starts"] if uses_starts else []
+    check_function(where, "coefficients", coefficients, ["params", "xs", *starts])
+    check_names(where, full_precision=full_precision, split=split)
+    check_sizes(where, hidden_size=hidden_size)
+    check_sizes(where, **{f"state_shape[{axis}]": size for axis, size in enumerate(shape)})
     if output is None and (shape != (hidden_size,) or complex_state):
         kind = "complex state" if complex_state else f"state of shape {shape}"
         raise ValueError(
-            f"seqjax.linear_cell({name!r}): a {kind} needs `output`, which computes the "
+            f"{where}: a {kind} needs `output`, which computes the "
             f"{hidden_size} real output features from it."
         )
     return _FromFunctions(

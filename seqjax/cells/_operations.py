@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import DTypeLike
 
+from seqjax._checks import check_shape, check_sizes
+
 Initializer = Callable[..., Array]
 Activation = str | Callable[[Array], Array]
 
@@ -116,7 +118,7 @@ def affine(x: Array, kernel: Array, bias: Array | None = None) -> Array:
       Array of shape (..., N), in the kernel's dtype promoted with float32.
 
     Raises:
-      ValueError: if `x` does not have D features.
+      ValueError: if `x` does not have D features, or `bias` not N numbers.
 
     Example:
       >>> import jax.numpy as jnp
@@ -124,6 +126,8 @@ def affine(x: Array, kernel: Array, bias: Array | None = None) -> Array:
       dtype('float32')
     """
     check_features("affine", x, kernel)
+    if bias is not None:
+        check_shape("seqjax affine", "bias", bias, "(N,)", kernel.shape[1:])
     dtype = jnp.promote_types(kernel.dtype, jnp.float32)
     # Do not reshape to two axes first: merging time with a batch axis that is split over devices
     # would gather the whole batch on every device.
@@ -151,18 +155,9 @@ def whole_features(x: Array) -> Array:
     return lax.with_sharding_constraint(x, spec)
 
 
-def check_hidden_size(name: str, hidden_size: int) -> None:
-    """Refuses a `hidden_size` that is not an integer of at least 1."""
-    if isinstance(hidden_size, bool) or not hasattr(hidden_size, "__index__") or hidden_size < 1:
-        raise ValueError(
-            f"seqjax {name}: `hidden_size` must be an integer of at least 1, got {hidden_size!r}."
-        )
-
-
 def check_in_size(name: str, in_size: int) -> None:
-    """Refuses an `in_size` below 1."""
-    if in_size < 1:
-        raise ValueError(f"seqjax {name}.init: `in_size` must be at least 1, got {in_size}.")
+    """Refuses an `in_size` that is not an integer of at least 1."""
+    check_sizes(f"seqjax {name}.init", in_size=in_size)
 
 
 def check_features(name: str, x: Array, kernel: Array) -> None:

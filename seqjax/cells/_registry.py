@@ -1,11 +1,14 @@
 """Cells by name, for flags and configuration files."""
 
+import difflib
+import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import jax
 import jax.numpy as jnp
 
+from seqjax._checks import check_function, check_kind
 from seqjax.cells._cell import Cell, advance
 from seqjax.cells._elman import elman
 from seqjax.cells._gru import gru
@@ -49,6 +52,7 @@ def make_cell(name: str, hidden_size: int, **options) -> Cell:
 
     Raises:
       ValueError: if the name is unknown; the message lists the known ones.
+      TypeError: if the cell lacks an option; the message lists its options.
 
     Example:
       >>> make_cell("lstm", 8)
@@ -57,10 +61,27 @@ def make_cell(name: str, hidden_size: int, **options) -> Cell:
     known = {**CELLS, **USER_CELLS}
     if name not in known:
         raise ValueError(
-            f"seqjax: unknown cell {name!r}; the known cells are {', '.join(known)}. To name your "
-            "own cell, call seqjax.register_cell."
+            f"seqjax.make_cell: unknown cell {name!r}; the known cells are {', '.join(known)}. "
+            f"{suggestion(name, known)}To name your own cell, call seqjax.register_cell."
         )
+    signature = inspect.signature(known[name])
+    try:
+        signature.bind(hidden_size, **options)
+    except TypeError as error:
+        taken = ", ".join([*signature.parameters][1:])
+        raise TypeError(f"seqjax.make_cell({name!r}): {error}. Its options are {taken}.") from None
     return known[name](hidden_size, **options)
+
+
+def suggestion(name: object, known: Iterable[str]) -> str:
+    """Returns `Did you mean 'lstm'? ` for a name close to a known one, and otherwise nothing.
+
+    Example:
+      >>> suggestion("LSTM", ["gru", "lstm"]), suggestion("transformer", ["gru", "lstm"])
+      ("Did you mean 'lstm'? ", '')
+    """
+    close = difflib.get_close_matches(str(name).lower().replace("-", "_"), [*known], n=1)
+    return f"Did you mean {close[0]!r}? " if close else ""
 
 
 def register_cell(name: str, constructor: Constructor) -> None:
@@ -92,6 +113,8 @@ def register_cell(name: str, constructor: Constructor) -> None:
       leaky(8)
     """
     where = f"seqjax.register_cell({name!r})"
+    check_kind("seqjax.register_cell", "name", name, str, "a string")
+    check_function(where, "constructor", constructor, ["hidden_size"])
     if not re.fullmatch(r"[^\W\d]\w*|[\w.]+:\w+", name):
         raise ValueError(
             f"{where}: `name` must consist of letters, digits and underscores and not start with a "

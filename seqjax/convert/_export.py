@@ -9,10 +9,12 @@ import jax
 from flax import nnx
 from jax import export as jax_export
 
+from seqjax._checks import check_choice, check_function, check_names
 from seqjax.convert._errors import ConvertError, first_line
 from seqjax.convert._files import replace_bytes
 
 PLATFORMS = ("cpu", "cuda", "tpu")
+KNOWN_PLATFORMS = (*PLATFORMS, "rocm")
 
 
 def export(
@@ -39,6 +41,8 @@ def export(
       platforms: for which kinds of device.
 
     Raises:
+      TypeError: if the model cannot be called with as many arguments.
+      ValueError: if a platform is unknown.
       ConvertError: if a shape is malformed, or the model needs the size of what has a name.
       OSError: if the file cannot be written.
 
@@ -56,6 +60,11 @@ def export(
 
     Reference: JAX documentation, Exporting and serializing staged-out computations.
     """
+    where = "seqjax.convert.export"
+    check_function(where, "model", model, [f"input_{number}" for number in range(len(inputs))])
+    check_names(where, platforms=platforms)
+    for platform in platforms:
+        check_choice(where, "platforms", platform, KNOWN_PLATFORMS)
     graph, variables = nnx.split(model) if isinstance(model, nnx.Module) else (None, None)
 
     def call(*arguments: Any) -> Any:

@@ -9,10 +9,11 @@ from flax import nnx
 
 from seqjax.convert._checks import as_array
 from seqjax.convert._errors import ConvertError
+from seqjax.nn._module import check_module
 
 
 def dump(module: nnx.Module) -> dict[str, np.ndarray]:
-    """Returns every parameter of a module by its path, such as `recurrent.params.bias`."""
+    """Returns every parameter of a module by its path, such as `recurrent.weights.bias`."""
     return {name: np.array(param[...], order="C") for name, param in _params(module).items()}
 
 
@@ -42,5 +43,6 @@ def load(module: nnx.Module, weights: Any) -> None:
 
 
 def _params(module: nnx.Module) -> dict[str, Any]:
+    check_module("seqjax.convert", module)
     flat = nnx.to_flat_state(nnx.state(module, nnx.Param))
     return {".".join(map(str, path)): param for path, param in flat}

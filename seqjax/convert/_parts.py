@@ -6,11 +6,13 @@ from typing import Any, NamedTuple
 from flax import nnx
 
 from seqjax.cells import Cell, GatedCell
+from seqjax.cells._cell import check_cell
 from seqjax.convert._blocks import Sizes
 from seqjax.convert._conventions import OURS, Layout
 from seqjax.convert._errors import ConvertError
 from seqjax.nn._classifier import SequenceClassifier
 from seqjax.nn._embedding import Embedding
+from seqjax.nn._module import check_module
 from seqjax.nn._recurrent import RNN, Bidirectional, Recurrent
 from seqjax.nn._stack import Stack
 
@@ -54,10 +56,12 @@ def parts_of(module: nnx.Module) -> list[Part]:
 
     Raises:
       ConvertError: if the module has parameters that belong to none, or a cell of another kind.
+      TypeError: if it is not a module.
     """
+    check_module("seqjax.convert", module)
     parts = list(_walk(module, "", set()))
     known = {
-        _join(part.path, "params" if isinstance(part.params, tuple) else "", array.name)
+        _join(part.path, "weights" if isinstance(part.params, tuple) else "", array.name)
         for part in parts
         for array in part.layout.arrays
     }
@@ -76,7 +80,9 @@ def kind_of(cell: Cell) -> str:
 
     Raises:
       ConvertError: if no framework has it.
+      TypeError: if it is not a cell.
     """
+    check_cell("seqjax.convert", cell)
     layout = OURS.get(cell.name)
     gates = cell.gates if isinstance(cell, GatedCell) else None
     if layout is None or gates not in (None, layout.arrays[0].gates):
@@ -179,7 +185,7 @@ def _recurrent(layer: Any, path: str, owner: str, number: int) -> Iterator[Part]
     match layer:
         case RNN():
             sizes = Sizes(layer.in_size, layer.out_size)
-            yield Part(path, kind_of(layer.cell), sizes, layer.params, None, number, owner)
+            yield Part(path, kind_of(layer.cell), sizes, layer.weights, None, number, owner)
         case Bidirectional():
             for direction, side in enumerate(("forward", "backward")):
                 for part in _recurrent(getattr(layer, side), _join(path, side), owner, number):

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from seqjax._checks import check_kind
 from seqjax.cells import Cell, GatedParams
+from seqjax.cells._params import check_params
 from seqjax.convert import _own as own
 from seqjax.convert._blocks import Sizes, read_blocks, write_blocks
 from seqjax.convert._checks import Place, as_array, check_array, framework_of, refuse_left_over
@@ -59,7 +61,7 @@ def load(
       >>> state_dict = {f"lstm.{name}_l0": np.ones(shape) for name, shape in shapes.items()}
       >>> layer = seqjax.nn.RNN(seqjax.lstm(4), 3, rngs=nnx.Rngs(0))
       >>> convert.load(layer, state_dict, "torch")
-      >>> float(layer.params.bias[0])
+      >>> float(layer.weights.bias[0])
       2.0
     """
     if framework == "seqjax":
@@ -175,6 +177,7 @@ def dump_params(cell: Cell, params: GatedParams, framework: str, *, like: Any = 
 
     Raises:
       ConvertError: as `dump` does, and where the initial state is learned, which none of them has.
+      ValueError: if the parameters are those of another cell or size.
 
     Example:
       >>> import jax, seqjax
@@ -185,13 +188,16 @@ def dump_params(cell: Cell, params: GatedParams, framework: str, *, like: Any = 
       ['bias_hh_l0', 'bias_ih_l0', 'weight_hh_l0', 'weight_ih_l0']
     """
     rules = framework_of(framework)._replace(cell_name="")
+    where, kind = "seqjax.convert.dump_params", kind_of(cell)
+    check_kind(where, "params", params, GatedParams, "the GatedParams of the cell")
+    check_params(where, cell, params, params.input_kernel.shape[0])
     if params.initial_state is not None:
         raise ConvertError(
             f"seqjax.convert: the initial state must not be learned, as it never is in "
             f"{rules.title}. Leave it out: params._replace(initial_state=None)."
         )
     sizes = Sizes(params.input_kernel.shape[0], cell.hidden_size)
-    return _dump([Part("", kind_of(cell), sizes, params)], rules, {}, like)
+    return _dump([Part("", kind, sizes, params)], rules, {}, like)
 
 
 def _read(place: Place, flat: Flat, rules: Framework) -> dict[str, Any]:

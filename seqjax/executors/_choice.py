@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from seqjax.cells._cell import Cell
+from seqjax.cells._cell import Cell, check_cell
 from seqjax.cells._linear import LinearCell
 from seqjax.executors._associative import Associative
 from seqjax.executors._executor import Executor
@@ -31,11 +31,15 @@ def choose(cell: Cell) -> Executor:
     Returns:
       The executor.
 
+    Raises:
+      TypeError: if `cell` is not a cell.
+
     Example:
       >>> import seqjax
       >>> choose(seqjax.lstm(4))
       Sequential(chunk_size=None, truncation=None, state_gradient_clip=None, residuals='auto')
     """
+    check_cell("seqjax.executors.choose", cell)
     if isinstance(cell, LinearCell) and jax.default_backend() != "cpu":
         return Associative()
     return Sequential()

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from seqjax._checks import check_choice
 from seqjax.cells._cell import Cell
 from seqjax.cells._gated import GatedCell
 from seqjax.cells._linear import LinearCell
@@ -56,11 +57,7 @@ class Sequential(Stepwise):
     def __post_init__(self) -> None:
         """Refuses options out of range."""
         super().__post_init__()
-        if self.residuals not in RESIDUALS:
-            raise ValueError(
-                f"seqjax.executors.Sequential: `residuals` must be one of {', '.join(RESIDUALS)}, "
-                f"got {self.residuals!r}."
-            )
+        check_choice("seqjax.executors.Sequential", "residuals", self.residuals, RESIDUALS)
 
     def refusal(self, cell: Cell) -> str | None:
         """Refuses residuals that the kind of the cell does not support."""

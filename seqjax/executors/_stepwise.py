@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from seqjax._checks import check_sizes
 from seqjax.cells._cell import Cell
 from seqjax.executors._executor import Inputs
 from seqjax.executors._truncation import run_truncated
@@ -23,10 +24,8 @@ class Stepwise:
     def __post_init__(self) -> None:
         """Refuses options out of range."""
         where = f"seqjax.executors.{type(self).__name__}"
-        if self.chunk_size is not None and not _integer(self.chunk_size, at_least=1):
-            raise ValueError(
-                f"{where}: `chunk_size` must be an integer of at least 1, got {self.chunk_size!r}."
-            )
+        if self.chunk_size is not None:
+            check_sizes(where, chunk_size=self.chunk_size)
         clip = self.state_gradient_clip
         if clip is not None and not (isinstance(clip, int | float | np.number) and clip > 0):
             raise ValueError(

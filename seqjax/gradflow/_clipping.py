@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax import Array
+import numpy as np
+from jax import Array, core
 from jax.typing import ArrayLike
 
 
@@ -35,7 +36,8 @@ def clipping_statistics(norms: ArrayLike, threshold: ArrayLike) -> ClippingStati
       The statistics.
 
     Raises:
-      ValueError: if `norms` is empty or does not have shape (updates,).
+      ValueError: if `norms` is empty or does not have shape (updates,), or a known `threshold` is
+        not above 0.
 
     Example:
       >>> statistics = clipping_statistics(jnp.array([0.5, 2.0, 4.0, 0.5]), 1.0)
@@ -50,6 +52,10 @@ def clipping_statistics(norms: ArrayLike, threshold: ArrayLike) -> ClippingStati
         raise ValueError(
             "seqjax.gradflow.clipping_statistics: `norms` must have shape (updates,) with at least "
             f"one update, got {norms.shape}."
+        )
+    if not isinstance(threshold, core.Tracer) and not np.all(np.asarray(threshold) > 0):
+        raise ValueError(
+            f"seqjax.gradflow.clipping_statistics: `threshold` must be above 0, got {threshold}."
         )
     threshold = jnp.asarray(threshold, norms.dtype)
     clipped = norms > threshold

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from seqjax._checks import check_names, check_sizes
 from seqjax.cells._cell import Cell
 from seqjax.cells._gated import GatedCell
 
@@ -40,6 +41,7 @@ def gradient_norms(
 
     Raises:
       ValueError: if the tree has no arrays, or `depth` is negative.
+      TypeError: if `gates` is one string.
 
     Example:
       >>> import jax, seqjax
@@ -51,18 +53,18 @@ def gradient_norms(
       >>> list(gradient_norms(tree, depth=1))
       ['head', 'layer']
     """
-    if depth is not None and depth < 0:
-        raise ValueError(
-            f"seqjax.gradflow.gradient_norms: `depth` must be at least 0, got {depth}."
-        )
+    where = "seqjax.gradflow.gradient_norms"
+    if depth is not None:
+        check_sizes(where, at_least=0, depth=depth)
+    if not isinstance(gates, Cell):
+        check_names(where, gates=gates)
     leaves = {
         path_names(path): jnp.asarray(leaf)
         for path, leaf in jax.tree_util.tree_flatten_with_path(gradients)[0]
     }
     if not leaves:
         raise ValueError(
-            "seqjax.gradflow.gradient_norms: `gradients` must hold arrays, got an empty "
-            f"{type(gradients).__name__}."
+            f"{where}: `gradients` must hold arrays, got an empty {type(gradients).__name__}."
         )
     if isinstance(gates, Cell):
         gates = gates.gates if isinstance(gates, GatedCell) else None

@@ -8,7 +8,8 @@ import jax
 from jax import Array
 from jax.typing import ArrayLike
 
-from seqjax.cells._cell import Cell, automatic_jacobian
+from seqjax._checks import check_choice
+from seqjax.cells._cell import Cell, automatic_jacobian, check_cell
 from seqjax.cells._diagonals import is_pointwise
 from seqjax.cells._gated import GatedCell
 from seqjax.gradflow._flat import trajectory
@@ -63,6 +64,7 @@ def step_jacobians(
       >>> step_jacobians(cell, params, jnp.ones((7, 2, 3))).shape
       (7, 2, 8, 8)
     """
+    check_cell("seqjax.gradflow.step_jacobians", cell)
     jacobian = jacobian_function(cell, method)
     run = trajectory(cell, params, xs, initial_state)
     each = jax.vmap(jax.vmap(lambda state, drive: jacobian(run.params, state, drive)))
@@ -82,10 +84,7 @@ def jacobian_function(cell: Cell, method: Method = "auto") -> Callable[[Any, Any
     Raises:
       ValueError: if `method` is unknown or does not fit the cell.
     """
-    if method not in ("auto", "structured", "autodiff"):
-        raise ValueError(
-            f"seqjax.gradflow: `method` must be 'auto', 'structured' or 'autodiff', got {method!r}."
-        )
+    check_choice("seqjax.gradflow", "method", method, ("auto", "structured", "autodiff"))
     if method == "autodiff":
         return functools.partial(automatic_jacobian, cell)
     known = type(cell).jacobian is not Cell.jacobian

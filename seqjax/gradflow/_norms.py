@@ -9,8 +9,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from seqjax._checks import check_function
+from seqjax._padding import checked_lengths
 from seqjax._unroll import unroll
-from seqjax.cells._cell import Cell, FlatState, project
+from seqjax.cells._cell import Cell, FlatState, check_cell, project
 from seqjax.gradflow._flat import floating
 
 Loss = Callable[[Array, Any], Array]
@@ -42,6 +44,7 @@ def state_gradients(
 
     Raises:
       ValueError: if the loss is not a scalar, and in the cases of `seqjax.unroll`.
+      TypeError: if `cell` is not a cell, or `loss` cannot be called as above.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -56,6 +59,8 @@ def state_gradients(
     Reference: Pascanu, Mikolov and Bengio (2013), On the difficulty of training recurrent neural
     networks.
     """
+    check_cell("seqjax.gradflow.state_gradients", cell)
+    check_function("seqjax.gradflow.state_gradients", "loss", loss, ["ys", "final_state"])
     xs = floating(xs)
     form = FlatState(cell, params)
     perturbed = with_extra_input(
@@ -149,7 +154,8 @@ def summarise_norms(norms: ArrayLike, lengths: ArrayLike | None = None) -> NormS
       if fewer than two norms remain.
 
     Raises:
-      ValueError: if `norms` has no time axis, or the batch axes of `lengths` differ.
+      ValueError: if `norms` has no time axis, the batch axes of `lengths` differ, or a known length
+        is out of range.
 
     Example:
       >>> summary = summarise_norms(2.0 ** jnp.arange(6)[:, None])
@@ -168,12 +174,8 @@ def summarise_norms(norms: ArrayLike, lengths: ArrayLike | None = None) -> NormS
     if lengths is None:
         by_lag = norms[::-1]
     else:
-        lengths = jnp.asarray(lengths)
-        if lengths.shape != batch_shape:
-            raise ValueError(
-                "seqjax.gradflow.summarise_norms: `lengths` must have shape (*B,) = "
-                f"{batch_shape}, got {lengths.shape}."
-            )
+        where = "seqjax.gradflow.summarise_norms"
+        lengths = checked_lengths(where, lengths, batch_shape, num_steps)
         steps = lengths.reshape(1, -1) - 1 - lag[:, None]
         by_lag = jnp.take_along_axis(norms, steps.clip(0), axis=0)
         by_lag = jnp.where(steps >= 0, by_lag, jnp.nan)
@@ -229,7 +231,7 @@ class _Extended(Cell):
         return self.cell.full_precision
 
     def init(self, key, in_size, dtype=jnp.float32):
-        return self.cell.init(key, in_size, dtype)
+        return self.cell.init(key, self.own_size, dtype)
 
     def initial_state(self, params, batch_shape=(), dtype=jnp.float32):
         return self.cell.initial_state(params, batch_shape, dtype)

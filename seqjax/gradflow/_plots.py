@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jax.typing import ArrayLike
 
+from seqjax._checks import check_shape, check_sizes
 from seqjax.gradflow._norms import NormSummary
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def plot_singular_values(
       The figure; a notebook displays it.
 
     Raises:
-      ValueError: if `log_singular_values` does not have two axes.
+      ValueError: if `log_singular_values` does not have two axes, or `lags` another length.
     """
     logs = np.asarray(log_singular_values)
     if logs.ndim != 2:
@@ -83,6 +84,7 @@ def plot_singular_values(
             f"got {logs.shape}. Choose one example, or take the median over examples."
         )
     lags = np.arange(1, len(logs) + 1) if lags is None else np.asarray(lags)
+    check_shape("seqjax.gradflow.plot_singular_values", "lags", lags, "(K,)", logs.shape[:1])
     figure, axes = _figure("Singular values of Jacobian products", "lag", "log singular value")
     axes.plot(lags, logs[:, 1:], color=GREY, linewidth=0.9)
     axes.plot(lags, logs[:, 0], color=ACCENT, linewidth=1.8, label="largest")
@@ -106,7 +108,7 @@ def plot_lyapunov(exponents: Mapping[str, ArrayLike], path: str | Path | None = 
       ValueError: if `exponents` is empty.
     """
     _needs_some(exponents, "plot_lyapunov")
-    figure, axes = _figure("Lyapunov spectrum", "rank", "exponent a step")
+    figure, axes = _figure("Lyapunov spectrum", "rank", "exponent per step")
     for color, (label, values) in zip(_colors(len(exponents)), exponents.items(), strict=True):
         values = np.asarray(values)
         median = np.median(values.reshape(-1, values.shape[-1]), axis=0)
@@ -140,9 +142,16 @@ def plot_saturation(
       The figure; a notebook displays it.
 
     Raises:
-      ValueError: if `activations` is empty.
+      ValueError: if `activations` is empty, `bins` is below 1, or an interval is empty.
     """
     _needs_some(activations, "plot_saturation")
+    check_sizes("seqjax.gradflow.plot_saturation", bins=bins)
+    for name, (left, right) in {"range": range, "(low, high)": (low, high)}.items():
+        if not left < right:
+            raise ValueError(
+                f"seqjax.gradflow.plot_saturation: `{name}` must be two numbers in rising order, "
+                f"got {left} and {right}."
+            )
     figure = _canvas(2.6 * len(activations) + 0.6, 2.8)
     panels = figure.subplots(1, len(activations), sharey=True, squeeze=False)[0]
     for axes, (gate, values) in zip(panels, activations.items(), strict=True):

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from seqjax._checks import check_choice, check_function, check_sizes
 from seqjax._padding import last_valid, select, valid_steps
 from seqjax._unroll import cast_params, unroll, widened
-from seqjax.cells._cell import Cell, project
+from seqjax.cells._cell import Cell, check_cell, project
 from seqjax.cells._diagonals import is_pointwise
 from seqjax.cells._gated import GatedCell
 from seqjax.cells._linear import LinearCell
@@ -73,8 +74,9 @@ def make_probe(
       `probe(params) -> dict of floats`, not differentiable.
 
     Raises:
-      ValueError: if `functions` is given for a cell without gates; when the probe is called, in the
-        cases of the measures themselves.
+      TypeError: if `cell` is not a cell, or a function cannot be called as above.
+      ValueError: if `functions` is given for a cell without gates or names no summed gate, or
+        `depth` is negative; when the probe is called, in the cases of the measures themselves.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -84,9 +86,20 @@ def make_probe(
       >>> sorted(metrics)[:3], metrics["log_slope/hidden"] < 0
       (['jacobian/sigma', 'jacobian/spectral_radius', 'log_ratio'], True)
     """
+    where = "seqjax.gradflow.make_probe"
+    check_cell(where, cell)
+    check_function(where, "inputs", inputs, ["params", "batch"])
+    check_function(where, "loss", loss, ["params", "batch"], optional=True)
+    check_function(where, "state_loss", state_loss, ["ys", "final_state"], optional=True)
+    if depth is not None:
+        check_sizes(where, at_least=0, depth=depth)
+    if functions and isinstance(cell, GatedCell):
+        summed = [gate for gate in cell.gates if gate not in cell.unsummed]
+        for gate in functions:
+            check_choice(where, "functions", gate, summed)
     if functions and not isinstance(cell, GatedCell):
         raise ValueError(
-            "seqjax.gradflow.make_probe: `functions` must be None for a cell without gates, got "
+            f"{where}: `functions` must be None for a cell without gates, got "
             f"{sorted(functions)} for {cell!r}. Omit `functions`."
         )
 

@@ -9,6 +9,8 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
+from seqjax._checks import check_sizes
+
 _MAX_SWEEPS = 30
 
 
@@ -69,12 +71,12 @@ def product_singular_values(
             f"got {jacobians.shape}. Make them with step_jacobians."
         )
     num_steps, batch_shape, size = jacobians.shape[0], jacobians.shape[1:-2], jacobians.shape[-1]
-    lags = list(range(1, num_steps + 1)) if lags is None else [int(lag) for lag in lags]
+    lags = list(range(1, num_steps + 1)) if lags is None else list(lags)
+    where = "seqjax.gradflow.product_singular_values"
+    check_sizes(where, **{f"lags[{index}]": lag for index, lag in enumerate(lags)})
+    lags = [int(lag) for lag in lags]
     if wrong := [lag for lag in lags if not 1 <= lag <= num_steps]:
-        raise ValueError(
-            "seqjax.gradflow.product_singular_values: every lag must be between 1 and T = "
-            f"{num_steps}, got {wrong}."
-        )
+        raise ValueError(f"{where}: every lag must be between 1 and T = {num_steps}, got {wrong}.")
     if method not in ("exact", "qr"):
         raise ValueError(
             "seqjax.gradflow.product_singular_values: `method` must be 'exact' or 'qr', got "

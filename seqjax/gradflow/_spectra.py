@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from seqjax.cells._cell import Cell
+from seqjax._checks import check_choice, check_names
+from seqjax.cells._cell import Cell, check_cell
 from seqjax.cells._gated import GatedCell
 from seqjax.cells._product import dense_kernel
 
@@ -49,14 +50,10 @@ def spectral_radius(matrices: ArrayLike, *, method: Method = "eigenvalues") -> A
       >>> round(float(spectral_radius(jnp.array([[0.0, 4.0], [1.0, 0.0]]))), 4)
       2.0
     """
+    check_choice("seqjax.gradflow.spectral_radius", "method", method, ("eigenvalues", "powers"))
     matrices = _square(matrices, "spectral_radius")
     if method == "powers":
         return _radius_by_powers(matrices)
-    if method != "eigenvalues":
-        raise ValueError(
-            "seqjax.gradflow.spectral_radius: `method` must be 'eigenvalues' or 'powers', got "
-            f"{method!r}."
-        )
     return jnp.abs(jnp.linalg.eigvals(matrices)).max(axis=-1)
 
 
@@ -70,11 +67,20 @@ def largest_singular_value(matrices: ArrayLike) -> Array:
     Returns:
       Array of shape (...).
 
+    Raises:
+      ValueError: if `matrices` has fewer than two axes.
+
     Example:
       >>> round(float(largest_singular_value(jnp.array([[0.0, 4.0], [1.0, 0.0]]))), 4)
       4.0
     """
-    return jnp.linalg.svd(jnp.asarray(matrices), compute_uv=False)[..., 0]
+    matrices = jnp.asarray(matrices)
+    if matrices.ndim < 2:
+        raise ValueError(
+            "seqjax.gradflow.largest_singular_value: `matrices` must have shape (..., M, N), got "
+            f"{matrices.shape}."
+        )
+    return jnp.linalg.svd(matrices, compute_uv=False)[..., 0]
 
 
 def recurrent_spectra(
@@ -102,6 +108,7 @@ def recurrent_spectra(
     Raises:
       ValueError: if the cell declares no gates and `gates` is None, there is no recurrent kernel,
         or the number of gates does not fit the kernel.
+      TypeError: if `cell` is not a cell, or `gates` is one string.
 
     Example:
       >>> import jax, seqjax
@@ -111,6 +118,8 @@ def recurrent_spectra(
       {'update': 1.0, 'reset': 1.0, 'candidate': 1.0}
     """
     where = "seqjax.gradflow.recurrent_spectra"
+    check_cell(where, cell)
+    check_names(where, gates=gates)
     kernel = getattr(params, "recurrent_kernel", None)
     if kernel is None:
         raise ValueError(

@@ -9,8 +9,9 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
+from seqjax._checks import check_function, check_sizes
 from seqjax._unroll import unroll, widened
-from seqjax.cells._cell import Cell
+from seqjax.cells._cell import Cell, check_cell
 from seqjax.gradflow._flat import floating
 from seqjax.gradflow._norms import Loss, checked_scalar, with_extra_input
 
@@ -63,6 +64,7 @@ def truncation_bias(
     Raises:
       ValueError: if a length is below 1 or the loss is not a scalar, and in the cases of
         `seqjax.unroll`.
+      TypeError: if `cell` is not a cell, or `loss` cannot be called as above.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -77,11 +79,12 @@ def truncation_bias(
     of recurrent network trajectories; Tallec and Ollivier (2017), Unbiasing truncated
     backpropagation through time.
     """
-    if not len(steps) or min(steps) < 1:
-        raise ValueError(
-            "seqjax.gradflow.truncation_bias: `steps` must be one or more segment lengths of at "
-            f"least 1, got {list(steps)}."
-        )
+    where = "seqjax.gradflow.truncation_bias"
+    check_cell(where, cell)
+    check_function(where, "loss", loss, ["ys", "final_state"])
+    check_sizes(where, **{f"steps[{index}]": length for index, length in enumerate(steps)})
+    if not len(steps):
+        raise ValueError(f"{where}: `steps` must hold one segment length or more, got none.")
     xs = floating(xs)
     num_steps = xs.shape[0]
     params = widened(params)

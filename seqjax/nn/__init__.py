@@ -1,7 +1,8 @@
 """Flax NNX modules: thin, batch-first layers over `seqjax.unroll`.
 
 A call applies dropout only if you pass a `key`. Modules keep no random state, so training changes
-only their parameters.
+only their parameters. As elsewhere in Flax, `model.eval()` turns dropout off, whatever a call is
+given. After `model.train()`, a call with dropout but without a key is refused.
 """
 
 from seqjax.nn._activation_losses import activation_loss as activation_loss

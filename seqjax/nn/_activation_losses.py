@@ -83,7 +83,7 @@ def temporal_activation_loss(
 def _valid(where: str, ys: Array, lengths: ArrayLike | None, mask: ArrayLike | None) -> Array:
     if mask is not None:
         mask = _steps(where, "mask", ys, mask).T
-    valid = valid_steps(ys.shape[1], ys.shape[:1], lengths, mask)
+    valid = valid_steps(ys.shape[1], ys.shape[:1], lengths, mask, where=f"seqjax.nn.{where}")
     return jnp.ones(ys.shape[:2], bool) if valid is None else valid.T
 
 

@@ -8,8 +8,11 @@ from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
+from seqjax._checks import check_choice, check_shape, check_sizes
 from seqjax._padding import valid_steps
+from seqjax.nn._module import Module, check_rngs
 
+WHERE = "seqjax.nn.Attention"
 ATTENTIONS = ("additive", "dot", "general")
 """The score functions of `Attention`."""
 
@@ -28,7 +31,7 @@ class Memory(NamedTuple):
     mask: Array
 
 
-class Attention(nnx.Module):
+class Attention(Module):
     """Weights the states of an encoder by their match with a query.
 
         score(q, m) = v . tanh(W q + U m)      additive
@@ -47,7 +50,8 @@ class Attention(nnx.Module):
       rngs: provides the keys of the initialisers.
 
     Raises:
-      ValueError: if `kind` is unknown, or the sizes of "dot" differ.
+      ValueError: if `kind` is unknown, a size is below 1, or the sizes of "dot" differ.
+      TypeError: if `rngs` is not `nnx.Rngs`.
 
     Example:
       >>> import jax.numpy as jnp, seqjax
@@ -74,10 +78,10 @@ class Attention(nnx.Module):
         rngs: nnx.Rngs,
     ):
         """Initialises the projections of this kind."""
-        if kind not in ATTENTIONS:
-            raise ValueError(
-                f"seqjax.nn.Attention: `kind` must be one of {', '.join(ATTENTIONS)}, got {kind!r}."
-            )
+        size = query_size if hidden_size is None or kind != "additive" else hidden_size
+        check_choice(WHERE, "kind", kind, ATTENTIONS)
+        check_sizes(WHERE, query_size=query_size, memory_size=memory_size, hidden_size=size)
+        check_rngs(WHERE, rngs)
         if kind == "dot" and query_size != memory_size:
             raise ValueError(
                 'seqjax.nn.Attention: kind "dot" needs queries and states of the same size, got '
@@ -86,7 +90,6 @@ class Attention(nnx.Module):
         self.kind = kind
         self.query_size = query_size
         self.memory_size = memory_size
-        size = hidden_size if hidden_size and kind == "additive" else query_size
 
         def linear(in_size: int, out_size: int, use_bias: bool = False) -> nnx.Linear:
             return nnx.Linear(
@@ -119,8 +122,10 @@ class Attention(nnx.Module):
                 f"seqjax.nn.Attention: `states` must have shape (*B, S, {self.memory_size}), got "
                 f"{states.shape}."
             )
+        if mask is not None:
+            check_shape(WHERE, "mask", mask, "(*B, S)", states.shape[:-1])
         over_time = None if mask is None else jnp.moveaxis(jnp.asarray(mask), -1, 0)
-        valid = valid_steps(states.shape[-2], states.shape[:-2], lengths, over_time)
+        valid = valid_steps(states.shape[-2], states.shape[:-2], lengths, over_time, where=WHERE)
         if valid is None:
             valid = jnp.ones(states.shape[-2:-1] + states.shape[:-2], bool)
         valid = jnp.moveaxis(valid, 0, -1)

@@ -9,12 +9,17 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
+from seqjax._checks import check_kind, check_state
+from seqjax._padding import checked_lengths, select
 from seqjax._unroll import unroll
 from seqjax.cells._cell import advance
 from seqjax.nn._attention import Attention, Memory
 from seqjax.nn._cross_entropy import linear_cross_entropy, linear_logits
 from seqjax.nn._embedding import Embedding
+from seqjax.nn._module import Module, active, check_rngs, drop, make_dropout, split_key
 from seqjax.nn._recurrent import RNN
+
+WHERE = "seqjax.nn.AttentionDecoder"
 
 
 class DecoderState(NamedTuple):
@@ -29,7 +34,7 @@ class DecoderState(NamedTuple):
     fed: Array | None
 
 
-class AttentionDecoder(nnx.Module):
+class AttentionDecoder(Module):
     """Recurrent layers over the target tokens so far, with attention to the source.
 
         h_t = layers(embedding(y_{t-1})),  c_t = attention(h_t)
@@ -54,7 +59,23 @@ class AttentionDecoder(nnx.Module):
       rngs: provides the keys of the initialisers.
 
     Raises:
-      ValueError: if sizes do not fit, or `attend_from` is not the index of a layer.
+      ValueError: if sizes do not fit, `attend_from` is not the index of a layer, a layer looks
+        ahead, or `dropout` is not in [0, 1).
+      TypeError: if an argument is of another kind.
+
+    Example:
+      >>> import jax.numpy as jnp, seqjax
+      >>> from flax import nnx
+      >>> rngs, nn = nnx.Rngs(0), seqjax.nn
+      >>> embedding = nn.Embedding(12, 4, rngs=rngs)
+      >>> attention = nn.Attention("dot", 6, 6, rngs=rngs)
+      >>> layers = [nn.RNN(seqjax.gru(6), 4, rngs=rngs)]
+      >>> decoder = nn.AttentionDecoder(embedding, layers, attention, rngs=rngs)
+      >>> memory = attention.memory(jnp.ones((2, 7, 6)), lengths=jnp.array([7, 3]))
+      >>> state = decoder.initial_state((2, 1), jnp.float32)
+      >>> state, outputs, weights = decoder(state, jnp.ones((2, 5), int), memory)
+      >>> decoder.logits(outputs).shape, weights.shape
+      ((2, 5, 12), (2, 5, 7))
 
     Reference: Luong, Pham and Manning (2015), Effective approaches to attention-based neural
     machine translation (`tanh(W [c, h])`, input feeding); Wu et al. (2016), Google's neural machine
@@ -75,10 +96,18 @@ class AttentionDecoder(nnx.Module):
         rngs: nnx.Rngs,
     ):
         """Stores the given modules and initialises the other parameters."""
+        check_kind(WHERE, "embedding", embedding, Embedding, "a seqjax.nn.Embedding")
+        check_kind(WHERE, "layers", layers, Sequence | nnx.List, "a sequence of RNN layers")
+        for index, layer in enumerate(layers):
+            check_kind(WHERE, f"layers[{index}]", layer, RNN, "a seqjax.nn.RNN layer")
+            if layer.looks_ahead:
+                raise ValueError(f"{WHERE}: `layers[{index}]` must run forwards, got reverse=True.")
+        check_kind(WHERE, "attention", attention, Attention, "a seqjax.nn.Attention")
+        check_rngs(WHERE, rngs)
         if not layers or not -len(layers) <= attend_from < len(layers):
             raise ValueError(
-                "seqjax.nn.AttentionDecoder: `attend_from` must be the index of a layer, got "
-                f"{attend_from} for {len(layers)} layers."
+                f"{WHERE}: `attend_from` must be the index of a layer, got {attend_from} for "
+                f" {len(layers)} layers."
             )
         self.attend_from = attend_from % len(layers)
         sizes = [layer.out_size for layer in layers]
@@ -87,12 +116,12 @@ class AttentionDecoder(nnx.Module):
         )
         if [layer.in_size for layer in layers] != wanted:
             raise ValueError(
-                f"seqjax.nn.AttentionDecoder: the layers must read {wanted} features, got "
+                f"{WHERE}: the layers must read {wanted} features, got "
                 f"{[layer.in_size for layer in layers]}."
             )
         if attention.query_size != sizes[self.attend_from]:
             raise ValueError(
-                "seqjax.nn.AttentionDecoder: `attention` must have query_size = "
+                f"{WHERE}: `attention` must have query_size = "
                 f"{sizes[self.attend_from]}, the out_size of layer {self.attend_from}, got "
                 f"{attention.query_size}."
             )
@@ -100,7 +129,7 @@ class AttentionDecoder(nnx.Module):
         self.layers = nnx.List(layers)
         self.attention = attention
         self.input_feeding = input_feeding
-        self.dropout = nnx.Dropout(dropout)
+        self.dropout = make_dropout(WHERE, dropout)
         self.combine = nnx.Linear(
             attention.memory_size + sizes[-1],
             embedding.features,
@@ -130,7 +159,11 @@ class AttentionDecoder(nnx.Module):
 
         Returns:
           The new state, the outputs (B, K, features) and the attention weights (B, K, S).
+
+        Raises:
+          ValueError: if a shape does not fit, or a known token is out of range.
         """
+        self._check_state(state, tokens.shape)
         return self._step(state, self.embedding(tokens), memory, [None] * len(self.layers))
 
     def _step(
@@ -170,38 +203,47 @@ class AttentionDecoder(nnx.Module):
           key: random key of dropout and sampling. Without it there is no dropout.
 
         Returns:
-          The state, the outputs (B, T, features) and the attention weights (B, T, S). The state is
-          the state after step T. With `lengths`, and without `input_feeding` or sampling, it is the
-          state after the last step of each target.
+          The state after the last step of each target, the outputs (B, T, features) and the
+          attention weights (B, T, S).
 
         Raises:
-          ValueError: if `sampling_rate` is not 0 and there is no `key`.
+          ValueError: if a shape does not fit, a known token or length is out of range, or
+            `sampling_rate` is not in [0, 1], or not 0 without a `key`.
 
         Reference: Bengio et al. (2015), Scheduled sampling for sequence prediction with recurrent
         neural networks.
         """
+        if tokens.ndim != 2:
+            raise ValueError(f"{WHERE}: `tokens` must have shape (B, T), got {tokens.shape}.")
+        self._check_state(state, (tokens.shape[0], 1))
+        if lengths is not None:
+            lengths = checked_lengths(WHERE, lengths, tokens.shape[:1], tokens.shape[1])
+        if not 0 <= sampling_rate <= 1:
+            raise ValueError(f"{WHERE}: `sampling_rate` must lie in [0, 1], got {sampling_rate!r}.")
         if sampling_rate and key is None:
             raise ValueError(
-                "seqjax.nn.AttentionDecoder: `sampling_rate` needs a key, got None. Outside "
-                "training, use sampling_rate=0."
+                f"{WHERE}: `sampling_rate` needs a key, got None. Outside training, use "
+                "sampling_rate=0."
             )
         masks: list[Array | None] = [None] * len(self.layers)
-        embed_key = sample_key = output_key = None
-        if key is not None:
-            embed_key, sample_key, output_key, *mask_keys = jax.random.split(key, 3 + len(masks))
+        embed_key, sample_key, output_key, *mask_keys = split_key(key, 3 + len(masks))
+        if active(self.dropout, key):
             masks = [None, *(self._mask(k, tokens.shape[0]) for k in mask_keys[1:])]
         xs = self.embedding(tokens, key=embed_key)
         if self.input_feeding or sampling_rate:
             state, outputs, weights = self._in_turn(
-                state, xs, memory, masks, sampling_rate, sample_key
+                state, xs, memory, masks, lengths, sampling_rate, sample_key
             )
         else:
             state, outputs, weights = self._at_once(state, xs, memory, masks, lengths)
-        if output_key is not None:
-            outputs = self.dropout(outputs, deterministic=False, rngs=output_key)
-        return state, outputs, weights
+        return state, drop(self.dropout, outputs, output_key), weights
 
-    def _mask(self, key: Array, batch: int) -> Array:
+    def _check_state(self, state: Any, batch_shape: tuple[int, ...]) -> None:
+        expected = jax.eval_shape(lambda: self.initial_state(batch_shape, jnp.float32))
+        start = f"decoder.initial_state({batch_shape}, dtype)"
+        check_state(WHERE, state, expected, batch_shape, start)
+
+    def _mask(self, key: Any, batch: int) -> Array:
         """Draws a dropout mask for the features between two layers, (B, 1, H), scaled by 1/keep."""
         keep = 1 - self.dropout.rate
         size = max(layer.out_size for layer in self.layers)
@@ -225,7 +267,7 @@ class AttentionDecoder(nnx.Module):
         outputs, weights = self._wired(run, xs, state.cells, memory, masks)
         return DecoderState(tuple(finals), None), outputs, weights
 
-    def _in_turn(self, state, xs, memory, masks, sampling_rate, key):
+    def _in_turn(self, state, xs, memory, masks, lengths, sampling_rate, key):
         batch, steps = xs.shape[:2]
         drawn = jnp.zeros((steps, batch), bool)
         if sampling_rate:
@@ -239,10 +281,13 @@ class AttentionDecoder(nnx.Module):
             if sampling_rate:
                 own_key, embed_key = jax.random.split(jax.random.fold_in(key, number))
                 x = jnp.where(drawn[:, None], self.embedding(own[:, None], key=embed_key)[:, 0], x)
-            state, output, weights = self._step(state, x[:, None], memory, masks)
+            new, output, weights = self._step(state, x[:, None], memory, masks)
+            if lengths is not None:
+                inside = number < lengths
+                new = jax.tree.map(lambda leaf, old: select(inside, leaf, old), new, state)
             if own_key is not None:
                 own = jax.random.categorical(own_key, self.logits(output[:, 0]))
-            return (state, own), (output[:, 0], weights[:, 0])
+            return (new, own), (output[:, 0], weights[:, 0])
 
         given = (xs.swapaxes(0, 1), drawn, jnp.arange(steps))
         start = (state, jnp.zeros(batch, int))
@@ -277,8 +322,11 @@ class AttentionDecoder(nnx.Module):
 
         Args:
           outputs: shape (..., features).
-          targets: integers of shape (...).
+          targets: integers of shape (...). Under `jax.jit`, a target out of range gives NaN.
           label_smoothing: probability mass moved from the target to all classes uniformly.
+
+        Raises:
+          ValueError: if a shape does not fit, or a known target is out of range.
         """
         table, bias = self.embedding.table.get_value(), self.bias[...]
         return linear_cross_entropy(outputs, table, bias, targets, label_smoothing=label_smoothing)

@@ -2,17 +2,21 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
+from seqjax._checks import check_function, check_kind, check_sizes
+from seqjax._padding import checked_lengths
+from seqjax.nn._module import Module, check_rngs, drop, make_dropout, split_key
 from seqjax.nn._pooling import Pooling
-from seqjax.nn._recurrent import RNN, Bidirectional
+from seqjax.nn._recurrent import RNN, Bidirectional, Recurrent
 from seqjax.nn._stack import Stack
 
+WHERE = "seqjax.nn.SequenceClassifier"
 
-class SequenceClassifier(nnx.Module):
+
+class SequenceClassifier(Module):
     """Many to one: maps a sequence of tokens to the logits of its class.
 
     Args:
@@ -29,8 +33,11 @@ class SequenceClassifier(nnx.Module):
       rngs: provides the keys of the initialisers.
 
     Raises:
-      ValueError: if `pooling` is unknown, `segment_length` is given with `pooling="last"`, or
-        `recurrent` returns a pair of outputs.
+      ValueError: if `pooling` is unknown, `segment_length` is given with `pooling="last"`, a size
+        is below 1 or does not fit, `dropout` is not in [0, 1), or `recurrent` returns a pair of
+        outputs.
+      TypeError: if `recurrent` is not a layer, `embedding` cannot be called, or `rngs` is not
+        `nnx.Rngs`.
 
     Example:
       >>> import jax.numpy as jnp, seqjax
@@ -60,21 +67,33 @@ class SequenceClassifier(nnx.Module):
         rngs: nnx.Rngs,
     ):
         """Initialises pooling and read-out."""
+        optional = {"segment_length": segment_length, "hidden_size": hidden_size}
+        given = {name: size for name, size in optional.items() if size is not None}
+        check_sizes(WHERE, num_classes=num_classes, **given)
+        check_function(WHERE, "embedding", embedding, ["tokens"], ["key"])
+        check_kind(WHERE, "recurrent", recurrent, Recurrent, "a layer such as seqjax.nn.RNN")
+        check_rngs(WHERE, rngs)
+        features = getattr(embedding, "features", recurrent.in_size)
+        if features != recurrent.in_size:
+            raise ValueError(
+                f"{WHERE}: `recurrent` must have in_size = {features}, the features of the "
+                f"embedding, got {recurrent.in_size}."
+            )
         if segment_length is not None and pooling == "last":
             raise ValueError(
-                'seqjax.nn.SequenceClassifier: `pooling` must not be "last" with '
+                f'{WHERE}: `pooling` must not be "last" with '
                 "`segment_length`, since the last segment alone would decide. Use mean_max."
             )
         if getattr(recurrent, "merge", None) == "none":
             raise ValueError(
-                'seqjax.nn.SequenceClassifier: `recurrent` must return one array, got merge="none".'
-                " Use concat, sum, mul or ave."
+                f'{WHERE}: `recurrent` must return one array, got merge="none". Use concat, sum, '
+                "mul or mean."
             )
         self.segment_length = segment_length
         self.embedding = embedding
         self.recurrent = recurrent
         self.pooling = Pooling(pooling, recurrent.out_size, rngs=rngs)
-        self.dropout = nnx.Dropout(dropout)
+        self.dropout = make_dropout(WHERE, dropout)
         read_out_size = self.pooling.out_size
         if hidden_size is not None:
             self.hidden = nnx.Linear(read_out_size, hidden_size, rngs=rngs)
@@ -93,10 +112,16 @@ class SequenceClassifier(nnx.Module):
 
         Returns:
           Logits of shape (B, num_classes).
+
+        Raises:
+          ValueError: if a shape does not fit, or a known token or length is out of range.
         """
-        keys = [None] * 3 if key is None else jax.random.split(key, 3)
+        if tokens.ndim != 2:
+            raise ValueError(f"{WHERE}: `tokens` must have shape (B, T), got {tokens.shape}.")
+        lengths = checked_lengths(WHERE, lengths, tokens.shape[:1], tokens.shape[1])
+        keys = split_key(key, 3)
         features = self.pooled(tokens, lengths, keys[0], keys[1])
-        features = self.dropout(features, deterministic=key is None, rngs=keys[2])
+        features = drop(self.dropout, features, keys[2])
         if self.hidden is not None:
             features = nnx.relu(self.hidden(features))
         return self.head(features)

@@ -22,7 +22,9 @@ from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
+from seqjax._checks import check_integers, check_range, check_shape, check_sizes
 from seqjax._padding import select, valid_steps
+from seqjax.nn._module import Module
 
 
 class CRFScores(NamedTuple):
@@ -82,14 +84,15 @@ def crf_score(
     Args:
       scores: the transition, start and end scores.
       emissions: score of every tag at every step, (*B, T, K).
-      tags: integers from 0 to K - 1, (*B, T). Tags in the padding are ignored.
+      tags: integers from 0 to K - 1, (*B, T). Tags in the padding are ignored. Under `jax.jit`,
+        another tag out of range gives NaN.
       lengths: valid steps of each sequence, (*B,), 0 <= length <= T; by default T.
 
     Returns:
       Array of shape (*B,), 0 for a sequence without steps.
 
     Raises:
-      ValueError: if shapes do not fit, there is no step, or a known length is out of range.
+      ValueError: if shapes do not fit, there is no step, or a known length or tag is out of range.
       TypeError: if `tags` is not integer.
 
     Example:
@@ -98,16 +101,14 @@ def crf_score(
       >>> crf_score(scores, jnp.ones((3, 2)), jnp.array([0, 0, 1])).item()
       9.0
     """
-    if not jnp.issubdtype(tags.dtype, jnp.integer):
-        raise TypeError(f"seqjax.nn.crf: `tags` must be integers, got {tags.dtype}.")
-    if tags.shape != emissions.shape[:-1]:
-        raise ValueError(
-            f"seqjax.nn.crf: `tags` must have shape (*B, T) = {emissions.shape[:-1]}, got "
-            f"{tags.shape}."
-        )
+    check_shape("seqjax.nn.CRF", "tags", tags, "(*B, T)", emissions.shape[:-1])
     scores, steps, valid = _over_time(scores, emissions, lengths)
     tags = jnp.where(valid, jnp.moveaxis(tags, -1, 0), 0)
-    emitted = jnp.take_along_axis(steps, tags[..., None], axis=-1)[..., 0]
+    check_integers("seqjax.nn.CRF", "tags", tags)
+    check_range("seqjax.nn.CRF", "tags", tags, steps.shape[-1] - 1, "num_tags - 1")
+    # A negative index would count from the end; this one is out of range, and gives NaN.
+    places = jnp.where(tags < 0, steps.shape[-1], tags)[..., None]
+    emitted = jnp.take_along_axis(steps, places, axis=-1, mode="fill")[..., 0]
     moved = scores.transitions[tags[:-1], tags[1:]]
     last = jnp.take_along_axis(tags, jnp.maximum(valid.sum(axis=0) - 1, 0)[None], axis=0)[0]
     total = (
@@ -127,14 +128,15 @@ def crf_nll(
     Args:
       scores: the transition, start and end scores.
       emissions: score of every tag at every step, (*B, T, K).
-      tags: integers from 0 to K - 1, (*B, T). Tags in the padding are ignored.
+      tags: integers from 0 to K - 1, (*B, T). Tags in the padding are ignored. Under `jax.jit`,
+        another tag out of range gives NaN.
       lengths: valid steps of each sequence, (*B,), 0 <= length <= T; by default T.
 
     Returns:
       Array of shape (*B,), one number per sequence: the sum over its steps, not the mean.
 
     Raises:
-      ValueError: if shapes do not fit, there is no step, or a known length is out of range.
+      ValueError: if shapes do not fit, there is no step, or a known length or tag is out of range.
       TypeError: if `tags` is not integer.
 
     Example:
@@ -217,7 +219,7 @@ def crf_marginals(scores: CRFScores, emissions: Array, lengths: ArrayLike | None
     return jax.grad(lambda values: crf_log_partition(scores, values, lengths).sum())(emissions)
 
 
-class CRF(nnx.Module):
+class CRF(Module):
     """A conditional random field as the last layer of a tagger.
 
     All scores are initialised to zero. The layer then equals an independent softmax at each step.
@@ -243,8 +245,7 @@ class CRF(nnx.Module):
 
     def __init__(self, num_tags: int, *, param_dtype: DTypeLike = jnp.float32):
         """Initialises the scores."""
-        if num_tags < 1:
-            raise ValueError(f"seqjax.nn.CRF: `num_tags` must be at least 1, got {num_tags}.")
+        check_sizes("seqjax.nn.CRF", num_tags=num_tags)
         self.transitions = nnx.Param(jnp.zeros((num_tags, num_tags), param_dtype))
         self.start = nnx.Param(jnp.zeros(num_tags, param_dtype))
         self.end = nnx.Param(jnp.zeros(num_tags, param_dtype))
@@ -273,19 +274,19 @@ def _over_time(
     """Returns scores and time-first emissions in one dtype, and which steps are valid."""
     if emissions.ndim < 2 or emissions.shape[-2] < 1:
         raise ValueError(
-            "seqjax.nn.crf: `emissions` must have shape (*B, T, K) with T at least 1, got "
+            "seqjax.nn.CRF: `emissions` must have shape (*B, T, K) with T at least 1, got "
             f"{emissions.shape}."
         )
     size = emissions.shape[-1]
     got = tuple(jnp.shape(values) for values in scores)
     if got != ((size, size), (size,), (size,)):
         raise ValueError(
-            f"seqjax.nn.crf: `scores` must have shapes ({size}, {size}), ({size},) and ({size},) "
+            f"seqjax.nn.CRF: `scores` must have shapes ({size}, {size}), ({size},) and ({size},) "
             f"for emissions of {size} tags, got {', '.join(map(str, got))}."
         )
     dtype = jnp.promote_types(jnp.result_type(emissions, *scores), jnp.float32)
     steps = jnp.moveaxis(emissions, -2, 0).astype(dtype)
-    valid = valid_steps(steps.shape[0], steps.shape[1:-1], lengths)
+    valid = valid_steps(steps.shape[0], steps.shape[1:-1], lengths, where="seqjax.nn.CRF")
     if valid is None:
         valid = jnp.ones(steps.shape[:-1], bool)
     # Zero the padding here; a mask later is not enough, since NaN times a zero gradient is NaN.

@@ -6,8 +6,13 @@ from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
+from seqjax._checks import check_integers, check_range, check_shape, check_sizes
+from seqjax.nn._module import Module, check_rngs, drop, make_dropout, split_key
 
-class Embedding(nnx.Module):
+WHERE = "seqjax.nn.Embedding"
+
+
+class Embedding(Module):
     """A table of token vectors, optionally with a second table of token-pair vectors.
 
     The vector of the pair (previous token, token) is appended to the token's vector. Pairs are
@@ -19,7 +24,8 @@ class Embedding(nnx.Module):
       features: size of a token's vector.
       pair_features: size of a pair's vector; 0 means no pairs.
       pair_buckets: rows of the pair table.
-      dropout: dropout rate of single features, with one mask for all steps of a sequence.
+      dropout: dropout rate of single features, with one mask for all steps of a sequence. A call
+        applies both dropouts if it is given a `key`, see `seqjax.nn`.
       token_dropout: dropout rate of whole tokens; a dropped token's vector is zero.
       table: initial value of the token table, (vocab_size, features); random by default.
       param_dtype: dtype of the tables.
@@ -29,8 +35,8 @@ class Embedding(nnx.Module):
       features: size of a returned vector, the token's plus the pair's.
 
     Raises:
-      ValueError: if `vocab_size` or `features` is below 1, or `table` has another shape.
-      TypeError: when called, if `tokens` is not integer.
+      ValueError: if a size is below 1, a rate is not in [0, 1), or `table` has another shape.
+      TypeError: if `rngs` is not `nnx.Rngs`.
 
     Example:
       >>> import jax.numpy as jnp, seqjax
@@ -58,18 +64,12 @@ class Embedding(nnx.Module):
         rngs: nnx.Rngs,
     ):
         """Initialises the tables."""
-        if vocab_size < 1 or features < 1:
-            raise ValueError(
-                "seqjax.nn.Embedding: `vocab_size` and `features` must be at least 1, got "
-                f"{vocab_size} and {features}."
-            )
+        check_sizes(WHERE, vocab_size=vocab_size, features=features, pair_buckets=pair_buckets)
+        check_sizes(WHERE, at_least=0, pair_features=pair_features)
+        check_rngs(WHERE, rngs)
         if table is None:
             table = _initial_table(rngs, vocab_size, features, param_dtype)
-        elif jnp.shape(table) != (vocab_size, features):
-            raise ValueError(
-                f"seqjax.nn.Embedding: `table` must have shape {(vocab_size, features)}, got "
-                f"{jnp.shape(table)}."
-            )
+        check_shape(WHERE, "table", table, "(vocab_size, features)", (vocab_size, features))
         self.vocab_size = vocab_size
         self.features = features + pair_features
         self.table = nnx.Param(jnp.asarray(table, param_dtype))
@@ -78,32 +78,37 @@ class Embedding(nnx.Module):
             self.pair_table = nnx.Param(pairs)
         else:
             self.pair_table = None
-        self.dropout = nnx.Dropout(dropout, broadcast_dims=(-2,))
-        self.token_dropout = nnx.Dropout(token_dropout, broadcast_dims=(-1,))
+        self.dropout = make_dropout(WHERE, dropout, broadcast_dims=(-2,))
+        self.token_dropout = make_dropout(
+            WHERE, token_dropout, name="token_dropout", broadcast_dims=(-1,)
+        )
 
     def __call__(self, tokens: Array, *, key: Array | None = None) -> Array:
-        """Looks up tokens; ids out of range are clipped.
+        """Looks up tokens.
 
         Args:
-          tokens: integers of shape (*B, T).
+          tokens: integers of shape (*B, T), from 0 to vocab_size - 1. Under `jax.jit` their values
+            are unknown, and an id out of range gives a vector of NaN.
           key: random key of the dropouts; without it there is no dropout.
 
         Returns:
           Array of shape (*B, T, features).
+
+        Raises:
+          TypeError: if `tokens` is not integer.
+          ValueError: if an id that is known is out of range.
         """
-        if not jnp.issubdtype(tokens.dtype, jnp.integer):
-            raise TypeError(f"seqjax.nn.Embedding: `tokens` must be integers, got {tokens.dtype}.")
-        # Use the table's own `take`: in training it may hold only the rows that a batch reads.
-        vectors = self.table.get_value().take(tokens, axis=0, mode="clip")
+        check_integers(WHERE, "tokens", tokens)
+        check_range(WHERE, "tokens", tokens, self.vocab_size - 1, "vocab_size - 1")
+        # As unsigned integers, negative ids are out of range too, instead of counting from the end.
+        ids = jnp.asarray(tokens).astype(jnp.uint32)
+        vectors = jnp.take(self.table[...], ids, axis=0, mode="fill", fill_value=jnp.nan)
         if self.pair_table is not None:
-            buckets = pair_buckets(tokens, self.pair_table.shape[0])
-            pairs = self.pair_table.get_value().take(buckets, axis=0, mode="clip")
+            buckets = pair_buckets(ids, self.pair_table.shape[0])
+            pairs = jnp.take(self.pair_table[...], buckets, axis=0, mode="clip")
             vectors = jnp.concatenate([vectors, pairs], axis=-1)
-        if key is None:
-            return vectors
-        token_key, number_key = jax.random.split(key)
-        vectors = self.token_dropout(vectors, deterministic=False, rngs=token_key)
-        return self.dropout(vectors, deterministic=False, rngs=number_key)
+        token_key, number_key = split_key(key, 2)
+        return drop(self.dropout, drop(self.token_dropout, vectors, token_key), number_key)
 
 
 def pair_buckets(tokens: Array, num_buckets: int) -> Array:

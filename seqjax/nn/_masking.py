@@ -4,6 +4,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from seqjax._checks import check_sizes
+from seqjax._padding import checked_lengths
+
 
 def mask_steps(key: Array, xs: Array, lengths: Array, *, num: int, size: int) -> Array:
     """Replaces random spans of time with zeros, drawn separately for each sequence.
@@ -21,6 +24,9 @@ def mask_steps(key: Array, xs: Array, lengths: Array, *, num: int, size: int) ->
     Returns:
       Array of the shape of `xs`.
 
+    Raises:
+      ValueError: if a shape does not fit, or `num` or `size` is negative.
+
     Example:
       >>> xs, lengths = jnp.ones((2, 40, 1)), jnp.array([40, 4])
       >>> masked = mask_steps(jax.random.key(0), xs, lengths, num=1, size=8)
@@ -30,6 +36,8 @@ def mask_steps(key: Array, xs: Array, lengths: Array, *, num: int, size: int) ->
     Reference: Park et al. (2019), SpecAugment: a simple data augmentation method for automatic
     speech recognition.
     """
+    _check("seqjax.nn.mask_steps", xs, num, size)
+    lengths = checked_lengths("seqjax.nn.mask_steps", lengths, xs.shape[:1], xs.shape[1])
     hidden = _stretches(key, lengths, xs.shape[1], num, jnp.minimum(size, lengths // 4))
     return jnp.where(hidden[:, :, None], 0, xs)
 
@@ -46,6 +54,9 @@ def mask_features(key: Array, xs: Array, *, num: int, size: int) -> Array:
     Returns:
       Array of the shape of `xs`.
 
+    Raises:
+      ValueError: if `xs` does not have three axes, or `num` or `size` is negative.
+
     Example:
       >>> masked = mask_features(jax.random.key(0), jnp.ones((2, 3, 40)), num=1, size=8)
       >>> bool((masked == masked[:, :1]).all())
@@ -53,9 +64,16 @@ def mask_features(key: Array, xs: Array, *, num: int, size: int) -> Array:
 
     Reference: Park et al. (2019), SpecAugment.
     """
+    _check("seqjax.nn.mask_features", xs, num, size)
     whole = jnp.full(xs.shape[0], xs.shape[2])
     hidden = _stretches(key, whole, xs.shape[2], num, jnp.minimum(size, whole))
     return jnp.where(hidden[:, None, :], 0, xs)
+
+
+def _check(where: str, xs: Array, num: int, size: int) -> None:
+    check_sizes(where, at_least=0, num=num, size=size)
+    if xs.ndim != 3:
+        raise ValueError(f"{where}: `xs` must have shape (B, T, D), got {xs.shape}.")
 
 
 def _stretches(key: Array, lengths: Array, total: int, num: int, size: Array) -> Array:

@@ -6,6 +6,9 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
+from seqjax._checks import check_choice, check_shape, check_sizes
+from seqjax.nn._module import Module, check_rngs
+
 POOLINGS = ("last", "middle", "mean", "max", "mean_max", "attention")
 
 
@@ -90,7 +93,7 @@ def masked_middle(xs: Array, mask: Array) -> Array:
     return jnp.where(middle[..., None], xs, 0).sum(axis=-2)
 
 
-class Pooling(nnx.Module):
+class Pooling(Module):
     """Pools a sequence over its valid steps.
 
     Args:
@@ -102,7 +105,8 @@ class Pooling(nnx.Module):
       rngs: provides the keys of the initialisers of "attention".
 
     Raises:
-      ValueError: if `kind` is unknown.
+      ValueError: if `kind` is unknown or `in_size` is below 1.
+      TypeError: if `rngs` is not `nnx.Rngs`.
 
     Example:
       >>> import jax.numpy as jnp, seqjax
@@ -120,10 +124,9 @@ class Pooling(nnx.Module):
         self, kind: str, in_size: int, *, param_dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs
     ):
         """Initialises the parameters of "attention"."""
-        if kind not in POOLINGS:
-            raise ValueError(
-                f"seqjax.nn.Pooling: `kind` must be one of {', '.join(POOLINGS)}, got {kind!r}."
-            )
+        check_choice("seqjax.nn.Pooling", "kind", kind, POOLINGS)
+        check_sizes("seqjax.nn.Pooling", in_size=in_size)
+        check_rngs("seqjax.nn.Pooling", rngs)
         self.kind = kind
         self.in_size = in_size
         self.out_size = in_size * (2 if kind == "mean_max" else 1)
@@ -136,7 +139,16 @@ class Pooling(nnx.Module):
 
         Returns:
           Array of shape (*B, out_size), zero for a sequence without valid steps.
+
+        Raises:
+          ValueError: if a shape does not fit.
+          TypeError: if `mask` is not boolean.
         """
+        where, lead = "seqjax.nn.Pooling", xs.shape[:-1]
+        check_shape(where, "xs", xs, "(*B, T, in_size)", (*lead, self.in_size))
+        check_shape(where, "mask", mask, "(*B, T)", lead)
+        if mask.dtype != jnp.bool_:
+            raise TypeError(f"{where}: `mask` must be boolean, got {mask.dtype}.")
         match self.kind:
             case "last":
                 return masked_last(xs, mask)

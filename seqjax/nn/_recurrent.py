@@ -9,21 +9,30 @@ from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from seqjax._padding import last_valid, valid_steps
+from seqjax._checks import check_choice, check_shape, check_sizes, check_state
+from seqjax._padding import checked_lengths, last_valid, valid_steps
 from seqjax._unroll import unroll
 from seqjax.cells._cell import Cell
 from seqjax.executors._choice import resolve
 from seqjax.executors._executor import Executor
+from seqjax.nn._module import Module, check_rngs
 
-MERGE_MODES = ("concat", "sum", "mul", "ave", "none")
+MERGE_MODES = ("concat", "sum", "mul", "mean", "none")
 
 
-class Recurrent(nnx.Module):
+class Recurrent(Module):
     """The base class of recurrent layers: batch first outside, time first inside.
 
     A layer implements `over_time`, which is time first. A stack calls `over_time` of its layers, so
     that it transposes its sequences once instead of once per layer.
+
+    Attributes:
+      in_size: features of the input.
+      out_size: features of the output.
     """
+
+    in_size: int
+    out_size: int
 
     def __call__(
         self,
@@ -53,7 +62,9 @@ class Recurrent(nnx.Module):
             backward direction. Do not index the outputs with -1 instead, because the outputs after
             the end of a shorter sequence are zero.
           key: random key of the dropout between the layers of a `Stack`, and of the noise of cells
-            that a function of `seqjax.transforms` has returned. Without it there is neither.
+            that a function of `seqjax.transforms` has returned. Without it there is neither. After
+            `layer.eval()` there is no dropout either way; after `layer.train()`, dropout between
+            layers requires a key.
 
         Returns:
           Outputs (*B, T, out_size), or (*B, out_size) without `return_sequences`. `Bidirectional`
@@ -61,15 +72,33 @@ class Recurrent(nnx.Module):
           `(outputs, state)`; the state has the form of `initial_state`.
 
         Raises:
-          ValueError: if a shape does not fit.
+          ValueError: if a shape does not fit, or a length known while tracing is out of range.
+          TypeError: if a dtype does not fit.
+
+        Example:
+          Two packed sequences of 3 and 2 steps in a row of 5:
+
+          >>> import jax.numpy as jnp, seqjax
+          >>> from flax import nnx
+          >>> layer = seqjax.nn.RNN(seqjax.gru(8), 3, rngs=nnx.Rngs(0))
+          >>> xs, resets = jnp.ones((1, 5, 3)), jnp.array([[True, False, False, True, False]])
+          >>> ys, state = layer(xs, resets=resets, return_state=True)
+          >>> bool(jnp.allclose(ys[:, 3:], ys[:, :2])), bool((state.hidden == ys[:, -1]).all())
+          (True, True)
         """
-        xs = jnp.asarray(xs)
+        where, xs = f"seqjax.nn.{type(self).__name__}", jnp.asarray(xs)
+        if xs.ndim < 2 or xs.shape[-1] != self.in_size:
+            raise ValueError(
+                f"{where}: `xs` must have shape (*B, T, D) with in_size D = {self.in_size}, got "
+                f"{xs.shape}."
+            )
+        lead, hint = xs.shape[:-1], " Layers are batch first."
         for name, steps in (("mask", mask), ("resets", resets)):
-            if steps is not None and jnp.shape(steps) != xs.shape[:-1]:
-                raise ValueError(
-                    f"seqjax.nn.{type(self).__name__}: `{name}` must have shape (*B, T) = "
-                    f"{xs.shape[:-1]}, got {jnp.shape(steps)}. Layers are batch first."
-                )
+            if steps is not None:
+                check_shape(where, name, steps, "(*B, T)", lead, hint)
+        if lengths is not None:
+            lengths = checked_lengths(where, lengths, lead[:-1], lead[-1])
+        self._check_state(where, initial_state, lead[:-1])
         ys, last, state = self.over_time(
             time_first(xs, -2),
             initial_state=initial_state,
@@ -104,19 +133,35 @@ class Recurrent(nnx.Module):
           `(y, state)`: the output (*B, out_size), and the state after the step.
 
         Raises:
-          ValueError: if the layer looks ahead.
+          ValueError: if the layer looks ahead, or a shape does not fit.
 
         Example:
-          See `seqjax.nn.make_step`, which compiles it.
+          `seqjax.nn.make_step` compiles it.
+
+          >>> import jax.numpy as jnp, seqjax
+          >>> from flax import nnx
+          >>> layer = seqjax.nn.RNN(seqjax.gru(8), 3, rngs=nnx.Rngs(0))
+          >>> y, state = layer.step(jnp.ones((2, 3)))
+          >>> y, state = layer.step(jnp.ones((2, 3)), state)
+          >>> y.shape
+          (2, 8)
         """
+        where, x = f"seqjax.nn.{type(self).__name__}.step", jnp.asarray(x)
         if self.looks_ahead:
             raise ValueError(
-                f"seqjax.nn.{type(self).__name__}.step: a layer must not read later inputs to run "
+                f"{where}: a layer must not read later inputs to run "
                 "step by step, got one that runs backwards or looks ahead. Pass whole sequences, "
                 "or train a layer that only runs forwards."
             )
-        ys, _, state = self.over_time(jnp.asarray(x)[None], initial_state=state)
+        check_shape(where, "x", x, "(*B, D)", (*x.shape[:-1], self.in_size))
+        self._check_state(where, state, x.shape[:-1])
+        ys, _, state = self.over_time(x[None], initial_state=state)
         return ys[0], state
+
+    def _check_state(self, where: str, state: Any, batch_shape: tuple[int, ...]) -> None:
+        if state is not None:
+            expected = jax.eval_shape(lambda: self.initial_state(batch_shape))
+            check_state(where, state, expected, batch_shape, f"layer.initial_state({batch_shape})")
 
     def over_time(
         self,
@@ -153,8 +198,12 @@ class RNN(Recurrent):
       rngs: provides the key of the initialisers; the module keeps no random state.
 
     Attributes:
-      params: the cell's parameters, a pytree of `nnx.Param`. Their metadata `out_sharding` says how
-        devices may split them, see `Cell.partition`.
+      weights: the cell's parameters, a pytree of `nnx.Param`. Their metadata `out_sharding` says
+        how devices may split them, see `Cell.partition`.
+
+    Raises:
+      TypeError: if `cell`, `executor` or `rngs` is of another kind.
+      ValueError: if `in_size` is below 1, or the executor is unknown or cannot run the cell.
 
     Example:
       >>> import jax.numpy as jnp, seqjax
@@ -184,13 +233,14 @@ class RNN(Recurrent):
         self.out_size = cell.out_size
         self.reverse = reverse
         params = cell.init(rngs.params(), in_size, param_dtype)
-        self.params = nnx.data(jax.tree.map(_param, params, cell.partition(params)))
+        # The name must not be "params": Flax linen has a collection of that name, see `ToLinen`.
+        self.weights = nnx.data(jax.tree.map(_param, params, cell.partition(params)))
 
     def cell_params(self) -> Any:
         """Returns the parameters as plain arrays, for `seqjax.unroll`."""
         return jax.tree.map(
             lambda variable: variable[...],
-            self.params,
+            self.weights,
             is_leaf=lambda leaf: isinstance(leaf, nnx.Variable),
         )
 
@@ -236,13 +286,14 @@ class Bidirectional(Recurrent):
     Args:
       cell: the cell of both directions; each direction has its own parameters.
       in_size: features of the input.
-      merge: "concat" (2 H features), "sum", "mul", "ave" (mean), or "none" (a pair of arrays).
+      merge: "concat" (2 H features), "sum", "mul", "mean", or "none" (a pair of arrays).
       executor: how to run both directions in time, see `seqjax.unroll`.
       param_dtype: dtype of the parameters.
       rngs: provides the keys of the initialisers.
 
     Raises:
-      ValueError: if `merge` is unknown.
+      TypeError: if `cell`, `executor` or `rngs` is of another kind.
+      ValueError: if `merge` is unknown, and in the cases of `RNN`.
 
     Example:
       >>> import jax.numpy as jnp, seqjax
@@ -266,11 +317,7 @@ class Bidirectional(Recurrent):
     ):
         """Initialises the parameters of both directions."""
         check_layer("Bidirectional", cell, in_size, rngs)
-        if merge not in MERGE_MODES:
-            raise ValueError(
-                f"seqjax.nn.Bidirectional: `merge` must be one of {', '.join(MERGE_MODES)}, "
-                f"got {merge!r}."
-            )
+        check_choice("seqjax.nn.Bidirectional", "merge", merge, MERGE_MODES)
         self.merge = merge
         self.in_size = in_size
         self.out_size = cell.out_size * (2 if merge == "concat" else 1)
@@ -311,7 +358,7 @@ class Bidirectional(Recurrent):
                 return forward + backward
             case "mul":
                 return forward * backward
-            case "ave":
+            case "mean":
                 return (forward + backward) / 2
             case _:
                 return forward, backward
@@ -353,9 +400,5 @@ def check_layer(where: str, cell: Any, in_size: Any, rngs: Any) -> None:
             f"seqjax.nn.{where}: `cell` must be a cell such as seqjax.lstm(64), got {cell!r}. Call "
             f"{where}(cell, in_size, rngs=rngs)."
         )
-    if isinstance(in_size, bool) or not hasattr(in_size, "__index__") or in_size < 1:
-        raise ValueError(
-            f"seqjax.nn.{where}: `in_size` must be an integer of at least 1, got {in_size!r}."
-        )
-    if not isinstance(rngs, nnx.Rngs):
-        raise TypeError(f"seqjax.nn.{where}: `rngs` must be flax.nnx.Rngs(seed), got {rngs!r}.")
+    check_sizes(f"seqjax.nn.{where}", in_size=in_size)
+    check_rngs(f"seqjax.nn.{where}", rngs)

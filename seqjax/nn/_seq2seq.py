@@ -8,14 +8,19 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
+from seqjax._checks import check_kind
+from seqjax._padding import checked_lengths
 from seqjax.nn._attention import Memory
 from seqjax.nn._attention_decoder import AttentionDecoder, DecoderState
 from seqjax.nn._embedding import Embedding
-from seqjax.nn._recurrent import RNN, Bidirectional
+from seqjax.nn._module import Module, check_rngs, split_key
+from seqjax.nn._recurrent import RNN, Bidirectional, Recurrent
 from seqjax.nn._stack import Stack
 
+WHERE = "seqjax.nn.Seq2Seq"
 
-class Seq2Seq(nnx.Module):
+
+class Seq2Seq(Module):
     """Many to many, unaligned: reads a source, then writes a target token by token.
 
     The decoder starts from `tanh(V s)`, where `s` is the encoder's last output (in both directions
@@ -30,6 +35,7 @@ class Seq2Seq(nnx.Module):
 
     Raises:
       ValueError: if the sizes of encoder, embedding and attention differ.
+      TypeError: if an argument is of another kind.
 
     Example:
       >>> import jax.numpy as jnp, seqjax
@@ -66,14 +72,18 @@ class Seq2Seq(nnx.Module):
         rngs: nnx.Rngs,
     ):
         """Stores the given modules and initialises the bridge between them."""
+        check_kind(WHERE, "embedding", embedding, Embedding, "a seqjax.nn.Embedding")
+        check_kind(WHERE, "encoder", encoder, Recurrent, "a layer such as seqjax.nn.RNN")
+        check_kind(WHERE, "decoder", decoder, AttentionDecoder, "a seqjax.nn.AttentionDecoder")
+        check_rngs(WHERE, rngs)
         if embedding.features != encoder.in_size:
             raise ValueError(
-                f"seqjax.nn.Seq2Seq: `encoder` must have in_size = {embedding.features}, the "
+                f"{WHERE}: `encoder` must have in_size = {embedding.features}, the "
                 f"features of the embedding, got {encoder.in_size}."
             )
         if encoder.out_size != decoder.attention.memory_size:
             raise ValueError(
-                "seqjax.nn.Seq2Seq: the decoder's attention must have memory_size = "
+                f"{WHERE}: the decoder's attention must have memory_size = "
                 f"{encoder.out_size}, the encoder's out_size, got {decoder.attention.memory_size}."
             )
         self.embedding = embedding
@@ -96,8 +106,12 @@ class Seq2Seq(nnx.Module):
         Returns:
           The memory that the decoder attends to, and the decoder's initial state, leaves
           (B, 1, ...).
+
+        Raises:
+          ValueError: if a shape does not fit, or a known token or length is out of range.
         """
-        keys = (None, None) if key is None else jax.random.split(key)
+        lengths = checked_lengths(WHERE, lengths, source.shape[:1], source.shape[1])
+        keys = split_key(key, 2)
         vectors = self.embedding(source, key=keys[0])
         encoded, last, _ = self.encoder.over_time(
             jnp.swapaxes(vectors, 0, 1), lengths=lengths, key=keys[1]
@@ -137,8 +151,11 @@ class Seq2Seq(nnx.Module):
         Returns:
           Outputs (B, T, features), which `decoder.logits` turns into logits, and the attention
           weights (B, T, S).
+
+        Raises:
+          ValueError: if a shape does not fit, or a known token or length is out of range.
         """
-        keys = (None, None) if key is None else jax.random.split(key)
+        keys = split_key(key, 2)
         memory, state = self.encode(source, lengths, key=keys[0])
         _, outputs, weights = self.decoder(
             state,

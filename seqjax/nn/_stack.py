@@ -4,13 +4,14 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
+from seqjax._checks import check_kind
 from seqjax._padding import valid_steps
+from seqjax.nn._module import drop, make_dropout, split_key
 from seqjax.nn._recurrent import RNN, Bidirectional, Recurrent, layer_key
 from seqjax.nn._tdnn import TDNN
 
@@ -26,7 +27,9 @@ class Stack(Recurrent):
       residual: whether each layer after the first adds its input to its output.
 
     Raises:
-      ValueError: if there is no layer, sizes do not fit, or a layer returns a pair of outputs.
+      TypeError: if `layers` holds something else than layers.
+      ValueError: if there is no layer, sizes do not fit, a layer returns a pair of outputs, or
+        `dropout` is not in [0, 1).
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -41,13 +44,17 @@ class Stack(Recurrent):
 
     def __init__(self, layers: Sequence[Layer], *, dropout: float = 0.0, residual: bool = False):
         """Checks and stores the layers."""
+        where, required = "seqjax.nn.Stack", "RNN, Bidirectional or TDNN layers"
+        check_kind(where, "layers", layers, Sequence | nnx.List, f"a sequence of {required}")
+        for index, layer in enumerate(layers):
+            check_kind(where, f"layers[{index}]", layer, Recurrent, f"one of {required}")
         if not layers:
             raise ValueError("seqjax.nn.Stack: `layers` must hold at least one layer, got none.")
         for index, layer in enumerate(layers):
             if getattr(layer, "merge", None) == "none":
                 raise ValueError(
                     f'seqjax.nn.Stack: layer {index} must return one array, got merge="none". '
-                    "Use concat, sum, mul or ave."
+                    "Use concat, sum, mul or mean."
                 )
         for index, (below, above) in enumerate(itertools.pairwise(layers)):
             if below.out_size != above.in_size:
@@ -64,7 +71,7 @@ class Stack(Recurrent):
         self.layers = nnx.List(layers)
         self.in_size = layers[0].in_size
         self.out_size = layers[-1].out_size
-        self.dropout = nnx.Dropout(dropout)
+        self.dropout = make_dropout(where, dropout)
         self.residual = residual
 
     @property
@@ -83,11 +90,10 @@ class Stack(Recurrent):
         states, below, top = [], xs, None
         noise_key = key
         for index, (layer, start) in enumerate(zip(self.layers, starts, strict=True)):
-            below = xs
-            inputs = xs
-            if index and key is not None:
-                key, subkey = jax.random.split(key)
-                inputs = self.dropout(xs, deterministic=False, rngs=subkey)
+            below = inputs = xs
+            if index:
+                key, subkey = split_key(key, 2)
+                inputs = drop(self.dropout, xs, subkey)
             own_key = layer_key(noise_key, index)
             ys, top, state = layer.over_time(inputs, initial_state=start, key=own_key, **options)
             xs = below + ys if index and self.residual else ys

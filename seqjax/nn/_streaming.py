@@ -6,6 +6,9 @@ from typing import Any
 import jax
 from flax import nnx
 
+from seqjax._checks import check_function
+from seqjax.nn._module import check_module
+
 
 def make_step(
     module: Any, call: Callable[[Any, Any, Any], tuple[Any, Any]] | None = None
@@ -24,6 +27,7 @@ def make_step(
       one after more training. Start from `layer.initial_state((B,))`.
 
     Raises:
+      TypeError: if `module` is not a module, or `call` cannot be called.
       ValueError: when called, if a layer looks ahead or a shape does not fit.
 
     Example:
@@ -44,6 +48,9 @@ def make_step(
       >>> scores.shape
       (1, 2)
     """
+    check_module("seqjax.nn.make_step", module)
+    arguments = ["module", "x", "state"]
+    check_function("seqjax.nn.make_step", "call", call, arguments, optional=True)
     call = (lambda module, x, state: module.step(x, state)) if call is None else call
     graph, variables = nnx.split(module)
     # Pass a flat tuple of arrays: JAX flattens it without running Python code.

@@ -4,15 +4,24 @@ import math
 
 from flax import nnx
 
+from seqjax.nn._module import check_module
+
 
 def num_params(module: nnx.Module) -> int:
     """Returns the number of parameters: the total size of a module's `nnx.Param` variables.
+
+    Args:
+      module: any NNX module.
+
+    Raises:
+      TypeError: if `module` is not a module.
 
     Example:
       >>> from flax import nnx
       >>> num_params(nnx.Linear(3, 4, rngs=nnx.Rngs(0)))
       16
     """
+    check_module("seqjax.nn.num_params", module)
     return sum(math.prod(leaf.shape) for _, leaf in _params(module))
 
 
@@ -24,6 +33,9 @@ def summary(module: nnx.Module) -> str:
 
     Returns:
       The table as text; the last line is the total.
+
+    Raises:
+      TypeError: if `module` is not a module.
 
     Example:
       >>> import seqjax
@@ -44,6 +56,7 @@ def summary(module: nnx.Module) -> str:
       ---------  --------------------  ----------
       total                               164,106
     """
+    check_module("seqjax.nn.summary", module)
     rows = []
     for name, child in vars(module).items():
         if isinstance(child, nnx.Module) and (count := num_params(child)):

@@ -9,6 +9,8 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
+from seqjax._checks import check_sizes
+from seqjax.nn._module import check_rngs
 from seqjax.nn._recurrent import Recurrent
 
 
@@ -36,8 +38,8 @@ class TDNN(Recurrent):
       rngs: provides the keys of the initialisers.
 
     Raises:
-      ValueError: if `before` or `after` is negative; when called, if a mask or resets are given, or
-        if `after` is not 0 and an initial state is given.
+      ValueError: if a size is below 1, or `before` or `after` is negative; when called, if a
+        mask or resets are given, or if `after` is not 0 and an initial state is given.
 
     Example:
       >>> import jax.numpy as jnp, seqjax
@@ -54,11 +56,9 @@ class TDNN(Recurrent):
         self, in_size: int, out_size: int, *, before: int = 0, after: int = 0, rngs: nnx.Rngs
     ):
         """Initialises the parameters."""
-        if before < 0 or after < 0:
-            raise ValueError(
-                "seqjax.nn.TDNN: `before` and `after` must be at least 0 steps, got "
-                f"{before} and {after}."
-            )
+        check_sizes("seqjax.nn.TDNN", in_size=in_size, out_size=out_size)
+        check_sizes("seqjax.nn.TDNN", at_least=0, before=before, after=after)
+        check_rngs("seqjax.nn.TDNN", rngs)
         self.in_size, self.out_size = in_size, out_size
         self.before, self.after = before, after
         self.linear = nnx.Linear(

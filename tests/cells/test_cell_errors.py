@@ -143,14 +143,14 @@ def test_complex_coefficients_of_a_real_state():
 @pytest.mark.parametrize("make", CELLS.values(), ids=CELLS)
 @pytest.mark.parametrize("in_size", [0, -1])
 def test_in_size_below_one(make, in_size):
-    with raises(f".init: `in_size` must be at least 1, got {in_size}."):
+    with raises(f".init: `in_size` must be an integer of at least 1, got {in_size}."):
         make(4).init(jax.random.key(0), in_size)
 
 
 @every_cell
 def test_wrong_number_of_features(row):
     params = row.cell.init(jax.random.key(0), 3)
-    with raises("must have in_size = 3 features on its last axis, got shape (1, 2, 5). Make the"):
+    with raises("must have in_size = 3 features on its last axis, got 5. Make the parameters"):
         seqjax.step(row.cell, params, jnp.ones((2, 5)))
     with raises("init(key, in_size=5), or fix the input."):
         seqjax.unroll(row.cell, params, jnp.ones((4, 2, 5)))

@@ -77,8 +77,9 @@ def test_refuses_a_name_that_means_something_else(name):
 @pytest.mark.parametrize(
     ("constructor", "message"),
     [
-        (lambda: None, r"constructor\(8\) raised TypeError: .*positional"),
-        (3, r"constructor\(8\) raised TypeError: 'int' object is not callable"),
+        (lambda: None, r"called as constructor\(hidden_size\), got .*: too many positional"),
+        (3, r"`constructor` must be a function .*, got 3\."),
+        (lambda size: size / 0, r"constructor\(8\) raised ZeroDivisionError"),
         (lambda hidden_size: 3, "must return a seqjax.cells.Cell, got int"),
         (lambda size: leaky(size, rate=jnp.ones(5)), "must run on two sequences, but it raised"),
         (lambda size: leaky(size, dtype=jnp.bfloat16), r"dtypes of its state, .*got .*bfloat16"),

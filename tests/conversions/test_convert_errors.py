@@ -115,7 +115,7 @@ class Unwilling:
 
 def test_what_is_no_array_of_real_numbers():
     weights = convert.dump(LAYER, "seqjax")
-    bias = weights["params.bias"]
+    bias = weights["weights.bias"]
     with raises("'params.bias' must be an array, got a Unwilling (a tensor). Of a tensor take"):
         convert.load(LAYER, weights | {"params.bias": Unwilling()}, "seqjax")
     with raises("'params.bias' must be an array of shape (16,), got complex64 of shape (16,)."):
@@ -163,4 +163,4 @@ def test_any_weights(weights, framework):
     ):
         with contextlib.suppress(convert.ConvertError):
             act()
-    assert jnp.shape(LAYER.params.bias[...]) == (16,)
+    assert jnp.shape(LAYER.weights.bias[...]) == (16,)

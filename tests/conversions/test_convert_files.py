@@ -69,7 +69,7 @@ def test_trained_torch_model(tmp_path):
         expected = theirs(tokens).numpy()
     np.testing.assert_allclose(run(ours), expected, atol=1e-5)
 
-    ours.recurrent.layers[1].backward.params.recurrent_bias[...] += 0.7
+    ours.recurrent.layers[1].backward.weights.recurrent_bias[...] += 0.7
     names = {"embedding": "words", "recurrent": "gru", "head": "fc"}
     convert.write_safetensors(file, convert.dump(ours, "torch", names=names))
     from safetensors.torch import load_file
@@ -85,14 +85,14 @@ def test_own_weights_hold_everything(tmp_path):
     """Also what no other framework has: a learned initial state."""
     file = tmp_path / "own.safetensors"
     model = classifier(learned_initial_state=True)
-    state = model.recurrent.layers[0].forward.params.initial_state
+    state = model.recurrent.layers[0].forward.weights.initial_state
     state.hidden[...] = jnp.arange(4.0)
     convert.write_safetensors(file, convert.dump(model, "seqjax"))
     other = classifier(learned_initial_state=True)
     convert.load(other, convert.read_safetensors(file), "seqjax")
     for name, array in convert.dump(model, "seqjax").items():
         np.testing.assert_array_equal(convert.dump(other, "seqjax")[name], array)
-    with raises("got a difference in recurrent.layers.0.backward.params.initial_state.hidden"):
+    with raises("got a difference in recurrent.layers.0.backward.weights.initial_state.hidden"):
         convert.load(classifier(), convert.read_safetensors(file), "seqjax")
     with raises("must be an array of shape (12, 5), got float32 of shape (3,)."):
         weights = convert.dump(other, "seqjax") | {"embedding.table": np.ones(3, np.float32)}

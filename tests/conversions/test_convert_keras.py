@@ -159,7 +159,7 @@ def test_trained_model():
         convert.load(ours, weights, "keras")
         np.testing.assert_allclose(run(ours), expected, atol=1e-5)
 
-    ours.recurrent.forward.params.bias[...] += 0.5
+    ours.recurrent.forward.weights.bias[...] += 0.5
     ours.head.bias[...] += 1.0
     theirs.set_weights(convert.dump(ours, "keras"))
     changed = np.asarray(theirs(tokens))

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import jupytext
 import numpy as np
 import programs
 import pytest
+from absl import flags
 
 from experiments import (
     cells,
@@ -176,9 +178,10 @@ def test_a_mistake_is_one_line_and_status_2(folder):
         ("needs:cell", "needs cannot be imported: ModuleNotFoundError: .*absent_package"),
         ("no_python:cell", "no_python cannot be imported: SyntaxError"),
         ("my_cells:maximal", "my_cells has no 'maximal'"),
-        ("my_cells:jax", "'module' object is not callable"),
+        ("my_cells:jax", "`constructor` must be a function"),
         ("bi:wrong:three", "must return a seqjax.cells.Cell, got int"),
         (":cell", "must be written module:function, .* got ':cell'"),
+        ("bi:my_cells.py:minimal", "not a file: write --cell=my_cells:minimal, got"),
         ("my_cells:", "must be written module:function"),
         ("my cells:minimal", "must be written module:function"),
         ("..my_cells:minimal", "cannot be imported: TypeError"),
@@ -264,3 +267,36 @@ def test_gradient_flow_refuses(modules):
         gradient_flow.Config(cells="wrong:curious")
     with pytest.raises(command_line.ConfigError, match="my_cells:minimal has none"):
         gradient_flow.Config(cells=OWN, inits="radius_1")
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("LSTM", "got 'LSTM'. Did you mean 'lstm'?"),
+        ("bi-gru", "got 'bi-gru'. Did you mean 'bigru'?"),
+        ("my_cells.py", "write --cell=my_cells:function."),
+    ],
+)
+def test_the_cell_that_is_meant_is_suggested(cell, message):
+    with pytest.raises(command_line.ConfigError, match=re.escape(message)):
+        imdb.configure(cell=cell)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("lr", "there is no option --lr. Did you mean --learning_rate?"),
+        ("batch", "there is no option --batch. Did you mean --batch_size?"),
+        ("hiden_size", "there is no option --hiden_size. Did you mean --hidden_size?"),
+        ("xyz", "there is no option --xyz. --help lists them all."),
+    ],
+)
+def test_the_option_that_is_meant_is_suggested(name, message, monkeypatch, capsys):
+    known = flags.FlagValues()
+    for setting in dataclasses.fields(imdb.Config):
+        flags.DEFINE_string(setting.name, None, "", flag_values=known)
+    monkeypatch.setattr(command_line, "FLAGS", known)
+    monkeypatch.setattr(command_line.app, "define_help_flags", lambda: None)
+    with pytest.raises(SystemExit):
+        command_line._parse(["program", f"--{name}=3"])
+    assert capsys.readouterr().err == f"error: {message}\n"

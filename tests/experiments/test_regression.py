@@ -342,7 +342,7 @@ def test_gates_remember_where_the_answer_is_far_back():
             config, task.scales, task.num_classes, task.sample.targets.shape
         )
         params = functions.init(jax.random.key(0))
-        return np.asarray(params["recurrent"]["params"]["bias"][...])
+        return np.asarray(params["recurrent"]["weights"]["bias"][...])
 
     chrono, plain = biases(config), biases(small(task="adding", lookback=50, max_timescale=0))
     update = chrono[: config.hidden_size]

@@ -98,7 +98,7 @@ def test_refuses():
     params, xs = random_params(cell), problem().xs
     with pytest.raises(ValueError, match=r"a GatedCell with a pointwise `update`, got PlainCell"):
         gradflow.step_jacobians(cell, params, xs, method="structured")
-    with pytest.raises(ValueError, match="'structured' or 'autodiff', got 'fast'"):
+    with pytest.raises(ValueError, match="one of auto, structured, autodiff, got 'fast'"):
         gradflow.step_jacobians(cell, params, xs, method="fast")  # pyright: ignore
     with pytest.raises(TypeError, match="`xs` must be floating, got int"):
         gradflow.step_jacobians(cell, params, jnp.ones((3, 2, 3), int))

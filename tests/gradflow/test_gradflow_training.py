@@ -156,12 +156,12 @@ def test_clipping():
 def test_refuses():
     with pytest.raises(ValueError, match="must hold arrays, got an empty dict"):
         gradflow.gradient_norms({})
-    with pytest.raises(ValueError, match="`depth` must be at least 0, got -1"):
+    with pytest.raises(ValueError, match="`depth` must be an integer of at least 0, got -1"):
         gradflow.gradient_norms({"w": jnp.ones(2)}, depth=-1)
     with pytest.raises(ValueError, match=r"shape \(updates,\) .* got \(2, 2\)"):
         gradflow.clipping_statistics(jnp.ones((2, 2)), 1.0)
     cell, params, xs = LinearNetwork(), {"R": jnp.eye(SIZE)}, jnp.ones((5, SIZE))
-    with pytest.raises(ValueError, match=r"of at least 1, got \[0, 2\]"):
+    with pytest.raises(ValueError, match=r"`steps\[0\]` must be an integer of at least 1, got 0"):
         gradflow.truncation_bias(cell, params, xs, lambda ys, state: ys.sum(), [0, 2])
     with pytest.raises(ValueError, match="truncation_bias: the loss must be a scalar"):
         gradflow.truncation_bias(cell, params, xs, lambda ys, state: ys, [2])

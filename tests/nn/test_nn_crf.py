@@ -197,9 +197,21 @@ def test_module():
         (lambda s, e, y: crf_score(s, e, y * 1.0), TypeError, "`tags` must be integers"),
         (lambda s, e, y: crf_nll(s, e, y, [1, 2]), ValueError, "`lengths` must have shape"),
         (lambda s, e, y: crf_nll(s, e, y, [1, 2, T + 1]), ValueError, "must lie in 0 ... T"),
-        (lambda s, e, y: CRF(0), ValueError, "`num_tags` must be at least 1"),
+        (lambda s, e, y: crf_nll(s, e, y - K), ValueError, "`tags` must lie in 0 ... num_tags - 1"),
+        (lambda s, e, y: CRF(0), ValueError, "`num_tags` must be an integer of at least 1"),
     ],
 )
 def test_errors(call, error, message):
     with pytest.raises(error, match=message):
         call(*draw(0))
+
+
+def test_a_tag_out_of_range_gives_nan_under_jit():
+    """A negative tag was read as the last one; tags in the padding count for nothing."""
+    scores, emissions, tags = draw(0)
+    lengths, nll = jnp.array([T, 2, T]), FUNCTIONS["nll"]
+    strange = jnp.asarray(tags).at[0, 1].set(-1).at[1, 3].set(-1).at[2, 0].set(K)
+    assert np.isnan(nll(scores, emissions, strange, lengths)).tolist() == [True, False, True]
+    np.testing.assert_array_equal(
+        nll(scores, emissions, strange, lengths)[1], nll(scores, emissions, tags, lengths)[1]
+    )

@@ -91,16 +91,26 @@ def test_pair_buckets_depend_on_both_tokens_in_order():
     assert (swapped[:, 1] != buckets[:, 1]).mean() > 0.95
 
 
-@pytest.mark.parametrize("sizes", [(0, 8), (50, 0)], ids=str)
-def test_sizes_below_one(sizes):
-    match = f"`vocab_size` and `features` must be at least 1, got {sizes[0]} and {sizes[1]}"
-    with pytest.raises(ValueError, match=match):
-        Embedding(*sizes, rngs=nnx.Rngs(0))
-
-
 def test_table_of_another_shape():
-    with pytest.raises(ValueError, match=r"must have shape \(50, 8\), got \(8, 50\)"):
+    with pytest.raises(ValueError, match=r"\(vocab_size, features\) = \(50, 8\), got \(8, 50\)"):
         embedding(table=np.ones((8, 50)))
+
+
+@pytest.mark.parametrize("kind", [np.array, jnp.array], ids=["numpy", "jax"])
+def test_ids_out_of_range_are_refused(kind):
+    """They were read as the last and the first row."""
+    with pytest.raises(ValueError, match=r"0 ... vocab_size - 1 = 49, got values from -1 to 99"):
+        embedding()(kind([10, 99, -1]))
+
+
+@pytest.mark.parametrize("dtype", [jnp.int8, jnp.int32, jnp.uint8], ids=lambda d: d.__name__)
+def test_ids_out_of_range_under_jit_give_nan(dtype):
+    embed = embedding(pair_features=2)
+    ids = jnp.array([49, 50, 0, -1]).astype(dtype)
+    ys = nnx.jit(lambda embed, ids: embed(ids))(embed, ids)
+    assert np.isnan(ys[:, :8]).all(axis=1).tolist() == [False, True, False, True]
+    grads = nnx.jit(nnx.grad(lambda embed, ids: jnp.nansum(embed(ids)[:, :8])))(embed, ids)
+    np.testing.assert_array_equal(grads.table[...].sum(axis=1), np.eye(50)[[0, 49]].sum(axis=0) * 8)
 
 
 def test_tokens_not_integers():

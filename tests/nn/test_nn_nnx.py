@@ -77,17 +77,17 @@ def under(prefix, layout):
 
 # Paths, shapes; all float32. A change here breaks old checkpoints.
 LAYOUT = {
-    "rnn": under("params", _LSTM),
-    "bidirectional": under("backward.params", _GRU) | under("forward.params", _GRU),
-    "stack": under("layers.0.params", {"bias": (8,), "input_kernel": (3, 8)}),
+    "rnn": under("weights", _LSTM),
+    "bidirectional": under("backward.weights", _GRU) | under("forward.weights", _GRU),
+    "stack": under("layers.0.weights", {"bias": (8,), "input_kernel": (3, 8)}),
     "embedding": {"pair_table": (7, 2), "table": (20, 3)},
     "attention": {"hidden.bias": (3,), "hidden.kernel": (3, 3), "score.kernel": (3, 1)},
     "mean": {},
     "classifier": {"embedding.table": (20, 3)}
     | {"head.bias": (2,), "head.kernel": (6, 2), "hidden.bias": (6,), "hidden.kernel": (4, 6)}
     | {"pooling.hidden.bias": (4,), "pooling.hidden.kernel": (4, 4), "pooling.score.kernel": (4, 1)}
-    | under("recurrent.layers.0.params", _LSTM)
-    | under("recurrent.layers.1.params", _GRU | {"input_kernel": (4, 12)}),
+    | under("recurrent.layers.0.weights", _LSTM)
+    | under("recurrent.layers.1.weights", _GRU | {"input_kernel": (4, 12)}),
 }
 
 

@@ -21,7 +21,7 @@ BY_HAND = {
     "concat": lambda a, b: np.concatenate([a, b], axis=-1),
     "sum": lambda a, b: a + b,
     "mul": lambda a, b: a * b,
-    "ave": lambda a, b: 0.5 * (a + b),
+    "mean": lambda a, b: 0.5 * (a + b),
     "none": lambda a, b: (a, b),
 }
 
@@ -285,10 +285,12 @@ def test_param_dtype(dtype):
 
 
 def test_unknown_merge():
-    with pytest.raises(ValueError, match="must be one of concat, sum, mul, ave, none, got 'max'"):
+    with pytest.raises(ValueError, match="must be one of concat, sum, mul, mean, none, got 'max'"):
         Bidirectional(GRU, D, merge="max", rngs=nnx.Rngs(0))
 
 
 def test_wrong_input_reaches_the_clear_message():
-    with pytest.raises(ValueError, match=r"seqjax gru: the input must have in_size = 3 features"):
+    with pytest.raises(
+        ValueError, match=r"`xs` must have shape \(\*B, T, D\) with in_size D = 3, got \(3, 6, 5\)"
+    ):
         rnn()(np.ones((B, T, 5), np.float32))

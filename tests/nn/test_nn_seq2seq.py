@@ -65,6 +65,24 @@ def test_step_by_step_equals_teacher_forcing(wiring):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("wiring", [{}, {"cell": "lstm", "input_feeding": True}])
+def test_final_state_is_that_of_each_targets_last_step(wiring):
+    """With input feeding it was the state after step T, whatever the lengths."""
+    model = make(**wiring)
+    ends = np.array([7, 4, 0])
+
+    @jax.jit
+    def run(model, tokens, lengths):
+        memory, state = model.encode(SOURCE, LENGTHS)
+        return state, model.decoder(state, tokens, memory, lengths=lengths)[0]
+
+    start, padded = run(model, jnp.asarray(TARGET), ends)
+    for row, end in enumerate(ends):
+        alone = run(model, jnp.asarray(TARGET[:, :end]), None)[1] if end else start
+        for one, other in zip(jax.tree.leaves(padded), jax.tree.leaves(alone), strict=True):
+            np.testing.assert_allclose(one[row], other[row], rtol=1e-5, atol=1e-6)
+
+
 def test_hypotheses_of_one_source_do_not_touch_each_other():
     model = make(layers=2, attend_from=0, input_feeding=True)
     memory, state = jax.jit(lambda model: model.encode(SOURCE, LENGTHS))(model)

@@ -10,6 +10,7 @@ from flax import nnx
 
 import seqjax
 from seqjax.nn import RNN, Bidirectional, Stack
+from seqjax.nn._recurrent import Recurrent
 
 pytestmark = pytest.mark.usefixtures("shared_programs")
 
@@ -75,7 +76,7 @@ def test_residual():
     close(run(stack, XS), second + run(stack.layers[2], second))
 
 
-class Recorder(nnx.Module):
+class Recorder(Recurrent):
     """A layer that keeps what it is given and returns it."""
 
     def __init__(self, size=H):
@@ -240,7 +241,8 @@ def test_residual_sizes_do_not_fit():
 
 
 def test_wrong_number_of_initial_states():
-    with pytest.raises(ValueError, match="zip"):
+    match = r"must be \(HiddenState, HiddenState\), got \(NoneType,\)"
+    with pytest.raises(ValueError, match=match):
         Stack(layers(D, H))(XS, initial_state=(None,))
 
 

@@ -31,7 +31,7 @@ def layers(rngs):
 def test_equals_whole_sequences(name):
     layer = layers(nnx.Rngs(0))[name]
     if name == "stack":
-        layer.layers[0].params.initial_state.hidden[...] += 0.3
+        layer.layers[0].weights.initial_state.hidden[...] += 0.3
     expected, final = nnx.jit(lambda layer, xs: layer(xs, return_state=True))(layer, XS)
     step = make_step(layer)
     state = layer.initial_state((2,))
@@ -49,7 +49,7 @@ def test_parameters_are_those_of_its_making():
     layer = RNN(seqjax.elman(4), 3, rngs=nnx.Rngs(0))
     step, state = make_step(layer), layer.initial_state((2,))
     before, _ = step(XS[:, 0], state)
-    layer.params.bias[...] += 1.0
+    layer.weights.bias[...] += 1.0
     np.testing.assert_array_equal(step(XS[:, 0], state)[0], before)
     assert np.abs(make_step(layer)(XS[:, 0], state)[0] - before).max() > 0.1
 

@@ -86,5 +86,5 @@ def test_refuses():
     _, state = make(1, 0)(xs, return_state=True)
     with pytest.raises(ValueError, match="with after=1 the layer needs whole sequences"):
         layer(xs, initial_state=state)
-    with pytest.raises(ValueError, match="at least 0 steps, got -1 and 0"):
+    with pytest.raises(ValueError, match="`before` must be an integer of at least 0, got -1"):
         make(-1, 0)

@@ -6,10 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cell_table import unroll_with
+from cell_table import assert_trees_equal, unroll_with
 
 import seqjax
-from seqjax._padding import reverse_padded
 from seqjax.cells import HiddenState
 
 CELL = seqjax.lstm(4)
@@ -75,8 +74,69 @@ def test_not_floating(dtype):
 
 
 def test_wrong_features():
-    with raises("seqjax lstm: the input must have in_size = 3 features on its last axis, got"):
+    with raises(
+        "for the parameters of lstm(4), the input must have in_size = 3 features on its last"
+    ):
         unroll(jax.ShapeDtypeStruct((5, 2, 4), jnp.float32))
+
+
+@pytest.mark.parametrize(
+    ("cell", "other", "message"),
+    [
+        (
+            CELL,
+            seqjax.lstm(6),
+            "`input_kernel` of lstm(4) for 3 features must have shape (3, 16), ",
+        ),
+        (
+            CELL,
+            seqjax.gru(4),
+            "must have shape (3, 16), got (3, 12). Make the parameters with cell",
+        ),
+        (CELL, seqjax.lru(4), "got (3, 8)."),
+        (
+            seqjax.lru(4),
+            CELL,
+            "`decay_log` of lru(4) for 3 features must have shape (4,), got none.",
+        ),
+        # These ran, with numbers of neither cell.
+        (
+            CELL,
+            seqjax.peephole_lstm(4),
+            "`units.forget_peephole` of lstm(4) for 3 features must not ",
+        ),
+        (CELL, seqjax.slstm(4, heads=2), "must have shape (4, 16), got (2, 2, 8)."),
+        (seqjax.gru(4), seqjax.gru(4, reset_after=False), "`recurrent_bias` of gru(4) for 3 "),
+        (seqjax.gru(4, reset_after=False), seqjax.gru(4), "must not be there, got (4,)."),
+    ],
+    ids=lambda value: value if isinstance(value, str) else repr(value),
+)
+def test_parameters_of_another_cell(cell, other, message):
+    params = other.init(jax.random.key(0), 3)
+    with raises(message):
+        seqjax.unroll(cell, params, jnp.ones((5, 2, 3)))
+
+
+def test_a_learned_initial_state_may_be_left_out_or_added():
+    learned = seqjax.lstm(4, learned_initial_state=True)
+    params, xs = learned.init(jax.random.key(0), 3), jnp.ones((5, 2, 3))
+    without = params._replace(initial_state=None)
+    for cell, given in ((learned, without), (CELL, params)):
+        assert_trees_equal(seqjax.unroll(cell, given, xs), seqjax.unroll(CELL, without, xs))
+
+
+def test_parameters_of_a_cell_with_an_init_of_its_own_are_not_checked():
+    def init(key, in_size, dtype):
+        raise OSError("reads a file")
+
+    cell = seqjax.linear_cell(
+        "mine", 3, init=init, coefficients=lambda params, xs: (xs, params["k"] * xs)
+    )
+    assert seqjax.unroll(cell, {"k": jnp.ones((1, 1, 3))}, jnp.ones((5, 2, 3)))[0].shape == (
+        5,
+        2,
+        3,
+    )
 
 
 def test_lengths_not_integer():
@@ -122,7 +182,7 @@ def test_steps_of_another_shape(name, shape):
 
 
 def test_initial_state_of_another_cell():
-    with raises("`initial_state` must be the LSTMState of lstm, got HiddenState. Start"):
+    with raises("`initial_state` must be LSTMState, got HiddenState. Start"):
         unroll(initial_state=HiddenState(jnp.zeros((2, 4))))
 
 
@@ -134,18 +194,8 @@ def test_initial_state_of_another_batch():
 
 def test_initial_state_of_another_size():
     state = seqjax.lstm(6).initial_state(None, (2,), jnp.float32)
-    with raises("must have leaves of shape (2, 4) for lstm(4), got (2, 6). Start from cell.init"):
+    with raises("must have leaves of shape (2, 4), got (2, 6). Start from cell.init"):
         unroll(initial_state=state)
-
-
-def test_reverse_padded_batch():
-    with raises("`lengths` must have shape (*B,) = (2,), got (3,)."):
-        reverse_padded(jnp.ones((5, 2, 3)), jnp.array([1, 2, 3]))
-
-
-def test_reverse_padded_range():
-    with raises("`lengths` must lie in 0 ... T = 5, got values from 1 to 6."):
-        reverse_padded(jnp.ones((5, 2, 3)), jnp.array([1, 6]))
 
 
 def test_the_first_argument_is_a_cell():

@@ -1,7 +1,6 @@
 """Drawn shapes, lengths, masks, resets and options, against plain Python loops."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from cell_table import (
     BATCH,
@@ -11,7 +10,6 @@ from cell_table import (
     STEPS,
     Problem,
     assert_trees_close,
-    assert_trees_equal,
     random_params,
     random_state,
     reference,
@@ -19,8 +17,6 @@ from cell_table import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from seqjax._padding import reverse_padded
 
 
 @st.composite
@@ -85,15 +81,3 @@ def _step(params, state, x):
 
 
 STEP = jax.jit(_step)
-
-
-@settings(max_examples=30)
-@given(data=problems())
-def test_reverse_padded_is_its_own_inverse(data):
-    x = np.asarray(data.xs, np.float32)
-    once = reverse_padded(jnp.asarray(x), data.lengths)
-    assert_trees_equal(reverse_padded(once, data.lengths), x)
-    for index, length in np.ndenumerate(data.lengths):
-        own = (slice(None), *index)
-        np.testing.assert_array_equal(once[own][:length], x[own][:length][::-1])
-        np.testing.assert_array_equal(once[own][length:], x[own][length:])

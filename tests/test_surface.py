@@ -1,0 +1,382 @@
+"""Every public callable refuses wrong arguments before it is traced, in one line that mends them.
+
+A new public name needs a row here, or a place in `EXEMPT` with the reason.
+"""
+
+import importlib
+import re
+
+import jax
+import jax.numpy as jnp
+import pytest
+from flax import nnx
+
+import seqjax
+from seqjax import cells, nn
+
+PACKAGES = (
+    "seqjax",
+    "seqjax.nn",
+    "seqjax.cells",
+    "seqjax.gradflow",
+    "seqjax.executors",
+    "seqjax.convert",
+)
+EXEMPT = {
+    "records of arrays, which check nothing": """
+        HiddenState SegmentState GatedParams MinGRUParams LSTMState SLSTMState Inputs NormSummary
+        Saturation Spectrum TruncationBias ClippingStatistics""",
+    "an error, a protocol, an executor without options": "ConvertError Executor Associative",
+    "takes any array": "time_scale",
+}
+
+KEY = jax.random.key(0)
+CELL, OTHER = seqjax.lstm(4), seqjax.lstm(6)
+PARAMS, OTHERS = CELL.init(KEY, 3), OTHER.init(KEY, 3)
+XS = jnp.ones((5, 2, 3))
+TOKENS = jnp.ones((2, 5), int)
+RNGS = nnx.Rngs(0)
+EMBEDDING, LAYER = nn.Embedding(10, 3, rngs=RNGS), nn.RNN(CELL, 3, rngs=RNGS)
+ATTENTION = nn.Attention("dot", 4, 4, rngs=RNGS)
+
+
+def identity(state, **gates):
+    return state
+
+
+def scalar(ys, state):
+    return ys.sum()
+
+
+def at_least(name, size=0, least=1):
+    return f"`{name}` must be an integer of at least {least}, got {size}"
+
+
+NO_CELL = "`cell` must be a cell such as seqjax.lstm(64), got 3."
+NO_RNGS = "`rngs` must be flax.nnx.Rngs(seed), got 0."
+RATE = "must lie in [0, 1), got "
+LINEAR = {"init": lambda key, size, dtype: (), "coefficients": lambda params, xs: (xs, xs)}
+GATED = {"gates": ("a",), "update": identity}
+CLASSIFIER = {"num_classes": 2, "rngs": RNGS}
+HALVES = {"a": jnp.full(9, 0.5)}
+
+# Name: pairs of a call and what the message must hold. Names in two packages need one row.
+ROWS = {
+    "unroll": [
+        (lambda f: f(PARAMS, CELL, XS), "the first argument must be a cell, got GatedParams."),
+        (lambda f: f(CELL, OTHERS, XS), "`input_kernel` of lstm(4) for 3 features must have shape"),
+        (lambda f: f(CELL, PARAMS, XS[..., :2]), "must have in_size = 3 features on its last axis"),
+        (lambda f: f(CELL, PARAMS, XS, lengths=jnp.array([6, 1])), "must lie in 0 ... T = 5"),
+        (lambda f: f(CELL, PARAMS, XS, executor="fast"), "unknown executor 'fast'"),
+    ],
+    "step": [(lambda f: f(CELL, OTHERS, XS[0]), "must have shape (3, 16), got (3, 24).")],
+    "make_cell": [
+        (lambda f: f("LSTM", 4), "Did you mean 'lstm'?"),
+        (lambda f: f("lstm", 4, heads=2), "unexpected keyword argument 'heads'. Its options are"),
+    ],
+    "register_cell": [
+        (lambda f: f(3, seqjax.lstm), "`name` must be a string, got 3."),
+        (lambda f: f("mine", 3), "must be a function that can be called as constructor(hidden"),
+    ],
+    "chrono": [
+        (lambda f: f(2.0), "must be greater than 2 steps, got 2.0."),
+        (lambda f: f(9.0, sign=0.5), "`sign` must be 1 or -1, got 0.5."),
+    ],
+    "gated_cell": [
+        (lambda f: f("x", 0, **GATED), at_least("hidden_size")),
+        (lambda f: f("x", 4, **(GATED | {"gates": "ab"})), "`gates` must be a sequence of names"),
+        (
+            lambda f: f("x", 4, **(GATED | {"update": lambda state, b: state})),
+            "`update` must be a function that can be called as update(state, a=...), got",
+        ),
+        (lambda f: f("x", 4, **GATED, kernel_init="zeros"), "as kernel_init(key, shape, dtype)"),
+    ],
+    "linear_cell": [
+        (
+            lambda f: f("x", 4, **(LINEAR | {"init": 3})),
+            "called as init(key, in_size, dtype), got 3",
+        ),
+        (lambda f: f("x", 4, **LINEAR, uses_starts=True), "as coefficients(params, xs, starts)"),
+        (lambda f: f("x", 4, **LINEAR, full_precision="decay"), "must be a sequence of names"),
+        (lambda f: f("x", 4, **LINEAR, state_shape=(4, 0)), at_least("state_shape[1]")),
+    ],
+    "lru": [(lambda f: f(4, state_size=0), "`state_size` must be at least 1")],
+    "rg_lru": [(lambda f: f(4, heads=3), "`heads` must divide hidden_size = 4")],
+    "slstm": [(lambda f: f(4, block_ratio=2.0), "must lie in [0, 1], got 2.0.")],
+    "affine": [
+        (lambda f: f(XS, jnp.ones((4, 2))), "must have in_size = 4 features on its last axis"),
+        (lambda f: f(XS, jnp.ones((3, 2)), jnp.ones(3)), "`bias` must have shape (N,) = (2,)"),
+    ],
+    "Cell": [(lambda f: f(0), at_least("hidden_size"))],
+    "LinearCell": [(lambda f: f(2.5), at_least("hidden_size", 2.5))],
+    "GatedCell": [(lambda f: f(4, **(GATED | {"gates": ()})), "one or more distinct names")],
+    "RNN": [
+        (lambda f: f("lstm", 8, rngs=RNGS), "`cell` must be a cell such as seqjax.lstm(64)"),
+        (lambda f: f(8, 16, rngs=RNGS), "Call RNN(cell, in_size, rngs=rngs)."),
+        (lambda f: f(CELL, 0, rngs=RNGS), at_least("in_size")),
+        (lambda f: f(CELL, 3, rngs=0), NO_RNGS),
+        (lambda f: LAYER(jnp.ones((2, 6, 5))), "(*B, T, D) with in_size D = 3, got (2, 6, 5)."),
+        (
+            lambda f: LAYER(jnp.ones((2, 6, 3)), lengths=jnp.ones(6, int)),
+            "seqjax.nn.RNN: `lengths` must have shape (*B,) = (2,), got (6,).",
+        ),
+        (
+            lambda f: LAYER(jnp.ones((2, 6, 3)), mask=jnp.ones((6, 2), bool)),
+            "`mask` must have shape (*B, T) = (2, 6), got (6, 2). Layers are batch first.",
+        ),
+        (
+            lambda f: LAYER(jnp.ones((2, 6, 3)), initial_state=CELL.initial_state(None, (6,))),
+            "seqjax.nn.RNN: `initial_state` must have shape (*B,) = (2,), got (6,).",
+        ),
+        (
+            lambda f: LAYER.step(jnp.ones((2, 5))),
+            "`x` must have shape (*B, D) = (2, 3), got (2, 5)",
+        ),
+    ],
+    "Bidirectional": [
+        (lambda f: f(CELL, 3, merge="ave", rngs=RNGS), "one of concat, sum, mul, mean, none"),
+        (
+            lambda f: f(CELL, 3, rngs=RNGS)(XS, initial_state=CELL.initial_state(None, (5,))),
+            "`initial_state` must be (LSTMState, LSTMState), got LSTMState.",
+        ),
+    ],
+    "Stack": [
+        (
+            lambda f: f(LAYER),
+            "must be a sequence of RNN, Bidirectional or TDNN layers, got the RNN",
+        ),
+        (lambda f: f([CELL]), "`layers[0]` must be one of RNN, Bidirectional or TDNN layers, got"),
+        (lambda f: f([LAYER], dropout=1.5), f"`dropout` {RATE}1.5."),
+    ],
+    "TDNN": [
+        (lambda f: f(0, 4, rngs=RNGS), at_least("in_size")),
+        (lambda f: f(3, 4, before=-1, rngs=RNGS), at_least("before", -1, 0)),
+        (lambda f: f(3, 4, rngs=RNGS)(XS, lengths=jnp.full(5, 3)), "must lie in 0 ... T = 2"),
+    ],
+    "Embedding": [
+        (lambda f: f(10, 0, rngs=RNGS), at_least("features")),
+        (lambda f: f(10, 3, pair_features=-1, rngs=RNGS), at_least("pair_features", -1, 0)),
+        (lambda f: f(10, 3, pair_buckets=0, rngs=RNGS), at_least("pair_buckets")),
+        (lambda f: f(10, 3, dropout=-1, rngs=RNGS), f"`dropout` {RATE}-1."),
+        (lambda f: f(10, 3, token_dropout=1.0, rngs=RNGS), f"`token_dropout` {RATE}1.0."),
+        (lambda f: f(10, 3, rngs=0), NO_RNGS),
+        (lambda f: EMBEDDING(jnp.array([10, 99, -1])), "= 9, got values from -1 to 99."),
+    ],
+    "Pooling": [
+        (lambda f: f("both", 8, rngs=RNGS), "one of last, middle, mean, max, mean_max, attention"),
+        (lambda f: f("mean", 0, rngs=RNGS), at_least("in_size")),
+        (
+            lambda f: f("mean", 3, rngs=RNGS)(XS, jnp.ones((5, 3), bool)),
+            "`mask` must have shape (*B, T) = (5, 2), got (5, 3).",
+        ),
+        (lambda f: f("mean", 3, rngs=RNGS)(XS, jnp.ones((5, 2))), "`mask` must be boolean"),
+    ],
+    "Attention": [
+        (lambda f: f("cosine", 4, 4, rngs=RNGS), "must be one of additive, dot, general"),
+        (lambda f: f("additive", 4, 4, hidden_size=0, rngs=RNGS), at_least("hidden_size")),
+        (
+            lambda f: ATTENTION.memory(jnp.ones((2, 5, 4)), lengths=jnp.ones(3, int)),
+            "seqjax.nn.Attention: `lengths` must have shape (*B,) = (2,), got (3,).",
+        ),
+    ],
+    "AttentionDecoder": [
+        (lambda f: f(EMBEDDING, LAYER, ATTENTION, rngs=RNGS), "must be a sequence of RNN layers"),
+        (lambda f: f(EMBEDDING, [LAYER], ATTENTION, rngs=0), NO_RNGS),
+        (lambda f: f(EMBEDDING, [LAYER], ATTENTION, dropout=1, rngs=RNGS), f"`dropout` {RATE}1."),
+        (
+            lambda f: f(
+                EMBEDDING, [nn.RNN(CELL, 3, reverse=True, rngs=RNGS)], ATTENTION, rngs=RNGS
+            ),
+            "`layers[0]` must run forwards, got reverse=True.",
+        ),
+        (
+            lambda f: f(EMBEDDING, [LAYER], ATTENTION, rngs=RNGS)(None, TOKENS, None),
+            "`initial_state` must be DecoderState, got NoneType.",
+        ),
+    ],
+    "activation_loss": [
+        (
+            lambda f: f(XS, lengths=jnp.full(5, 9)),
+            "seqjax.nn.activation_loss: `lengths` must lie in",
+        ),
+    ],
+    "temporal_activation_loss": [
+        (lambda f: f(XS, resets=jnp.ones((2, 5), bool)), "must have shape (B, T) = (5, 2), got"),
+    ],
+    "Seq2Seq": [
+        (lambda f: f(LAYER, EMBEDDING, None, rngs=RNGS), "`embedding` must be a seqjax.nn.Emb"),
+        (lambda f: f(EMBEDDING, LAYER, None, rngs=RNGS), "`decoder` must be a seqjax.nn.Attention"),
+    ],
+    "SequenceClassifier": [
+        (lambda f: f(EMBEDDING, LAYER, num_classes=0, rngs=RNGS), at_least("num_classes")),
+        (lambda f: f(EMBEDDING, LAYER, **CLASSIFIER, hidden_size=0), at_least("hidden_size")),
+        (
+            lambda f: f(EMBEDDING, LAYER, **CLASSIFIER, pooling="mean", segment_length=0),
+            at_least("segment_length"),
+        ),
+        (lambda f: f(EMBEDDING, LAYER, **CLASSIFIER, dropout=2), f"`dropout` {RATE}2."),
+        (lambda f: f(EMBEDDING, EMBEDDING, **CLASSIFIER), "`recurrent` must be a layer such as"),
+        (
+            lambda f: f(nn.Embedding(9, 5, rngs=RNGS), LAYER, **CLASSIFIER),
+            "must have in_size = 5, the features of the embedding, got 3.",
+        ),
+        (
+            lambda f: f(EMBEDDING, LAYER, **CLASSIFIER)(TOKENS, jnp.array([9, 1])),
+            "seqjax.nn.SequenceClassifier: `lengths` must lie in 0 ... T = 5",
+        ),
+    ],
+    "CRF": [
+        (lambda f: f(0), at_least("num_tags")),
+        (lambda f: f(3).nll(XS, jnp.full((5, 2), -1)), "`tags` must lie in 0 ... num_tags - 1 = 2"),
+        (lambda f: f(3).nll(XS, jnp.ones((5, 2))), "`tags` must be integers, got float32."),
+        (lambda f: f(3).decode(XS, jnp.ones(2, int)), "seqjax.nn.CRF: `lengths` must have shape"),
+    ],
+    "mask_steps": [
+        (lambda f: f(KEY, XS, jnp.ones(5, int), num=-1, size=1), at_least("num", -1, 0)),
+        (lambda f: f(KEY, XS, jnp.ones(2, int), num=1, size=1), "(*B,) = (5,), got (2,)."),
+    ],
+    "mask_features": [
+        (lambda f: f(KEY, XS, num=1, size=-2), at_least("size", -2, 0)),
+        (lambda f: f(KEY, XS[0], num=1, size=2), "`xs` must have shape (B, T, D), got (2, 3)."),
+    ],
+    "make_step": [
+        (lambda f: f(3), "`module` must be a flax.nnx.Module, got 3."),
+        (lambda f: f(LAYER, lambda x: x), "can be called as call(module, x, state), got"),
+    ],
+    "num_params": [(lambda f: f(3), "`module` must be a flax.nnx.Module, got 3.")],
+    "summary": [(lambda f: f(3), "`module` must be a flax.nnx.Module, got 3.")],
+    "choose": [(lambda f: f(3), NO_CELL)],
+    "Sequential": [
+        (lambda f: f(chunk_size=0), at_least("chunk_size")),
+        (lambda f: f(residuals="all"), "must be one of auto, gates, states, boundaries, got 'all'"),
+        (lambda f: f(truncation=(2, 1)), "integers (k1, k2) with 1 <= k1 <= k2"),
+    ],
+    "Scan": [(lambda f: f(state_gradient_clip=0), "must be a number above 0, got 0.")],
+    "clipping_statistics": [
+        (lambda f: f(jnp.ones((2, 2)), 1.0), "must have shape (updates,)"),
+        (lambda f: f(jnp.ones(2), -1.0), "`threshold` must be above 0, got -1.0."),
+    ],
+    "gate_preactivations": [(lambda f: f(seqjax.lru(4), PARAMS, XS), "must be a GatedCell")],
+    "gate_activations": [
+        (lambda f: f(CELL, PARAMS, XS, functions={"x": None}), "must name gates among ('input',"),
+    ],
+    "retention": [(lambda f: f(cells.Cell(4), PARAMS, XS), "a GatedCell or a LinearCell")],
+    "saturation": [(lambda f: f(jnp.ones(2), low=1, high=0), "`low` must be below `high`")],
+    "gradient_norms": [
+        (lambda f: f({}), "must hold arrays, got an empty dict."),
+        (lambda f: f(PARAMS, depth=-1), at_least("depth", -1, 0)),
+        (lambda f: f(PARAMS, gates="ifgo"), "`gates` must be a sequence of names, got 'ifgo'."),
+    ],
+    "step_jacobians": [
+        (lambda f: f(3, PARAMS, XS), NO_CELL),
+        (lambda f: f(CELL, PARAMS, XS, method="x"), "one of auto, structured, autodiff, got 'x'."),
+    ],
+    "lyapunov_exponents": [
+        (lambda f: f(CELL, PARAMS, XS, every=0), "`every` must be at least 1"),
+        (lambda f: f(CELL, PARAMS, XS, num_exponents=9), "must lie between 1 and the 8 numbers"),
+    ],
+    "state_gradients": [
+        (lambda f: f(3, PARAMS, XS, scalar), NO_CELL),
+        (
+            lambda f: f(CELL, PARAMS, XS, lambda ys: 0),
+            "can be called as loss(ys, final_state), got",
+        ),
+        (lambda f: f(CELL, OTHERS, XS, scalar), "must have shape (3, 16), got (3, 24)."),
+    ],
+    "state_gradient_norms": [(lambda f: f(3, PARAMS, XS, scalar), NO_CELL)],
+    "summarise_norms": [
+        (lambda f: f(jnp.ones((5, 2)), jnp.array([9, 1])), "must lie in 0 ... T = 5, got values"),
+        (lambda f: f(jnp.ones((5, 2)), jnp.array([1])), "must have shape (*B,) = (2,), got (1,)."),
+    ],
+    "product_singular_values": [
+        (lambda f: f(jnp.ones((5, 2, 2)), lags=[0]), at_least("lags[0]")),
+        (lambda f: f(jnp.ones((5, 2, 2)), lags=[1.5]), at_least("lags[0]", 1.5)),
+        (lambda f: f(jnp.ones((5, 2, 2)), lags=[6]), "must be between 1 and T = 5, got [6]."),
+    ],
+    "largest_singular_value": [
+        (lambda f: f(jnp.ones(2)), "must have shape (..., M, N), got (2,).")
+    ],
+    "spectral_radius": [
+        (lambda f: f(jnp.eye(2), method="x"), "must be one of eigenvalues, powers, got 'x'."),
+        (lambda f: f(jnp.ones((2, 3))), "must have shape (..., N, N), got (2, 3)."),
+    ],
+    "recurrent_spectra": [
+        (lambda f: f(3, PARAMS), NO_CELL),
+        (lambda f: f(CELL, PARAMS, "ifgo"), "`gates` must be a sequence of names, got 'ifgo'."),
+    ],
+    "truncation_bias": [
+        (lambda f: f(3, PARAMS, XS, scalar, [1]), NO_CELL),
+        (lambda f: f(CELL, PARAMS, XS, scalar, [2, 1.5]), at_least("steps[1]", 1.5)),
+        (lambda f: f(CELL, PARAMS, XS, scalar, []), "must hold one segment length or more"),
+    ],
+    "make_probe": [
+        (lambda f: f(3, XS), NO_CELL),
+        (lambda f: f(CELL, XS, functions={"x": None}), "one of input, forget, candidate, output"),
+        (lambda f: f(CELL, XS, depth=-1), at_least("depth", -1, 0)),
+        (lambda f: f(CELL, XS, loss=3), "can be called as loss(params, batch), got 3"),
+    ],
+    "plot_gradient_norms": [(lambda f: f({}), "at least one labelled entry is required, got none")],
+    "plot_lyapunov": [(lambda f: f({}), "at least one labelled entry is required, got none")],
+    "plot_singular_values": [
+        (lambda f: f(jnp.ones((3, 2)), lags=[1]), "`lags` must have shape (K,) = (3,), got (1,)."),
+    ],
+    "plot_saturation": [
+        (lambda f: f(HALVES, bins=0), at_least("bins")),
+        (lambda f: f(HALVES, low=1, high=0), "two numbers in rising order, got 1 and 0."),
+        (lambda f: f(HALVES, range=(1, 0)), "`range` must be two numbers in rising order"),
+    ],
+    "load": [(lambda f: f(3, {}, "torch"), "`module` must be a flax.nnx.Module, got 3.")],
+    "dump": [
+        (lambda f: f(3, "seqjax"), "`module` must be a flax.nnx.Module, got 3."),
+        (lambda f: f(LAYER, "tf"), "must be one of torch, keras, linen, nnx, seqjax, got 'tf'."),
+    ],
+    "load_params": [(lambda f: f(3, {}, "torch"), NO_CELL)],
+    "dump_params": [(lambda f: f(CELL, OTHERS, "torch"), "must have shape (3, 16), got (3, 24).")],
+    "export": [
+        (lambda f: f(3, "x", ("3", "float32")), "can be called as model(input_0), got 3"),
+        (lambda f: f(LAYER, "x", (3, 4)), "must be pairs of a shape such as"),
+        (
+            lambda f: f(LAYER, "x", ("b, t, 3", "float32"), platforms=("gpu",)),
+            "`platforms` must be one of cpu, cuda, tpu, rocm, got 'gpu'.",
+        ),
+    ],
+    "read_safetensors": [(lambda f: f(__file__), "must be a whole safetensors file")],
+    "write_safetensors": [
+        (lambda f: f("x", [1]), "must be given a flat mapping of names to arrays")
+    ],
+}
+for name in ("elman", "lstm", "gru", "min_gru", "ind_rnn", "peephole_lstm"):
+    ROWS[name] = [(lambda f: f(0), at_least("hidden_size"))]
+for name in ("lru", "rg_lru", "slstm"):
+    ROWS[name].append((lambda f: f(4.5), at_least("hidden_size", 4.5)))
+
+PUBLIC = {
+    name: getattr(importlib.import_module(package), name)
+    for package in PACKAGES
+    for name in dir(importlib.import_module(package))
+    if not name.startswith("_")
+}
+PUBLIC = {
+    name: value
+    for name, value in PUBLIC.items()
+    if callable(value) and getattr(value, "__module__", "").startswith("seqjax")
+}
+
+
+def test_every_public_callable_has_a_row():
+    exempt = {name for names in EXEMPT.values() for name in names.split()}
+    assert {*PUBLIC} - {*ROWS} - exempt == set(), "write a row of ROWS, or a reason in EXEMPT"
+    assert {*ROWS} & exempt == set()
+    assert ({*ROWS} | exempt) - {*PUBLIC} == set(), "a row or an exemption of no public callable"
+
+
+@pytest.mark.parametrize(
+    ("name", "call", "message"),
+    [(name, call, message) for name, rows in ROWS.items() for call, message in rows],
+    ids=[f"{name}-{number}" for name, rows in ROWS.items() for number in range(len(rows))],
+)
+def test_a_wrong_argument_is_refused(name, call, message):
+    with pytest.raises((ValueError, TypeError), match=re.escape(message)) as refused:
+        call(PUBLIC[name])
+    assert "\n" not in str(refused.value)
+    assert re.match(r"seqjax[. ]", str(refused.value)), "say where"
