@@ -158,6 +158,28 @@ def check_settings(config: Any) -> None:
             field.metadata["check"](value)
 
 
+def check_task_reads(
+    config: Any, name: str, tasks: Sequence[str], *, needed: Sequence[str] = ()
+) -> None:
+    """Refuses a setting that the task would ignore, or lacks.
+
+    Args:
+      config: a configuration with the field `task`.
+      name: the setting; its default says that it is not given.
+      tasks: those that read it.
+      needed: those that cannot do without it.
+
+    Raises:
+      ConfigError: naming the setting and the task.
+    """
+    (field,) = (field for field in dataclasses.fields(config) if field.name == name)
+    given = getattr(config, name) != field.default
+    if given and config.task not in tasks:
+        raise ConfigError(f"--{name} needs --task={' or '.join(tasks)}, got --task={config.task}.")
+    if not given and config.task in needed:
+        raise ConfigError(f"--task={config.task} needs --{name}.")
+
+
 def default_workdir(experiment: str, config: Any) -> Path:
     """Returns the folder of a run for which none is given.
 

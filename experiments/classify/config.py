@@ -13,6 +13,7 @@ from experiments.cells import (
     in_both_directions,
 )
 from experiments.command_line import ConfigError, setting
+from experiments.tables import TableSettings
 from seqjax.cells import CELLS as ONE_WAY
 from seqjax.nn._pooling import POOLINGS
 
@@ -22,7 +23,7 @@ OWN = ("csv", "folder")  # a user's own data
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(TableSettings):
     """Every setting of a run; the defaults are those of the task generated. See `configure`."""
 
     cell: str = cell_setting(
@@ -45,12 +46,6 @@ class Config:
         None, "column of the classes in --task=csv, by name; default: the last"
     )
     features: int = setting(1, "numbers in a step of a row of --task=csv", minimum=1)
-    missing: str = setting(
-        "refuse", "what becomes of an empty cell", choices=("refuse", "mean", "previous")
-    )
-    header: str = setting(
-        "auto", "whether the file's first row holds names", choices=("auto", "yes", "no")
-    )
     train_size: int = setting(1500, "sequences of the generated task", minimum=30)
     split_seed: int = setting(
         0, "draws which examples validate and, where none are published, which test", minimum=0
@@ -115,14 +110,19 @@ class Config:
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
         check_executor(self)
-        if (self.task in OWN) != (self.path is not None):
+        self.check_table()
+        command_line.check_task_reads(self, "data_dir", ["splice", "digits"])
+        command_line.check_task_reads(self, "path", OWN, needed=OWN)
+        command_line.check_task_reads(self, "label_column", ["csv"])
+        if self.time_column is not None and self.group_column is None:
             raise ConfigError(
-                f"--task={self.task} needs --path."
-                if self.task in OWN
-                else f"--path needs --task=csv or folder, got --task={self.task}."
+                "--time_column needs --group_column: a row that is a sequence has no time."
             )
-        if self.label_column is not None and self.task != "csv":
-            raise ConfigError(f"--label_column needs --task=csv, got --task={self.task}.")
+        if self.group_column is not None and self.features != 1:
+            raise ConfigError(
+                "--features needs rows that are sequences; with --group_column a row is a step. "
+                f"Leave out --features={self.features}."
+            )
         if self.pooling == "middle" and _one_way(self.cell):
             raise ConfigError(
                 f"--pooling=middle needs both directions, and {self.cell} has not seen the second "

@@ -31,6 +31,7 @@ class Inputs:
       steps: steps of every sequence where all have as many, else 0.
       rate: samples a second of sound, else 0.
       columns: names of the numbers in a row; empty otherwise.
+      fill: numbers for empty cells, one for each column; may be empty.
       vocabulary: words to ids as JSON; empty otherwise.
     """
 
@@ -41,6 +42,7 @@ class Inputs:
     steps: int = 0
     rate: int = 0
     columns: tuple[str, ...] = ()
+    fill: tuple[float, ...] = ()
     vocabulary: str = ""
 
     @property
@@ -94,10 +96,13 @@ def _inputs(about: dict[str, Any]) -> Inputs:
         steps,
         rate,
         saved_names(about["columns"]),
+        tuple(saved_vector(about["fill"], np.float64).tolist()),
         vocabulary,
     )
     if kind not in (DNA, SOUND, ROWS, WORDS) or min(steps, rate) < 0:
         raise ValueError(f"no kind of examples: {kind!r} in {steps} steps at {rate} a second")
+    if len(inputs.fill) not in (0, len(inputs.columns)):
+        raise ValueError(f"{len(inputs.columns)} or no numbers to fill cells are required")
     if len(inputs.mean) != len(inputs.std) or inputs.in_size < 1:
         raise ValueError("a mean and a standard deviation of each feature are required")
     return inputs
@@ -145,4 +150,5 @@ def features(config: Config, kind: str, example: Any) -> np.ndarray:
         case "sound":
             return data.log_mel(example.samples, example.rate, num_mels=config.num_mels)
         case _:
-            return np.asarray(example, np.float32).reshape(-1, config.features)
+            steps = np.asarray(example, np.float32)
+            return steps if config.group_column else steps.reshape(-1, config.features)

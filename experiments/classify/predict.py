@@ -11,8 +11,8 @@ from scipy import special
 from experiments.classify.config import Config
 from experiments.classify.inputs import DNA, ROWS, SOUND, Inputs
 from experiments.classify.model import model_functions
-from experiments.classify.task import read_rows
 from experiments.finished import open_finished
+from experiments.tables import read_table
 from seqjax import data
 from seqjax.data._text_file import read_text
 
@@ -29,7 +29,8 @@ def predict(path: str | Path, asked: str | Path) -> list[dict[str, float]]:
         letters or words themselves.
 
     Returns:
-      A record for each example: name of the class to its probability.
+      A record for each example, of rows with `group_column` for each group, in the order of the
+      file: name of the class to its probability.
 
     Raises:
       RunError: if there is no finished run in the folder, or it is damaged.
@@ -63,7 +64,10 @@ def read_asked(config: Config, inputs: Inputs, asked: str) -> Sequence[Any]:
     if inputs.kind == SOUND:
         return [data.read_wav(asked, rate=inputs.rate)]
     if inputs.kind == ROWS:
-        return list(read_rows(config, asked, inputs.columns).values)
+        table = read_table(config, asked, columns=inputs.columns)
+        if inputs.fill:
+            table = table.filled(np.array(inputs.fill))
+        return table.sequences if table.groups else list(table.values)
     lines = [asked]
     if Path(asked).expanduser().is_file():
         lines = [line.strip() for line in read_text(Path(asked).expanduser()).splitlines()]

@@ -67,7 +67,7 @@ def run(
 
 def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str = "auto") -> Study:
     """Loads the data, fits the floors and makes the model."""
-    task = load_task(config)
+    task = load_task(config, notify)
     functions = model_functions(config, task.inputs)
     steps_per_epoch = len(epoch_batches(config, task, config.seed, epoch=1))
     step = train.make_train_step(

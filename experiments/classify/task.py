@@ -2,21 +2,23 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from experiments.classify.config import Config
 from experiments.classify.inputs import DNA, ROWS, SOUND, WORDS, Inputs, make_inputs
+from experiments.tables import last_column, read_table, warn_of_ids
 from seqjax import data
 from seqjax.data._audio import Sound
 from seqjax.data._class_folders import find_class_folders
+from seqjax.data._csv_task import only_answers
 from seqjax.data._motifs import MOTIF_CLASSES, generate_motifs
 from seqjax.data._splice import SPLICE_CLASSES
 from seqjax.data._splitting import split_validation, text_hashes
 from seqjax.data._spoken_digits import DIGITS_RATE
-from seqjax.data._table import Table, column_names, read_labels
+from seqjax.data._table import Table
 from seqjax.data._text_file import read_text
 
 
@@ -65,11 +67,12 @@ class Task(NamedTuple):
     sha256: str
 
 
-def load_task(config: Config) -> Task:
+def load_task(config: Config, notify: Callable[[str], None] = print) -> Task:
     """Loads or generates what the settings ask for, and splits it.
 
     Args:
       config: the settings.
+      notify: receives what a user must know.
 
     Returns:
       The data.
@@ -77,8 +80,10 @@ def load_task(config: Config) -> Task:
     Raises:
       DataError: if the data is missing or damaged, or there is too little of it.
     """
-    found = READERS[config.task](config)
+    found = READERS[config.task](config, notify)
     parts = found.parts or split(config, found)
+    if config.missing == "mean":
+        found = filled(found, parts[0])
     chosen = [[found.examples[i] for i in part.tolist()] for part in parts]
     inputs = make_inputs(config, found.kind, found.classes, chosen[0], **found.about)
     train, validation, test = (
@@ -120,19 +125,31 @@ def content(example: Any) -> str:
     return hashlib.sha256(np.ascontiguousarray(numbers).tobytes()).hexdigest()
 
 
-def read_splice(config: Config) -> Examples:
+def filled(found: Examples, train: np.ndarray) -> Examples:
+    """Returns rows of numbers with the training means in place of empty cells."""
+    columns = found.about["columns"]
+    rows = np.concatenate([np.atleast_2d(found.examples[i]) for i in train.tolist()])
+    means = Table(columns, rows).means(slice(None))
+    return dataclasses.replace(
+        found,
+        examples=[np.where(np.isnan(each), means, each) for each in found.examples],
+        about={**found.about, "fill": tuple(means.tolist())},
+    )
+
+
+def read_splice(config: Config, notify: Callable[[str], None]) -> Examples:
     """Reads the published splice junctions."""
     found = data.load_splice(config.data_dir)
     return Examples("splice", DNA, found.sequences, found.labels, SPLICE_CLASSES)
 
 
-def read_generated(config: Config) -> Examples:
+def read_generated(config: Config, notify: Callable[[str], None]) -> Examples:
     """Draws sequences of motifs; the draw is the same for every seed."""
     found = generate_motifs(np.random.default_rng(0), config.train_size)
     return Examples("motifs", DNA, found.sequences, found.labels, MOTIF_CLASSES)
 
 
-def read_digits(config: Config) -> Examples:
+def read_digits(config: Config, notify: Callable[[str], None]) -> Examples:
     """Reads the published spoken digits with their test part."""
     found = data.load_spoken_digits(config.data_dir, seed=config.split_seed)
     sounds = [Sound(each, DIGITS_RATE) for part in found for each in part.samples]
@@ -148,45 +165,42 @@ def read_digits(config: Config) -> Examples:
     )
 
 
-def read_csv(config: Config) -> Examples:
-    """Reads rows of numbers with their classes."""
-    path = config.path or ""
-    label, words = read_labels(path, config.label_column, header=config.header)
-    columns = [name for name in column_names(path, header=config.header) if name != label]
+def read_csv(config: Config, notify: Callable[[str], None]) -> Examples:
+    """Reads sequences of numbers with their classes: a row each, or rows of one group."""
+    label = config.label_column or last_column(config)
     try:
-        table = read_rows(config, path, columns)
+        table = read_table(config, label_column=label)
     except data.DataError as error:
         if config.label_column is not None:
             raise
         raise data.DataError(
             f"{error} The class is taken from {label}, the last; --label_column names another."
         ) from None
-    if len(columns) % config.features or not columns:
+    if len(table.columns) % config.features:
         raise data.DataError(
-            f"csv: the columns beside {label} must make steps of {config.features} numbers, got "
-            f"{len(columns)} columns. Mend --features."
+            f"csv: the columns beside {label} must make steps of --features={config.features} "
+            f"numbers, got {len(table.columns)} columns. Change --features."
         )
-    classes, labels = np.unique(words, return_inverse=True)
+    warn_of_ids(table, notify)
+    words = np.array(table.labels)
+    classes, labels = np.unique(only_answers(table, words) if table.groups else words,
+                                return_inverse=True)  # fmt: skip
     if len(classes) < 2:
         raise data.DataError(
-            f"csv: column {label} of {path} must hold two classes or more, got {classes[0]} alone."
+            f"csv: column {label} of {config.path} must hold two classes or more, got {classes[0]} "
+            "alone."
         )
     return Examples(
         f"csv {table.sha256[:8]}",
         ROWS,
-        list(table.values),
+        table.sequences if table.groups else list(table.values),
         labels.astype(np.int32),
         classes.tolist(),
-        {"columns": tuple(columns)},
+        {"columns": table.columns},
     )
 
 
-def read_rows(config: Config, path: str, columns: Sequence[str]) -> Table:
-    """Reads the numbers of a file."""
-    return data.read_table(path, columns=columns, missing=config.missing, header=config.header)
-
-
-def read_folder(config: Config) -> Examples:
+def read_folder(config: Config, notify: Callable[[str], None]) -> Examples:
     """Reads a user's folder of sounds or texts, one folder for each class."""
     found = find_class_folders(config.path or "")
     if found.kind == ".txt":

@@ -94,12 +94,8 @@ class Config:
         check_executor(self)
         if not 0 < self.top_p <= 1:
             raise ConfigError(f"--top_p must lie in (0, 1], got {self.top_p}.")
-        if (self.task == "text") != (self.path is not None):
-            raise ConfigError(
-                "--task=text needs --path=FILE."
-                if self.task == "text"
-                else f"--path needs --task=text, got --task={self.task}."
-            )
+        command_line.check_task_reads(self, "data_dir", ["shakespeare", "music"])
+        command_line.check_task_reads(self, "path", ["text"], needed=["text"])
         if self.tie_weights and not (self.text and self.embedding_size == self.hidden_size):
             raise ConfigError(
                 "--tie_weights needs a text and --embedding_size equal to --hidden_size, got "

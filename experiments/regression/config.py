@@ -13,19 +13,20 @@ from experiments.cells import (
     takes,
 )
 from experiments.command_line import ConfigError, setting
+from experiments.tables import TableSettings
 from seqjax.cells import CELLS as ONE_WAY
-from seqjax.data._table import MISSING
 
 CELLS = (*ONE_WAY, *(f"bi{name}" for name in ONE_WAY), FEEDFORWARD)
 GENERATED = ("narma10", "mackey_glass", "lorenz", "sine", "adding")
 FORECASTS = ("mackey_glass", "lorenz", "sine", "ett")  # and csv by default
 REMEMBERED = ("adding", "smnist", "psmnist")  # the answer may hang on the first step
 EVERY_STEP = ("narma10", "half_cheetah")
-TASKS = (*GENERATED, "half_cheetah", "ett", "smnist", "psmnist", "csv")
+PUBLISHED = ("half_cheetah", "ett", "smnist", "psmnist")
+TASKS = (*GENERATED, *PUBLISHED, "csv")
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(TableSettings):
     """Every setting of a run; the defaults are those of the task narma10. See `configure`."""
 
     cell: str = cell_setting(
@@ -51,21 +52,16 @@ class Config:
     csv_layout: str = setting(
         "series",
         "what a row of the file is: series, one step of a long series; rows, a sequence and, last, "
-        "its answer",
+        "its answer (with --group_column one step of a sequence and the sequence's answer)",
         choices=("series", "rows"),
     )
     target_kind: str = setting(
         "numeric", "the answer in rows: a number, or a class 0 or 1", choices=("numeric", "binary")
     )
-    columns: str | None = setting(None, "columns of the file to read, by name: a,b,c; default: all")
     target_columns: str | None = setting(
         None, "columns of a series to foretell, by name: a,b; default: all that are read"
     )
     features: int = setting(1, "numbers in a step of a sequence in a row", minimum=1)
-    missing: str = setting("refuse", "what becomes of an empty cell", choices=MISSING)
-    header: str = setting(
-        "auto", "whether the file's first row holds names", choices=("auto", "yes", "no")
-    )
     lookback: int = setting(
         100, "steps that are seen: of a window, or of a generated sequence", minimum=2
     )
@@ -139,6 +135,10 @@ class Config:
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
         check_executor(self)
+        self.check_table()
+        command_line.check_task_reads(self, "data_dir", PUBLISHED)
+        command_line.check_task_reads(self, "path", ["csv"], needed=["csv"])
+        command_line.check_task_reads(self, "target_columns", ["csv"])
         one_way, both = directions(self.cell)
         if self.max_timescale and not takes(self.cell, "max_timescale"):
             raise ConfigError(f"--max_timescale needs a cell with gates, got --cell={self.cell}.")
@@ -171,11 +171,17 @@ class Config:
             raise ConfigError(
                 f"--period must be at most --lookback={self.lookback}, got {self.period}."
             )
-        if (self.task == "csv") != (self.path is not None):
+        if self.csv_layout == "rows" and self.target_columns is not None:
+            raise ConfigError("--target_columns needs --csv_layout=series; rows have one answer.")
+        if self.csv_layout == "rows" and self.group_column is None and self.time_column is not None:
             raise ConfigError(
-                "--task=csv needs --path=FILE."
-                if self.task == "csv"
-                else f"--path needs --task=csv, got --task={self.task}."
+                "--time_column with --csv_layout=rows needs --group_column: a row that is a "
+                "sequence has no time."
+            )
+        if self.group_column is not None and self.features != 1:
+            raise ConfigError(
+                "--features needs rows that are sequences; with --group_column a row is a step. "
+                f"Leave out --features={self.features}."
             )
         if self.target_kind == "binary" and not (self.task == "csv" and self.csv_layout == "rows"):
             raise ConfigError("--target_kind=binary needs --task=csv --csv_layout=rows.")

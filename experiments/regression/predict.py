@@ -10,8 +10,10 @@ import numpy as np
 from experiments.finished import open_finished, read_saved, saved_names, saved_vector
 from experiments.regression.config import Config
 from experiments.regression.model import model_functions
-from experiments.regression.task import Scales, Task, read_csv
+from experiments.regression.task import Scales, Task
+from experiments.tables import read_table
 from seqjax import data, train
+from seqjax.data._sequences import padded
 from seqjax.train._files import replace_file
 
 _ROWS_AT_ONCE = 256
@@ -26,6 +28,7 @@ class Saved(NamedTuple):
       target_names: columns that are foretold.
       num_classes: 0 where they are numbers.
       target_shape: of the answers to one sequence.
+      fill: numbers for empty cells, one for each of `input_names`; may be empty.
     """
 
     scales: Scales
@@ -33,6 +36,7 @@ class Saved(NamedTuple):
     target_names: tuple[str, ...]
     num_classes: int
     target_shape: tuple[int, ...]
+    fill: np.ndarray
 
 
 def save_scales(path: Path, task: Task) -> None:
@@ -43,6 +47,7 @@ def save_scales(path: Path, task: Task) -> None:
         "target_names": task.target_names,
         "num_classes": task.num_classes,
         "target_shape": task.sample.targets.shape[1:],
+        "fill": task.fill,
     }
     replace_file(path / "scales.json", json.dumps(about, indent=2) + "\n")
 
@@ -67,12 +72,15 @@ def _saved(about: dict[str, Any]) -> Saved:
         saved_names(about["target_names"]),
         num_classes,
         tuple(shape.tolist()),
+        saved_vector(about["fill"], np.float64),
     )
     inputs = len(scales.input_mean)
     if len(scales.input_std) != inputs or len(scales.output_std) != len(scales.output_mean):
         raise ValueError("a mean and a standard deviation of each variable are required")
     if any((scales.columns < 0) | (scales.columns >= inputs)):
         raise ValueError(f"columns must be among {inputs}, got {scales.columns.tolist()}")
+    if len(saved.fill) not in (0, len(saved.input_names)):
+        raise ValueError(f"{len(saved.input_names)} or no numbers to fill cells are required")
     if num_classes < 0 or any(shape < 1):
         raise ValueError("num_classes must be at least 0 and target_shape at least 1")
     return saved
@@ -84,7 +92,8 @@ def predict(path: str | Path, file: str | Path) -> list[dict[str, float]]:
     Args:
       path: folder of a finished run of the task csv.
       file: table with the columns the run was trained on. Of a series its last rows, as many as
-        the lookback, are read; of rows the answer's column may be missing.
+        the lookback, are read, of each group where the run had groups; of rows the answer's column
+        may be missing.
 
     Returns:
       A record for each step of the forecast, or for each row: name to value; of a binary class
@@ -101,27 +110,31 @@ def predict(path: str | Path, file: str | Path) -> list[dict[str, float]]:
             f"--predict needs a run of --task=csv, and that in {path} is of {config.task}."
         )
     saved = load_scales(path)
-    table = read_csv(config, str(file), saved.input_names)
-    inputs = table.values.astype(np.float32)
-    if config.csv_layout == "rows":
-        inputs = inputs.reshape(len(inputs), -1, config.features)
-    elif len(inputs) < config.lookback:
-        raise data.DataError(
-            f"--predict needs a file of at least --lookback={config.lookback} rows, got "
-            f"{len(inputs)} in {file}."
-        )
+    table = read_table(config, str(file), columns=saved.input_names)
+    if len(saved.fill):
+        table = table.filled(saved.fill)
+    if config.csv_layout == "series":
+        steps = [rows[-config.lookback :] for rows in table.sequences]
+        shortest = min(map(len, steps))
+        if shortest < config.lookback:
+            raise data.DataError(
+                f"--predict needs a file of at least --lookback={config.lookback} rows"
+                f"{' of each sequence' if table.groups else ''}, got {shortest} in {file}."
+            )
+    elif table.groups:
+        steps = table.sequences
     else:
-        inputs = inputs[None, -config.lookback :]
+        steps = list(table.values.reshape(len(table.values), -1, config.features))
+    asked = padded(steps)
     shape = (1, *saved.target_shape)
     functions = model_functions(config, saved.scales, saved.num_classes, shape)
     apply = jax.jit(functions.apply)
-    sequences = data.make_sequences(inputs, np.zeros(len(inputs), np.float32))
     found = []
     for params in run.params(functions):
-        batches = data.sequence_batches(sequences, min(_ROWS_AT_ONCE, len(inputs)))
+        batches = data.sequence_batches(asked, min(_ROWS_AT_ONCE, len(steps)))
         answers = np.concatenate([jax.device_get(apply(params, batch)) for batch in batches])
-        answers = answers[: len(inputs)].astype(np.float64)
+        answers = answers[: len(steps)].astype(np.float64)
         found.append(1 / (1 + np.exp(-answers)) if saved.num_classes else answers)
     mean = np.mean(found, axis=0)
-    rows = mean[0] if config.csv_layout == "series" else mean.reshape(len(inputs), -1)
+    rows = mean.reshape(-1, len(saved.target_names))
     return [dict(zip(saved.target_names, row, strict=True)) for row in rows.tolist()]

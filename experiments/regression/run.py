@@ -64,7 +64,7 @@ def run(
 
 def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str = "auto") -> Study:
     """Loads the data, fits the floors and makes the model."""
-    task = load_task(config)
+    task = load_task(config, notify)
     floors = fit_floors(config, task)
     functions = model_functions(config, task.scales, task.num_classes, task.sample.targets.shape)
     steps_per_epoch = len(data.sequence_batches(task.sample, config.batch_size))

@@ -1,5 +1,6 @@
 """How predictions are judged, and what costs next to nothing and must be beaten."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +9,9 @@ from scipy import special
 from experiments.regression.config import Config
 from experiments.regression.task import Task
 from seqjax import data, floors
+from seqjax.floors._ridge import segment_means
 
+_SEGMENTS = 8  # of a sequence, for the ridge, where lengths differ
 _RIDGE_EXAMPLES = 20_000  # images: as many decide a ridge on 784 pixels
 
 
@@ -103,9 +106,9 @@ def fit_floors(config: Config, task: Task) -> Floors:
             fitted = floors.fit_ridge(x, y, x, y, regularisations=(0.0,))
             found[f"linear_{lags}"] = fitted(floors.lagged(test.inputs, lags))
     elif config.ridge_lags:
-        flat = [(p.inputs.reshape(len(p.inputs), -1), p.targets) for p in (sample, validation)]
-        fitted = floors.fit_ridge(*flat[0], *flat[1])
-        found["ridge"] = fitted(test.inputs.reshape(len(test.inputs), -1))
+        x = flat([sample, validation, test])
+        fitted = floors.fit_ridge(x[0], sample.targets, x[1], validation.targets)
+        found["ridge"] = fitted(x[2])
     values = {name: scores(found[name], test, 0)["mse"] for name in found}
     return Floors(values, found)
 
@@ -124,11 +127,29 @@ def ridge_forecast(config: Config, task: Task) -> tuple[str, np.ndarray]:
     return f"ridge_{lags}", fitted(seen[2])
 
 
+def flat(parts: Sequence[data.Sequences]) -> list[np.ndarray]:
+    """Returns the numbers of each sequence as features, of unequal ones the means of equal parts.
+
+    Args:
+      parts: sequences.
+
+    Returns:
+      Of each part shape (sequences, features).
+    """
+    if len(np.unique(np.concatenate([part.lengths for part in parts]))) == 1:
+        return [part.inputs.reshape(len(part.inputs), -1) for part in parts]
+    found = []
+    for part in parts:
+        rows = zip(part.inputs, part.lengths, strict=True)
+        found.append(np.stack([segment_means(steps[:n], _SEGMENTS) for steps, n in rows]))
+    return found
+
+
 def class_floors(task: Task) -> dict[str, float]:
     """Returns the accuracy of the majority, and of a ridge on all numbers of a sequence."""
     parts = [task.sample, task.validation, task.test]
     parts[0] = parts[0].take(np.arange(min(_RIDGE_EXAMPLES, len(parts[0].inputs))))
-    x = [part.inputs.reshape(len(part.inputs), -1).astype(np.float64) for part in parts]
+    x = [features.astype(np.float64) for features in flat(parts)]
     ridge = floors.fit_ridge_classes(x[0], parts[0].targets, x[1], parts[1].targets)
     guesses = {"majority": np.bincount(task.sample.targets).argmax(), "ridge": ridge(x[2])}
     return {name: float(np.mean(task.test.targets == guess)) for name, guess in guesses.items()}

@@ -8,8 +8,9 @@ import numpy as np
 
 from experiments.command_line import ConfigError
 from experiments.regression.config import GENERATED, Config
+from experiments.tables import names_in, read_table, warn_of_ids
 from seqjax import data
-from seqjax.data._csv_task import row_splits, series_splits
+from seqjax.data._csv_task import row_parts, row_splits, series_splits, series_training_rows
 from seqjax.data._ett import ETT_VARIABLES
 from seqjax.data._sequences import Splits
 from seqjax.data._table import Table
@@ -49,6 +50,8 @@ class Task(NamedTuple):
       num_classes: 0 where the answers are numbers, 1 for a binary class.
       input_names: columns of a table, in the order of the inputs; empty otherwise.
       target_names: names of the answers; may be empty.
+      fill: what empty cells of the inputs are filled with, a number for each of `input_names`, or
+        none where the means of a table are not asked for.
       sha256: hash of the data.
     """
 
@@ -61,14 +64,16 @@ class Task(NamedTuple):
     num_classes: int
     input_names: tuple[str, ...]
     target_names: tuple[str, ...]
+    fill: tuple[float, ...]
     sha256: str
 
 
-def load_task(config: Config) -> Task:
+def load_task(config: Config, notify: Callable[[str], None] = print) -> Task:
     """Loads or generates what the settings ask for.
 
     Args:
       config: the settings.
+      notify: receives what a user must know.
 
     Returns:
       The data.
@@ -78,6 +83,7 @@ def load_task(config: Config) -> Task:
     """
     input_names: tuple[str, ...] = ()
     target_names: tuple[str, ...] = ()
+    fill: tuple[float, ...] = ()
     name = config.task
     columns = None  # every variable is foretold
     match config.task:
@@ -100,17 +106,24 @@ def load_task(config: Config) -> Task:
                 part: cut_pixels(getattr(splits, part), config.lookback) for part in splits._fields
             })  # fmt: skip
         case "csv":
-            table = read_csv(config)
-            input_names = table.columns
+            table = read_table(config)
+            rows = config.csv_layout == "rows"
+            inputs = len(table.columns) - rows  # of rows the last column is the answer
+            warn_of_ids(table.first(inputs), notify)
+            if config.missing == "mean":
+                means = table.means(training_rows(config, table))
+                means[inputs:] = np.nan  # an answer that is missing is refused
+                table, fill = table.filled(means), tuple(means[:inputs].tolist())
+            input_names = table.columns[:inputs]
             name = f"csv {table.sha256[:8]}"
-            if config.csv_layout == "rows":
+            if rows:
+                target_names = table.columns[-1:]
                 splits = row_splits(
                     table,
                     features=config.features,
                     binary=config.target_kind == "binary",
                     seed=config.seed,
                 )
-                input_names, target_names = table.columns[:-1], table.columns[-1:]
             else:
                 target_names = names_in(config.target_columns) or table.columns
                 splits = series_splits(table, config.lookback, config.horizon, targets=target_names)
@@ -138,6 +151,7 @@ def load_task(config: Config) -> Task:
         num_classes=0 if config.numeric else 1 if config.target_kind == "binary" else 10,
         input_names=input_names,
         target_names=target_names,
+        fill=fill,
         sha256=hashlib.sha256(digests.encode()).hexdigest(),
     )
 
@@ -160,19 +174,15 @@ def draw(config: Config, seed: list[int], size: int) -> data.Sequences:
     return data.make_sequences(series[:, :length], series[:, length:])
 
 
-def read_csv(config: Config, path: str | None = None, columns=None) -> Table:
-    """Reads the file of the settings, or another with the same settings."""
-    return data.read_table(
-        path or config.path or "",
-        columns=columns or names_in(config.columns) or None,
-        missing=config.missing,
-        header=config.header,
-    )
-
-
-def names_in(text: str | None) -> tuple[str, ...]:
-    """Returns the names in `a,b,c`."""
-    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+def training_rows(config: Config, table: Table) -> np.ndarray:
+    """Returns the rows of a table that train."""
+    if config.csv_layout == "series":
+        return series_training_rows(table)
+    train, _, _ = row_parts(table, seed=config.seed)
+    if not table.groups:
+        return train
+    rows = np.split(np.arange(len(table.values)), table.starts[1:])
+    return np.concatenate([rows[i] for i in train])
 
 
 def cut_pixels(sequences: data.Sequences, lookback: int) -> data.Sequences:
@@ -185,7 +195,8 @@ def cut_pixels(sequences: data.Sequences, lookback: int) -> data.Sequences:
 
 def make_scales(config: Config, train: data.Sequences, columns: list[int] | None) -> Scales:
     """Measures the training part."""
-    mean, std = moments(train.inputs)
+    steps = np.arange(train.inputs.shape[1]) < train.lengths[:, None]
+    mean, std = moments(train.inputs if steps.all() else train.inputs[steps])
     if not config.numeric:
         none = np.zeros(0, np.float32)
         return Scales(mean, std, none, none, none.astype(np.int32))

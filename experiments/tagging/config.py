@@ -5,7 +5,7 @@ from typing import Any
 
 from experiments import command_line, report
 from experiments.cells import FEEDFORWARD, cell_setting, check_executor, executor_setting
-from experiments.command_line import ConfigError, setting
+from experiments.command_line import setting
 from seqjax.cells import CELLS as ONE_WAY
 from seqjax.data._conllu import CONLLU_COLUMNS
 
@@ -101,12 +101,8 @@ class Config:
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
         check_executor(self)
-        if (self.task == "conllu") != (self.path is not None):
-            raise ConfigError(
-                "--task=conllu needs --path=FOLDER."
-                if self.task == "conllu"
-                else f"--path needs --task=conllu, got --task={self.task}."
-            )
+        command_line.check_task_reads(self, "data_dir", ["partut"])
+        command_line.check_task_reads(self, "path", ["conllu"], needed=["conllu"])
 
 
 def configure(**given: Any) -> Config:

@@ -84,6 +84,7 @@ class Config:
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
         check_executor(self)
+        command_line.check_task_reads(self, "data_dir", ["digits"])
 
 
 DEFAULTS: dict[str, dict[str, Any]] = {

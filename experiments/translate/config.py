@@ -114,12 +114,8 @@ class Config:
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
         check_executor(self)
-        if (self.task == "folder") != (self.path is not None):
-            raise ConfigError(
-                "--task=folder needs --path=FOLDER."
-                if self.task == "folder"
-                else f"--path needs --task=folder, got --task={self.task}."
-            )
+        command_line.check_task_reads(self, "data_dir", ["auto", "multi30k"])
+        command_line.check_task_reads(self, "path", ["folder"], needed=["folder"])
         if self.source_suffix == self.target_suffix:
             raise ConfigError(
                 "--source_suffix and --target_suffix must differ, got "

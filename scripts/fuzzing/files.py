@@ -16,7 +16,7 @@ from fuzzing.reader import Reader
 from seqjax import data
 from seqjax.data import _imdb_reviews as imdb_reviews
 from seqjax.data._cache import read_entry, write_entry
-from seqjax.data._table import MISSING, read_labels
+from seqjax.data._table import MISSING, read_table
 from seqjax.data._text_file import read_text
 
 
@@ -127,12 +127,12 @@ def file_readers(base: Path) -> list[Reader]:
         load_task(regression.configure(task="csv", path=str(path), lookback=2, horizon=1))
 
     def kinds(path: Path) -> None:
-        read_csv(classify.configure(task="csv", path=str(path)))
+        read_csv(classify.configure(task="csv", path=str(path)), lambda line: None)
 
     return [
         Reader("text", "text.txt", ("a text\nof lines, é\n".encode(),), read_text),
         Reader("table", "table.csv", tables, table, weight=0.5),
-        Reader("labels", "labels.csv", labels, read_labels),
+        Reader("labels", "labels.csv", labels, lambda path: read_table(path, label_column="kind")),
         Reader("csv_series", "table.csv", (series,), forecast),
         Reader("csv_rows", "table.csv", (examples,), rows, weight=0.5),
         Reader("csv_classes", "table.csv", (labels[-1], examples), kinds),

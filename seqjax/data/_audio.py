@@ -3,12 +3,12 @@
 import functools
 import os
 import warnings
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from seqjax.data._errors import DataError
+from seqjax.data._text_file import regular_file
 
 
 class Sound(NamedTuple):
@@ -40,9 +40,7 @@ def read_wav(path: str | os.PathLike[str], *, rate: int | None = None) -> Sound:
       >>> read_wav("seven.wav").rate  # doctest: +SKIP
       8000
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise DataError(f"audio: a WAV file is required, and {str(path)!r} is no file.")
+    path = regular_file(path)
     # Imported here: `import seqjax.data` needs NumPy only.
     from scipy.io import wavfile
 

@@ -131,5 +131,4 @@ def load_shakespeare(data_dir: str | os.PathLike[str] | None = None) -> str:
 
     Reference: Karpathy (2015), The unreasonable effectiveness of recurrent neural networks.
     """
-    names = ("tinyshakespeare/input.txt", "input.txt")
-    return read_text(find_data("shakespeare", names, data_dir, SOURCE))
+    return read_text(find_data("shakespeare", ["tinyshakespeare/input.txt"], data_dir, SOURCE))

@@ -10,6 +10,7 @@ import numpy as np
 
 from seqjax.data._data_dir import find_data
 from seqjax.data._errors import DataError
+from seqjax.data._text_file import read_text
 
 SOURCE = "https://github.com/czhuang/JSB-Chorales-dataset"
 LOWEST = 21
@@ -68,13 +69,14 @@ def load_chorales(data_dir: str | os.PathLike[str] | None = None, *, every: int 
     Reference: Boulanger-Lewandowski et al. (2012), Modeling temporal dependencies in
     high-dimensional sequences (the split and the measure).
     """
-    names = ("jsb_chorales/Jsb16thSeparated.json", "Jsb16thSeparated.json")
-    path = find_data("chorales", names, data_dir, SOURCE)
+    path = find_data("chorales", ["jsb_chorales/Jsb16thSeparated.json"], data_dir, SOURCE)
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(read_text(path))
         parts = [[piano_roll(piece[::every]) for piece in content[k]] for k in
                  ("train", "valid", "test")]  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+    except DataError:
+        raise
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise DataError(
             f"chorales: {path} must hold train, valid and test, each a list of pieces of steps of "
             f"notes, and is damaged ({type(error).__name__}: {error}). Copy it anew."

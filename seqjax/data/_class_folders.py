@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from seqjax.data._errors import DataError
+from seqjax.data._text_file import list_files
 
 KINDS = (".wav", ".txt")
 
@@ -51,7 +52,7 @@ def find_class_folders(folder: str | os.PathLike[str]) -> ClassFolders:
     root = Path(folder).expanduser()
     if not root.is_dir():
         raise DataError(f"class_folders: an existing folder is required, got {str(root)!r}.")
-    classes = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    classes = [path.name for path in list_files(root) if path.is_dir()]
     if len(classes) < 2:
         raise DataError(
             f"class_folders: {root} must hold a folder for each of two or more classes, got "
@@ -59,7 +60,7 @@ def find_class_folders(folder: str | os.PathLike[str]) -> ClassFolders:
         )
     paths, labels = [], []
     for label, name in enumerate(classes):
-        mine = sorted(p for p in (root / name).iterdir() if p.suffix.lower() in KINDS)
+        mine = list_files(root / name, KINDS)
         if not mine:
             raise DataError(f"class_folders: {root / name} must hold .wav or .txt files, got none.")
         paths += mine

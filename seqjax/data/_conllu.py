@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from seqjax.data._data_dir import find_data
 from seqjax.data._errors import DataError
+from seqjax.data._text_file import list_files, read_text
 
 CONLLU_COLUMNS = {"upos": 3, "xpos": 4, "deprel": 7}
 """Columns that can be tagged with, by name: universal tag, the language's own, relation."""
@@ -131,11 +132,7 @@ def load_conllu(folder: str | os.PathLike[str], *, column: str = "upos") -> Tagg
     root = Path(folder).expanduser()
     if not root.is_dir():
         raise DataError(f"conllu: {str(folder)!r} must be an existing folder.")
-    try:
-        files = sorted(root.iterdir())
-    except OSError as error:
-        raise DataError(f"conllu: {root} cannot be read: {error.strerror or error}.") from error
-    parts = []
+    parts, files = [], list_files(root, [".conllu"])
     for ending in ("train.conllu", "dev.conllu", "test.conllu"):
         found = [path for path in files if path.name.endswith(ending)]
         if len(found) != 1:
@@ -154,7 +151,8 @@ def load_ud_partut(
 
     Args:
       data_dir: folder with `ud_partut/en_partut-ud-train.conllu` and so on, or with
-        `UD_English-ParTUT` as it is published; `SEQJAX_DATA_DIR` by default.
+        `UD_English-ParTUT` as it is published, or either folder itself; `SEQJAX_DATA_DIR` by
+        default.
       column: the field that holds the tag; see `read_conllu`.
 
     Returns:
@@ -169,26 +167,15 @@ def load_ud_partut(
 
     Reference: Sanguinetti and Bosco (2015), PartTUT: the Turin University parallel treebank.
     """
-    names = ("ud_partut", "UD_English-ParTUT")
-    folder = find_data("partut", names, data_dir, PARTUT_SOURCE)
+    names = [f"{folder}/*train.conllu" for folder in ("ud_partut", "UD_English-ParTUT")]
+    folder = find_data("partut", names, data_dir, PARTUT_SOURCE).parent
     return load_conllu(folder, column=column)._replace(name="partut")
 
 
 def _lines(path: Path) -> Iterator[str]:
     """Yields the lines of a file, and an empty one after the last, which may lack its own."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"conllu: {path}:{line} must be UTF-8 text, got byte "
-            f"{error.object[error.start]:#04x}. Convert it, for example with iconv."
-        ) from error
-    except OSError as error:
-        raise DataError(f"conllu: {path} cannot be read: {error.strerror or error}.") from error
     # Only at line feeds: a word may hold any other sign that str.splitlines would divide at.
-    for line in text.split("\n"):
-        yield line.removesuffix("\r")
+    yield from read_text(path).split("\n")
     yield ""
 
 

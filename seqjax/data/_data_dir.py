@@ -1,6 +1,7 @@
 """Where published data lies: a folder given, or that of the environment."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from seqjax.data._errors import DataError
@@ -12,18 +13,18 @@ PREPARED = "tensorflow_datasets"
 
 
 def find_data(
-    task: str, names: tuple[str, ...], data_dir: str | os.PathLike[str] | None, source: str
+    task: str, names: Sequence[str], data_dir: str | os.PathLike[str] | None, source: str
 ) -> Path:
-    """Finds a file or folder of published data.
+    """Finds a file of published data.
 
     Args:
       task: who asks, for the message.
-      names: paths it may have below the folder, the first that exists being taken.
+      names: paths and patterns that it may have, such as `fsdd/recordings/*.wav`; see `look_up`.
       data_dir: the folder; `SEQJAX_DATA_DIR` by default.
       source: where the data can be had, for the message.
 
     Returns:
-      Its path.
+      The path of the file; of several that fit a pattern the first.
 
     Raises:
       DataError: if no folder is given or it holds none of the names.
@@ -35,23 +36,61 @@ def find_data(
             f"{DATA_DIR_VARIABLE}, got neither. It holds {names[0]}, published at {source}."
         )
     root = Path(given).expanduser()
+    found = look_up(root, names)
+    if found is None:
+        raise DataError(
+            f"{task}: --data_dir must hold {' or '.join(names)}, but {str(root)!r} "
+            f"{'does not' if root.is_dir() else 'is not a folder'}. Published at {source}."
+        )
+    return found
+
+
+def look_up(root: Path, names: Sequence[str]) -> Path | None:
+    """Finds data in the folder above its own, in its own, or in one between the two.
+
+    Args:
+      root: the folder.
+      names: paths and patterns below the folder above. Where `ett/ETTh1.csv` is looked for, so is
+        `ETTh1.csv`.
+
+    Returns:
+      The first that exists, or None.
+
+    Example:
+      >>> import tempfile
+      >>> root = Path(tempfile.mkdtemp())
+      >>> (root / "ett").mkdir()
+      >>> (root / "ett" / "ETTh1.csv").touch()
+      >>> [look_up(each, ["ett/ETTh1.csv"]).name for each in (root, root / "ett")]
+      ['ETTh1.csv', 'ETTh1.csv']
+    """
     for name in names:
-        if (root / name).exists():
-            return root / name
-    wanted = " or ".join(names)
-    raise DataError(
-        f"{task}: --data_dir must hold {wanted}, but {str(root)!r} "
-        f"{'does not' if root.is_dir() else 'is not a folder'}. Published at {source}."
-    )
+        parts = name.split("/")
+        for above in range(len(parts)):
+            for path in sorted(root.glob("/".join(parts[above:]))):
+                return path
+    return None
+
+
+def find_prepared(root: Path, dataset: str) -> Path | None:
+    """Finds the folder above a data set that TFDS has prepared.
+
+    Args:
+      root: that folder, one that holds it as `tensorflow_datasets`, or one inside the data set.
+      dataset: name, configuration and version, such as `mnist/3.0.1`.
+
+    Returns:
+      The folder that TFDS calls `data_dir`, or None.
+    """
+    names = [f"{PREPARED}/{dataset}/dataset_info.json"]
+    found = look_up(Path(os.path.abspath(root)), names)
+    depth = dataset.count("/") + 1
+    if found is None or found.parts[-depth - 1 : -1] != tuple(dataset.split("/")):
+        return None  # it tells of another data set
+    return found.parents[depth]
 
 
 def prepared_folder(data_dir: str | os.PathLike[str] | None) -> Path:
-    """Returns the folder of data that TFDS has prepared; it need not be there.
-
-    Args:
-      data_dir: that folder, or one that holds it as `tensorflow_datasets`, so that one folder may
-        have published data of all kinds; by default `TFDS_DATA_DIR`, then `~/tensorflow_datasets`.
-    """
+    """Returns the folder given, or by default `TFDS_DATA_DIR`, then `~/tensorflow_datasets`."""
     given = data_dir or os.environ.get("TFDS_DATA_DIR") or f"~/{PREPARED}"
-    root = Path(given).expanduser()
-    return root / PREPARED if (root / PREPARED).is_dir() else root
+    return Path(given).expanduser()

@@ -70,8 +70,11 @@ def load_ett(
     """
     if name not in ("ETTh1", "ETTh2", "ETTm1", "ETTm2"):
         raise DataError(f"ett: `name` must be ETTh1, ETTh2, ETTm1 or ETTm2, got {name!r}.")
-    path = find_data("ett", (f"ett/{name}.csv", f"{name}.csv"), data_dir, SOURCE)
-    rows = read_table(path, columns=ETT_VARIABLES).values
+    path = find_data("ett", [f"ett/{name}.csv"], data_dir, SOURCE)
+    try:
+        rows = read_table(path, columns=ETT_VARIABLES).values
+    except DataError as error:
+        raise DataError(f"ett: {str(error).partition(' Fix ')[0]} Copy it anew.") from None
     borders = np.cumsum([0, *_MONTHS]) * 30 * 24 * (4 if name.startswith("ETTm") else 1)
     if len(rows) < borders[-1]:
         raise DataError(

@@ -7,7 +7,7 @@ import numpy as np
 
 from seqjax.data._errors import DataError
 from seqjax.data._reviews import Reviews
-from seqjax.data._text_file import read_text
+from seqjax.data._text_file import list_files, read_text
 
 
 def load_folder(data_dir: str | os.PathLike[str]) -> Reviews:
@@ -81,7 +81,7 @@ def _read_texts(folder: Path) -> list[str]:
             f"folder: {folder} must be a folder of .txt files, but there is none. "
             "Expected train/neg, train/pos, test/neg and test/pos under --data_dir."
         )
-    paths = sorted(folder.glob("*.txt"))
+    paths = list_files(folder, [".txt"])
     if not paths:
         raise DataError(f"folder: {folder} must hold at least one .txt file, got none.")
     return [read_text(path) for path in paths]

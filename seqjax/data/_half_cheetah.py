@@ -10,6 +10,7 @@ import numpy as np
 from seqjax.data._data_dir import find_data
 from seqjax.data._errors import DataError
 from seqjax.data._sequences import Splits
+from seqjax.data._text_file import regular_file
 from seqjax.data._windows import next_step_windows
 
 SOURCE = "https://github.com/raminmh/liquid_time_constant_networks"
@@ -42,7 +43,7 @@ def load_half_cheetah(
       >>> load_half_cheetah("data").train.inputs.shape  # doctest: +SKIP
       (970, 32, 17)
     """
-    names = ("half_cheetah/trace_0000.npy", "trace_0000.npy")
+    names = ["half_cheetah/trace_0000.npy"]
     folder = find_data("half_cheetah", names, data_dir, SOURCE).parent
     windows = {}
     for split, numbers in _SPLITS.items():
@@ -52,8 +53,7 @@ def load_half_cheetah(
 
 
 def _read(path) -> np.ndarray:
-    if not path.exists():
-        raise DataError(f"half_cheetah: {path} must exist, and does not. Published at {SOURCE}.")
+    regular_file(path)
     try:
         with np.errstate(all="ignore"):
             trace = np.lib.format.open_memmap(path, mode="r").astype(np.float32)

@@ -1,33 +1,32 @@
-"""The Large Movie Review Dataset: prepared by TFDS, or straight from its published archive.
+"""The Large Movie Review Dataset: prepared by TFDS, or as it is published.
 
 Reference: Maas et al. (2011), Learning Word Vectors for Sentiment Analysis.
 """
 
 import contextlib
 import hashlib
-import importlib.util
 import json
 import logging
-import os
 import tarfile
-import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from seqjax.data._data_dir import PREPARED, find_prepared, look_up
 from seqjax.data._errors import DataError, UnreachableError
+from seqjax.data._folder import load_folder
 from seqjax.data._reviews import Reviews
+from seqjax.data._text_file import regular_file
 
 ARCHIVE_URL = "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz"
 ARCHIVE_SHA256 = "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fe7008942e91923d1658fe0"
+REVIEWS_SHA256 = "1bfe212b13476799d0dc880c2ff3fe826e80046ee8ece9f8ef59b76bce0a458f"
 VERSION = "1.0.0"
 TIMEOUT_S = 10.0  # to connect, and between two pieces of the answer
 
+_DATASET = f"imdb_reviews/plain_text/{VERSION}"
 _LABELS = {"neg": 0, "pos": 1, "unsup": -1}
 _READ_AT_ONCE = 5000  # records; bounds memory and keeps both reader threads busy
 
@@ -35,12 +34,13 @@ Example = tuple[str, int]
 
 
 def load_imdb_reviews(root: Path, notify: Callable[[str], None] = print) -> Reviews:
-    """Loads the reviews prepared under `root`, preparing or downloading them if need be.
+    """Loads the reviews that lie under `root`, downloading the archive if there are none.
 
-    The order is that of the texts' hashes, so both sources give the same reviews, bit for bit.
+    The order is that of the texts' hashes, so every source gives the same reviews, bit for bit.
 
     Args:
-      root: a TFDS data folder; prepared data is in `imdb_reviews/` inside it.
+      root: a folder with the reviews as TFDS prepares them, with the published archive, or with
+        what it unpacks to; any of them may lie where `find_prepared` and `look_up` look.
       notify: receives a line before anything is downloaded.
 
     Returns:
@@ -50,19 +50,28 @@ def load_imdb_reviews(root: Path, notify: Callable[[str], None] = print) -> Revi
       UnreachableError: if the data is not there and cannot be fetched.
       DataError: if what is there is damaged, or what was fetched is not what was published.
     """
-    prepared = root / "imdb_reviews" / "plain_text" / VERSION
-    if (root / "imdb_reviews").exists():
+    data_dir = find_prepared(root, _DATASET)
+    if data_dir is not None:
+        prepared = data_dir / _DATASET
         file_format = _prepared_format(prepared)
         if file_format == "array_record":
-            return _load_prepared(root, prepared)
+            return _load_prepared(data_dir, prepared)
         notify(
             f"imdb_reviews: {prepared} holds {file_format} files, which only TensorFlow reads; "
             "reading the published archive instead."
         )
-    elif not archive_path(root).exists() and _tensorflow_installed():
-        _prepare(root, notify)
-        return _load_prepared(root, prepared)
-    return _load_archive(_fetch_archive(root, notify))
+    else:
+        unfinished = look_up(root, [f"{PREPARED}/imdb_reviews/plain_text"])
+        if unfinished is not None:
+            raise _damaged(unfinished / VERSION, "it is unfinished: no dataset_info.json")
+    archive = look_up(root, [f"{PREPARED}/downloads/{archive_path(root).name}"])
+    if archive is not None:
+        _check_archive(archive)
+        return _load_archive(archive)
+    unpacked = look_up(root, ["aclImdb/train"])
+    if unpacked is not None and (unpacked / "pos").is_dir():
+        return _load_unpacked(unpacked.parent)
+    return _load_archive(_fetch_archive(archive_path(root), notify))
 
 
 def archive_path(root: Path) -> Path:
@@ -72,7 +81,8 @@ def archive_path(root: Path) -> Path:
       >>> archive_path(Path("data")).as_posix()
       'data/downloads/aclImdb_v1.tar.gz'
     """
-    return root / "downloads" / "aclImdb_v1.tar.gz"
+    base = root / PREPARED if (root / PREPARED).is_dir() else root
+    return base / "downloads" / "aclImdb_v1.tar.gz"
 
 
 # --- prepared by TFDS --------------------------------------------------------------------------
@@ -82,8 +92,6 @@ def _prepared_format(prepared: Path) -> str:
     info = prepared / "dataset_info.json"
     try:
         return json.loads(info.read_text("utf-8"))["fileFormat"]
-    except FileNotFoundError:
-        raise _damaged(prepared, "it is unfinished: no dataset_info.json") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(
             prepared, f"dataset_info.json cannot be read ({_first_line(error)})"
@@ -143,22 +151,6 @@ def _read_split(source: Any) -> Iterator[Example]:
             yield record["text"].decode("utf-8"), int(record["label"])
 
 
-def _tensorflow_installed() -> bool:
-    return importlib.util.find_spec("tensorflow") is not None
-
-
-def _prepare(root: Path, notify: Callable[[str], None]) -> None:
-    with _open_url():  # TFDS would wait for minutes where there is no network.
-        pass
-    notify(f"imdb_reviews: preparing {ARCHIVE_URL} (84 MB) in {root}.")
-    try:
-        _builder(root).download_and_prepare(file_format="array_record")
-    except Exception as error:
-        raise DataError(
-            f"imdb_reviews: TFDS could not prepare the data in {root}: {_first_line(error)}"
-        ) from error
-
-
 @contextlib.contextmanager
 def _quiet_tfds() -> Iterator[None]:
     logger = logging.getLogger("absl")
@@ -170,60 +162,51 @@ def _quiet_tfds() -> Iterator[None]:
         logger.setLevel(level)
 
 
-# --- the published archive ---------------------------------------------------------------------
+# --- as it is published ------------------------------------------------------------------------
 
 
-def _fetch_archive(root: Path, notify: Callable[[str], None]) -> Path:
-    archive = archive_path(root)
-    if archive.exists():
-        _check_sha256(_sha256(archive), what=str(archive), mend="Delete it to download it again.")
-        return archive
-    with _open_url() as response:
-        notify(f"imdb_reviews: downloading {ARCHIVE_URL} (84 MB) to {archive}.")
-        try:
-            archive.parent.mkdir(parents=True, exist_ok=True)
-            handle, partial = tempfile.mkstemp(dir=archive.parent, suffix=".partial")
-        except OSError as error:
-            raise DataError(f"imdb_reviews: cannot write to {archive.parent}: {error}") from error
-        try:
-            digest = hashlib.sha256()
-            with os.fdopen(handle, "wb") as file:
-                for piece in _pieces(response):
-                    digest.update(piece)
-                    file.write(piece)
-            _check_sha256(
-                digest.hexdigest(), what=ARCHIVE_URL, mend="It was not kept. Try again later."
-            )
-            os.replace(partial, archive)  # Whoever sees the archive sees all of it.
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(partial)
-    return archive
+def _check_archive(archive: Path) -> None:
+    import pooch
 
-
-def _open_url() -> Any:
     try:
-        return urllib.request.urlopen(ARCHIVE_URL, timeout=TIMEOUT_S)
-    except urllib.error.HTTPError as error:
-        error.close()  # it is also the answer, still open
-        raise _unreachable(error) from error
-    except (OSError, HTTPException) as error:  # URLError is an OSError.
-        raise _unreachable(error) from error
+        got = pooch.file_hash(str(regular_file(archive)))
+    except OSError as error:
+        raise DataError(f"imdb_reviews: {archive} cannot be read: {error.strerror}.") from None
+    if got != ARCHIVE_SHA256:
+        raise DataError(
+            f"imdb_reviews: {archive} must have SHA-256 {ARCHIVE_SHA256}, got {got}. Delete it to "
+            "download it again."
+        )
 
 
-def _pieces(response: Any) -> Iterator[bytes]:
-    expected, received = response.headers.get("Content-Length"), 0
-    while True:
-        try:
-            piece = response.read(1 << 20)
-        except (OSError, HTTPException) as error:
-            raise _unreachable(error) from error
-        if not piece:
-            break
-        received += len(piece)
-        yield piece
-    if expected is not None and received < int(expected):
-        raise _unreachable(f"the connection ended after {received} of {expected} bytes")
+def _fetch_archive(archive: Path, notify: Callable[[str], None]) -> Path:
+    import pooch
+    from requests import RequestException
+
+    notify(f"imdb_reviews: downloading {ARCHIVE_URL} (84 MB) to {archive}.")
+    pooch.get_logger().setLevel(logging.ERROR)
+    try:
+        pooch.retrieve(
+            ARCHIVE_URL,
+            f"sha256:{ARCHIVE_SHA256}",
+            fname=archive.name,
+            path=archive.parent,
+            downloader=pooch.HTTPDownloader(timeout=TIMEOUT_S),
+        )
+    except RequestException as error:  # which is an OSError
+        raise UnreachableError(
+            f"imdb_reviews: cannot download {ARCHIVE_URL}: {_first_line(error)}. "
+            "Connect to the network, pass --data_dir with the reviews, "
+            "or use --dataset=generated_reviews."
+        ) from error
+    except ValueError as error:  # the hash; pooch keeps nothing
+        raise DataError(
+            f"imdb_reviews: {ARCHIVE_URL} must have SHA-256 {ARCHIVE_SHA256}: "
+            f"{' '.join(str(error).split())} It was not kept. Try again later."
+        ) from error
+    except OSError as error:
+        raise DataError(f"imdb_reviews: cannot write to {archive.parent}: {error}") from error
+    return archive
 
 
 def _load_archive(archive: Path) -> Reviews:
@@ -242,16 +225,21 @@ def _load_archive(archive: Path) -> Reviews:
     return _reviews(examples["train"], examples["test"], examples["unsup"], source=archive)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _check_sha256(got: str, *, what: str, mend: str) -> None:
-    if got != ARCHIVE_SHA256:
+def _load_unpacked(folder: Path) -> Reviews:
+    found = load_folder(folder)
+    reviews = _reviews(
+        zip(found.train_texts, found.train_labels.tolist(), strict=True),
+        zip(found.test_texts, found.test_labels.tolist(), strict=True),
+        ((text, -1) for text in found.unlabelled),
+        source=folder,
+    )
+    if reviews.sha256 != REVIEWS_SHA256:
         raise DataError(
-            f"imdb_reviews: {what} must have SHA-256 {ARCHIVE_SHA256}, got {got}. {mend}"
+            f"imdb_reviews: {folder} must hold the published reviews, and holds "
+            f"{len(reviews.train_texts)} and {len(reviews.test_texts)} others. Use "
+            "--dataset=folder for your own, or unpack the archive again."
         )
+    return reviews
 
 
 # --- both --------------------------------------------------------------------------------------
@@ -285,15 +273,7 @@ def _in_order(examples: Iterable[Example]) -> tuple[list[str], np.ndarray]:
 def _damaged(path: Path, how: str) -> DataError:
     return DataError(
         f"imdb_reviews: the data in {path} is damaged: {how.rstrip('.')}. "
-        "Delete it to have it prepared again, or pass another --data_dir."
-    )
-
-
-def _unreachable(reason: object) -> UnreachableError:
-    return UnreachableError(
-        f"imdb_reviews: cannot download {ARCHIVE_URL}: {_first_line(reason)}. "
-        "Connect to the network, pass --data_dir with prepared data, "
-        "or use --dataset=generated_reviews."
+        "Delete it to have it fetched again, or pass another --data_dir."
     )
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from seqjax.data._data_dir import find_data
 from seqjax.data._errors import DataError
+from seqjax.data._text_file import read_text
 
 SOURCE = "https://github.com/multi30k/dataset"
 
@@ -67,7 +68,7 @@ def load_multi30k(data_dir: str | os.PathLike[str] | None = None) -> ParallelTex
 
     Reference: Elliott et al. (2016), Multi30K: multilingual English-German image descriptions.
     """
-    folder = find_data("multi30k", ("multi30k/train.en", "train.en"), data_dir, SOURCE).parent
+    folder = find_data("multi30k", ["multi30k/train.en"], data_dir, SOURCE).parent
     return _read_parts("multi30k", folder, ("train", "val", "test_2016_flickr"), ("en", "de"))
 
 
@@ -113,16 +114,8 @@ def _read_pairs(name: str, folder: Path, part: str, suffixes: tuple[str, str]) -
 
 
 def _read_lines(name: str, path: Path) -> list[str]:
-    if not path.is_file():
-        raise DataError(f"{name}: {path} must exist, and does not.")
-    try:
-        # Only \n ends a line: splitlines() would also cut at signs that stand inside sentences.
-        lines = path.read_text("utf-8").removesuffix("\n").split("\n")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{name}: {path} must be UTF-8 text: {error.reason}.") from error
-    except OSError as error:
-        raise DataError(f"{name}: {path} cannot be read: {error.strerror}.") from error
-    lines = [" ".join(line.split()) for line in lines]
+    # Only \n ends a line: splitlines() would also cut at signs that stand inside sentences.
+    lines = [" ".join(line.split()) for line in read_text(path).removesuffix("\n").split("\n")]
     if not any(lines):
         raise DataError(f"{name}: {path} must hold at least one sentence, got none.")
     return lines

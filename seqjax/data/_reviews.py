@@ -22,7 +22,8 @@ _GENERATED_NOTICE = """\
  Why: {why}
  How to get the real ones: connect to the network and run again, or put the
  archive {url}
- at {archive}.
+ at {archive},
+ or name the folder that holds them with --data_dir.
 {rule}"""
 
 
@@ -74,10 +75,10 @@ def load_reviews(
       dataset: `imdb_reviews`, the Large Movie Review Dataset, prepared by TFDS or from its
         published archive; `folder`, your own `train|test/neg|pos/*.txt`; `generated_reviews`, made
         by a small grammar; `auto`, the real `imdb_reviews` or, without a network,
-        the generated ones.
-      data_dir: where the data is or shall be, or a folder with a `tensorflow_datasets` for it. By
-        default the environment's TFDS_DATA_DIR, then `~/tensorflow_datasets`; `folder` needs it,
-        `generated_reviews` does not read it.
+        and without `data_dir`, the generated ones.
+      data_dir: where the data is or shall be: prepared by TFDS, the archive, or what it unpacks to;
+        the folder itself or the one above it. By default the environment's TFDS_DATA_DIR, then
+        `~/tensorflow_datasets`; `folder` needs it, `generated_reviews` refuses it.
       notify: receives what a user must know, as one text.
 
     Returns:
@@ -92,6 +93,11 @@ def load_reviews(
     """
     # Each source is imported when it is asked for: they import this module.
     if dataset == "generated_reviews":
+        if data_dir:
+            raise DataError(
+                f"load_reviews: `generated_reviews` reads no `data_dir`, got {str(data_dir)!r}. "
+                "Leave out one of them."
+            )
         from seqjax.data._generated_reviews import generate_reviews
 
         return generate_reviews()
@@ -112,7 +118,10 @@ def load_reviews(
     try:
         return imdb_reviews.load_imdb_reviews(root, notify)
     except UnreachableError as error:
-        # Only an absent network leads to generated data. A damaged dataset is an error.
+        # Only an absent network leads to generated data. Damaged data is an error, and so is a
+        # folder that was named and does not hold it.
+        if data_dir:
+            raise DataError(f"{error} {root} does not hold them.") from None
         if dataset != "auto":
             raise
         notify(

@@ -1,6 +1,7 @@
 """Sequences of numbers with their answers: the one record every numeric task gives."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -114,6 +115,26 @@ def make_sequences(
             f"{weights.shape} and {lengths.shape}."
         )
     return Sequences(inputs, targets, weights, lengths)
+
+
+def padded(steps: Sequence[np.ndarray]) -> Sequences:
+    """Puts arrays of unequal length into one record, without answers.
+
+    Args:
+      steps: arrays (T_i, D), at least one.
+
+    Returns:
+      Inputs (N, T, D), float32, zero behind each end, with the `lengths`; targets are zeros (N,).
+
+    Example:
+      >>> padded([np.ones((2, 1)), np.ones((1, 1))]).inputs[..., 0].tolist()
+      [[1.0, 1.0], [1.0, 0.0]]
+    """
+    lengths = np.array([len(each) for each in steps], np.int32)
+    inputs = np.zeros((len(steps), lengths.max(), steps[0].shape[1]), np.float32)
+    for row, each in zip(inputs, steps, strict=True):
+        row[: len(each)] = each
+    return make_sequences(inputs, np.zeros(len(steps), np.float32), lengths=lengths)
 
 
 def sequence_batches(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from seqjax.data._data_dir import prepared_folder
+from seqjax.data._data_dir import find_prepared, prepared_folder
 from seqjax.data._errors import DataError
 from seqjax.data._sequences import Sequences, Splits, make_sequences
 
@@ -29,7 +29,7 @@ def load_sequential_mnist(
     """Loads MNIST as sequences of 784 pixels from data that TFDS has prepared.
 
     Args:
-      data_dir: folder with `mnist/3.0.1`, or with `tensorflow_datasets/mnist/3.0.1`; by default
+      data_dir: folder with `tensorflow_datasets/mnist/3.0.1`, or one on that path; by default
         `TFDS_DATA_DIR`, then `~/tensorflow_datasets`.
       permutation_seed: where given, every image is read in one order that is drawn from it
         (permuted MNIST); in the order of the page otherwise.
@@ -45,13 +45,13 @@ def load_sequential_mnist(
       >>> load_sequential_mnist("tensorflow_datasets").test.inputs.shape  # doctest: +SKIP
       (10000, 784, 1)
     """
-    root = prepared_folder(data_dir)
-    prepared = root / "mnist" / VERSION
-    if not (prepared / "dataset_info.json").exists():
+    given = prepared_folder(data_dir)
+    root = find_prepared(given, f"mnist/{VERSION}")
+    if root is None:
         raise DataError(
-            f"mnist: {prepared} must hold MNIST as TFDS prepares it, in array_record files, and "
-            "does not. Give its folder with --data_dir, or prepare it where TensorFlow is "
-            'installed: tfds.builder("mnist").download_and_prepare(file_format="array_record").'
+            f"mnist: {given} must hold mnist/{VERSION}, MNIST as TFDS prepares it, in array_record "
+            "files, and does not. Give its folder with --data_dir, or prepare it where TensorFlow "
+            'is installed: tfds.builder("mnist").download_and_prepare(file_format="array_record").'
         )
     order = np.arange(784)
     if permutation_seed is not None:
@@ -62,6 +62,7 @@ def load_sequential_mnist(
         raise
     except Exception as error:  # TFDS and array_record raise whatever their layers raise
         reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
+        prepared = root / "mnist" / VERSION
         raise DataError(f"mnist: {prepared} is damaged: {reason}. Copy it anew.") from error
     everything = np.arange(len(train.inputs))
     return Splits(

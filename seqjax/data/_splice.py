@@ -13,6 +13,7 @@ import numpy as np
 from seqjax.data._data_dir import find_data
 from seqjax.data._dna import encode_dna
 from seqjax.data._errors import DataError
+from seqjax.data._text_file import read_text
 
 SOURCE = "https://archive.ics.uci.edu/dataset/69"
 SPLICE_CLASSES = ("EI", "IE", "N")
@@ -37,7 +38,8 @@ def load_splice(data_dir: str | os.PathLike[str] | None = None) -> Splice:
     """Loads the 3,190 examples; copies of a sequence, 185 of them, are left in.
 
     Args:
-      data_dir: folder with `splice/splice.csv`, or that file itself; `SEQJAX_DATA_DIR` by default.
+      data_dir: folder with `splice/splice.csv`, or with the file itself; `SEQJAX_DATA_DIR` by
+        default.
 
     Returns:
       The examples, in the order of the file: `sequences`, 60 letters each, the place in question
@@ -51,10 +53,10 @@ def load_splice(data_dir: str | os.PathLike[str] | None = None) -> Splice:
       >>> len(load_splice("data").sequences)  # doctest: +SKIP
       3190
     """
-    path = find_data("splice", ("splice/splice.csv", "splice.csv"), data_dir, SOURCE)
+    path = find_data("splice", ["splice/splice.csv"], data_dir, SOURCE)
     try:
-        rows = list(csv.reader(path.read_text("utf-8").splitlines()))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = list(csv.reader(read_text(path).splitlines()))
+    except csv.Error as error:
         raise DataError(f"splice: {path} cannot be read: {error}. Copy it anew.") from None
     header = [cell.strip().lower() for cell in rows[0]] if rows else []
     if header != ["class", "donor", "sequence"] or len(rows) < 2:

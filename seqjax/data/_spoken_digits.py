@@ -12,6 +12,7 @@ import numpy as np
 from seqjax.data._audio import read_wav
 from seqjax.data._data_dir import find_data
 from seqjax.data._errors import DataError
+from seqjax.data._text_file import list_files
 
 SOURCE = "https://github.com/Jakobovski/free-spoken-digit-dataset"
 DIGITS_RATE = 8000
@@ -54,7 +55,7 @@ def load_spoken_digits(
     """Loads the Free Spoken Digit Dataset with its published test part.
 
     Args:
-      data_dir: folder with `fsdd/recordings/{digit}_{speaker}_{index}.wav`, or with `recordings`;
+      data_dir: folder with `fsdd/recordings/{digit}_{speaker}_{index}.wav`, or one on that path;
         `SEQJAX_DATA_DIR` by default.
       held_out: recordings of each digit and speaker that validate; which, is drawn by `seed`.
       seed: of the draw.
@@ -72,10 +73,9 @@ def load_spoken_digits(
       >>> len(load_spoken_digits("data").test.digits)  # doctest: +SKIP
       300
     """
-    folder = find_data("spoken_digits", ("fsdd/recordings", "recordings"), data_dir, SOURCE)
-    paths = sorted(folder.glob("*.wav"))
+    folder = find_data("spoken_digits", ["fsdd/recordings/*.wav"], data_dir, SOURCE).parent
     found = []
-    for path in paths:
+    for path in list_files(folder, [".wav"]):
         match = _NAME.fullmatch(path.name)
         if match is None:
             raise DataError(
@@ -83,8 +83,6 @@ def load_spoken_digits(
                 f"{folder}. Rename or remove it."
             )
         found.append((int(match[1]), match[2], int(match[3]), path))
-    if not found:
-        raise DataError(f"spoken_digits: {folder} must hold .wav files, got none. See {SOURCE}.")
     found.sort(key=lambda item: item[:3])
     recordings = Recordings(
         [read_wav(path, rate=DIGITS_RATE).samples for *_, path in found],

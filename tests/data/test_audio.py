@@ -82,7 +82,7 @@ def test_rate_and_absence_are_named(tmp_path):
     wavfile.write(tmp_path / "a.wav", 16000, TONE.astype(np.float32))
     with pytest.raises(DataError, match="must have 8000 samples a second, got 16000"):
         read_wav(tmp_path / "a.wav", rate=8000)
-    with pytest.raises(DataError, match="a WAV file is required"):
+    with pytest.raises(DataError, match=r"no such file: .*b\.wav"):
         read_wav(tmp_path / "b.wav")
     wavfile.write(tmp_path / "nan.wav", 8000, np.full(9, np.nan, np.float32))
     with pytest.raises(DataError, match="must hold finite samples"):

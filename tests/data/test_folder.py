@@ -51,13 +51,13 @@ def test_names_an_empty_class(folder):
 
 def test_names_an_undecodable_file(folder):
     (folder / "train" / "neg" / "1.txt").write_bytes(b"caf\xe9")
-    with pytest.raises(DataError, match=r"neg/1\.txt must be UTF-8 text, got byte 0xe9 at"):
+    with pytest.raises(DataError, match=r"neg/1\.txt:1 must be UTF-8 text, got byte 0xe9 at"):
         load_reviews("folder", data_dir=folder)
 
 
 def test_names_an_unreadable_file(folder):
     (folder / "train" / "neg" / "2.txt").mkdir()
-    with pytest.raises(DataError, match=r"neg/2\.txt cannot be read: Is a directory"):
+    with pytest.raises(DataError, match=r"neg/2\.txt must be a file, and is a folder"):
         load_reviews("folder", data_dir=folder)
 
 

@@ -25,9 +25,8 @@ NOWHERE = "http://127.0.0.1:9/aclImdb_v1.tar.gz"  # the discard port: refused at
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch):
-    """No test reaches the published archive or starts a TensorFlow that happens to be here."""
+    """No test reaches the published archive."""
     monkeypatch.setattr(imdb_reviews, "ARCHIVE_URL", NOWHERE)
-    monkeypatch.setattr(imdb_reviews, "_tensorflow_installed", lambda: False)
 
 
 @pytest.fixture
@@ -120,6 +119,22 @@ def test_data_dir_comes_from_the_environment(load, prepared_once, monkeypatch):
 def test_reads_prepared_beside_other_published_data(load, prepared_once, tmp_path):
     (tmp_path / "tensorflow_datasets").symlink_to(prepared_once)
     check(load(data_dir=tmp_path))
+
+
+@pytest.mark.parametrize(
+    "inside", [".", "imdb_reviews", "imdb_reviews/plain_text", "imdb_reviews/plain_text/1.0.0"]
+)
+def test_reads_prepared_from_its_own_folders(load, prepared_once, inside):
+    check(load(data_dir=prepared_once / inside))
+
+
+def test_a_folder_of_another_data_set_is_refused(load, tmp_path):
+    folder = tmp_path / "mnist" / "3.0.1"
+    folder.mkdir(parents=True)
+    (folder / "dataset_info.json").write_text('{"fileFormat": "array_record"}')
+    for given in (tmp_path, folder):
+        with pytest.raises(DataError, match=rf"cannot download .* {given} does not hold them"):
+            load("auto", data_dir=given)
 
 
 def test_reading_prepared_prints_nothing_and_imports_no_tensorflow(prepared_once):
@@ -298,12 +313,30 @@ def test_another_file_format_leads_to_the_archive(load, heard, archive, serve, p
     assert "holds tfrecord files, which only TensorFlow reads; reading the published" in heard[0]
 
 
+def test_reads_the_archive_where_it_lies(load, archive, tmp_path):
+    (tmp_path / "aclImdb_v1.tar.gz").write_bytes(archive)
+    check(load(data_dir=tmp_path))
+
+
+def test_reads_the_unpacked_archive(load, archive, tmp_path, monkeypatch):
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        tar.extractall(tmp_path, filter="data")
+    (tmp_path / "aclImdb" / "train" / "pos" / "._0_7.txt").write_bytes(b"\0\5\x16\7")
+    for given in (tmp_path, tmp_path / "aclImdb"):
+        with pytest.raises(DataError, match=r"aclImdb must hold the published reviews.*--dataset"):
+            load("auto", data_dir=given)
+    whole = "f5a061a15a7ddefd8fcc788c166a781e5ce7fda304cf74288e74ffcf4ee35621"
+    monkeypatch.setattr(imdb_reviews, "REVIEWS_SHA256", whole)
+    for given in (tmp_path, tmp_path / "aclImdb"):
+        check(load("auto", data_dir=given))
+
+
 @pytest.mark.parametrize("dataset", ["auto", "imdb_reviews"])
 def test_wrong_checksum_is_refused_and_not_kept(load, archive, serve, tmp_path, dataset):
     serve(b"<html>Please log in</html>")
     got = hashlib.sha256(b"<html>Please log in</html>").hexdigest()
     with pytest.raises(
-        DataError, match=f"must have SHA-256 {imdb_reviews.ARCHIVE_SHA256}, got {got}"
+        DataError, match=f"must have SHA-256 {imdb_reviews.ARCHIVE_SHA256}.*{got}.*not kept"
     ) as error:
         load(dataset, data_dir=tmp_path)
     check_line(error)
@@ -352,18 +385,26 @@ def hanging_up(serve, archive):
 
 
 @pytest.mark.parametrize("network", [refused, answering_503, hanging_up])
-def test_unreachable(load, heard, archive, serve, tmp_path, network):
+def test_unreachable(load, heard, archive, serve, tmp_path, network, monkeypatch):
     network(serve, archive)
     with pytest.raises(DataError, match=r"cannot download http://127.*Connect to the") as error:
         load("imdb_reviews", data_dir=tmp_path)
     check_line(error)
-    reviews = load("auto", data_dir=tmp_path)
+    with pytest.raises(DataError, match=f"cannot download http.* {tmp_path} does not hold them"):
+        load("auto", data_dir=tmp_path)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    reviews = load("auto")
     assert reviews.name == "generated_reviews"
     notice = heard[-1].splitlines()
     assert notice[0] == notice[-1] == "!" * 78
     assert "GENERATED" in notice[1]
     assert str(tmp_path / "downloads" / "aclImdb_v1.tar.gz") in heard[-1]
-    assert list(tmp_path.rglob("*.partial")) == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_folder_for_generated_reviews_is_refused(load, tmp_path):
+    with pytest.raises(DataError, match="`generated_reviews` reads no `data_dir`"):
+        load("generated_reviews", data_dir=tmp_path)
 
 
 def test_silent_server_is_given_up_soon(load, monkeypatch, tmp_path):
@@ -375,59 +416,6 @@ def test_silent_server_is_given_up_soon(load, monkeypatch, tmp_path):
         monkeypatch.setattr(imdb_reviews, "TIMEOUT_S", 0.1)
         with pytest.raises(DataError, match="timed out"):
             load("imdb_reviews", data_dir=tmp_path)
-
-
-# --- where TensorFlow is installed -------------------------------------------------------------
-
-
-class Preparer:
-    """Stands for the TFDS builder: its preparation copies a folder."""
-
-    def __init__(self, root, source):
-        self.root, self.source = root, source
-
-    def download_and_prepare(self, *, file_format):
-        assert file_format == "array_record"
-        if self.source is None:
-            raise RuntimeError("no space left\nand much more")
-        shutil.copytree(self.source, self.root, dirs_exist_ok=True)
-
-
-@pytest.fixture
-def tensorflow(monkeypatch):
-    read = imdb_reviews._builder
-    monkeypatch.setattr(imdb_reviews, "_tensorflow_installed", lambda: True)
-
-    def prepare_from(source):
-        def builder(root):
-            return read(root) if (root / "imdb_reviews").exists() else Preparer(root, source)
-
-        monkeypatch.setattr(imdb_reviews, "_builder", builder)
-
-    return prepare_from
-
-
-def test_tfds_prepares_where_it_can(
-    load, heard, archive, serve, tensorflow, prepared_once, tmp_path
-):
-    serve(archive)
-    tensorflow(prepared_once)
-    check(load("imdb_reviews", data_dir=tmp_path))
-    assert "preparing" in heard[0]
-
-
-def test_tfds_is_not_asked_without_a_network(load, tensorflow, tmp_path):
-    tensorflow(None)
-    with pytest.raises(DataError, match="cannot download"):
-        load("imdb_reviews", data_dir=tmp_path)
-
-
-def test_tfds_failing_is_one_line(load, archive, serve, tensorflow, tmp_path):
-    serve(archive)
-    tensorflow(None)
-    with pytest.raises(DataError, match=r"TFDS could not prepare .*: no space left$") as error:
-        load("auto", data_dir=tmp_path)
-    check_line(error)
 
 
 # --- the real thing ----------------------------------------------------------------------------

@@ -37,7 +37,7 @@ def test_folder(folder):
 def test_folder_mistakes(folder):
     with pytest.raises(data.DataError, match="--path must be an existing folder"):
         data.load_parallel_folder(folder / "nowhere", "src", "tgt")
-    with pytest.raises(data.DataError, match=r"train.xx must exist, and does not"):
+    with pytest.raises(data.DataError, match=r"no such file: .*train.xx"):
         data.load_parallel_folder(folder, "xx", "tgt")
     (folder / "val.src").write_text("a\nb\n")
     with pytest.raises(data.DataError, match="must have as many lines, got 2 and 1"):
@@ -56,7 +56,7 @@ def test_multi30k(monkeypatch, tmp_path):
         data.load_multi30k()
     (tmp_path / "multi30k").mkdir()
     (tmp_path / "multi30k" / "train.en").write_text("a dog\n")
-    with pytest.raises(data.DataError, match=r"train.de must exist"):
+    with pytest.raises(data.DataError, match=r"no such file: .*train.de"):
         data.load_multi30k(tmp_path)
 
 

@@ -58,10 +58,10 @@ def test_half_cheetah_faults(cheetah, tmp_path, monkeypatch):
     trace.write_bytes(b"nonsense")
     refused("trace_0007.npy is damaged: .*Copy it anew")
     trace.unlink()
-    refused("trace_0007.npy must exist, and does not. Published at https://")
+    refused("no such file: .*trace_0007.npy")
     empty = tmp_path / "empty"
     empty.mkdir()
-    refused("must hold half_cheetah/trace_0000.npy or trace_0000.npy, but .* does not", empty)
+    refused("must hold half_cheetah/trace_0000.npy, but .* does not", empty)
     refused("'/nowhere' is not a folder", "/nowhere")
     refused("must be given with --data_dir or SEQJAX_DATA_DIR, got neither", None)
 
@@ -92,7 +92,7 @@ def test_ett_faults(ett):
         data.load_ett(folder, horizon=3000)
     with pytest.raises(data.DataError, match=r"`name` must be ETTh1, .* got 'ETTh3'"):
         data.load_ett(folder, name="ETTh3")
-    with pytest.raises(data.DataError, match=r"must hold ett/ETTm1.csv or ETTm1.csv"):
+    with pytest.raises(data.DataError, match=r"must hold ett/ETTm1.csv, but"):
         data.load_ett(folder, name="ETTm1")
     (folder / "ETTh1.csv").write_text("\n".join(lines[:14_000]))
     with pytest.raises(data.DataError, match="at least 14400 rows, 20 months, got 13999"):
@@ -105,7 +105,7 @@ def test_ett_faults(ett):
 
 def test_mnist_faults(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    with pytest.raises(data.DataError, match=r"mnist/3.0.1 must hold MNIST as TFDS prepares it"):
+    with pytest.raises(data.DataError, match=r"must hold mnist/3.0.1, MNIST as TFDS prepares it"):
         data.load_sequential_mnist()
     (tmp_path / "mnist" / "3.0.1").mkdir(parents=True)
     (tmp_path / "mnist" / "3.0.1" / "dataset_info.json").write_text("{")

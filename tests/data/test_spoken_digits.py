@@ -48,10 +48,10 @@ def test_the_published_indices_test_and_speakers_are_balanced(folder):
 def test_faults_are_named(folder, tmp_path):
     with pytest.raises(DataError, match="more than 4 recordings of index 5 or above"):
         load_spoken_digits(folder, held_out=4)
-    with pytest.raises(DataError, match="must hold fsdd/recordings or recordings"):
+    with pytest.raises(DataError, match=r"must hold fsdd/recordings/\*.wav, but"):
         load_spoken_digits(tmp_path)
     (tmp_path / "recordings").mkdir()
-    with pytest.raises(DataError, match=r"must hold \.wav files, got none"):
+    with pytest.raises(DataError, match=r"must hold fsdd/recordings/\*\.wav, but"):
         load_spoken_digits(tmp_path)
     (tmp_path / "recordings" / "seven.wav").write_bytes(b"")
     with pytest.raises(DataError, match=r"DIGIT_SPEAKER_INDEX\.wav, got seven\.wav"):

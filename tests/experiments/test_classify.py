@@ -17,7 +17,7 @@ from experiments.classify.config import command
 from experiments.classify.inputs import Inputs
 from experiments.classify.model import make_loss, model_functions
 from experiments.classify.scoring import nearest_mean, scores
-from experiments.classify.task import load_task
+from experiments.classify.task import READERS, load_task, split
 from experiments.functions import make_answers
 from seqjax import data, train
 from seqjax.data._motifs import MOTIF_CLASSES, generate_motifs
@@ -237,7 +237,11 @@ def write(path, text):
     ("text", "settings", "message"),
     [
         ("a,b\n1,x\n2,x\n", {}, "must hold two classes or more, got x alone"),
-        ("a,b\n1,x\n2,y\n", {"features": 2}, "must make steps of 2 numbers, got 1 columns"),
+        (
+            "a,b\n1,x\n2,y\n",
+            {"features": 2},
+            "must make steps of --features=2 numbers, got 1 columns",
+        ),
         ("a,b\n1,x\nq,y\n", {}, r"row 3, column 1 \(a\): a number is required, got 'q'"),
         ("a,b\nx,1\ny,2\n", {}, r"got 'x'.* from b, the last; --label_column names another"),
         ("a,b\n1,x\n2,\n", {}, r"row 3, column 2 \(b\): a class is required"),
@@ -249,6 +253,73 @@ def test_faults_of_a_file_are_named(tmp_path, text, settings, message):
     path = write(tmp_path / "rows.csv", text)
     with pytest.raises(data.DataError, match=message):
         load_task(small(task="csv", path=str(path), **settings))
+
+
+def long_format(root, *, names=("subject", "t", "x", "kind"), seed=0):
+    """Writes 40 sequences of 3 to 6 steps in no order; the sign of a kind is that of its steps."""
+    rng = np.random.default_rng(seed)
+    lines = [
+        f"p{number},{step},{(1 - 2 * (number % 2)) * (2 + rng.random()):.3f},{'ab'[number % 2]}"
+        for number in range(40)
+        for step in range(3 + number % 4)
+    ]
+    head, *rest = lines  # the first stays, so that the order of the sequences is known
+    text = "\n".join([",".join(names), head, *rng.permutation(rest).tolist()])
+    return write(root / "long.csv", text)
+
+
+LONG = {"group_column": "subject", "time_column": "t", "label_column": "kind"}
+
+
+def test_long_format(tmp_path):
+    file = long_format(tmp_path)
+    config = small(
+        task="csv", path=str(file), **LONG, seeds=1, epochs=4, learning_rate=0.05, num_buckets=1
+    )
+    task = load_task(config, lambda line: None)
+    lengths = np.concatenate([part.lengths for part in (task.train, task.validation, task.test)])
+    assert len(lengths) == 40
+    assert set(lengths.tolist()) == {3, 4, 5, 6}
+    assert task.inputs.columns == ("x",)
+    path, result = run_on(tmp_path / "run", config)
+    check_learnt(config, path, result)
+    asked = write(tmp_path / "asked.csv", "subject,t,x\nv,1,2.5\nw,2,-2.2\nv,2,2.1\nw,1,-2.9\n")
+    rows = classify.predict(path, asked)
+    assert [max(row, key=row.get) for row in rows] == ["a", "b"]
+
+
+def test_long_format_needs_one_class_a_sequence(tmp_path):
+    file = long_format(tmp_path)
+    file.write_text(file.read_text() + "\np0,99,1.0,b")
+    with pytest.raises(data.DataError, match="one answer, got a and b in those of p0"):
+        load_task(small(task="csv", path=str(file), **LONG))
+
+
+def test_a_column_that_looks_like_an_id_is_told_of(tmp_path):
+    lines = [f"{i // 4},{i % 4},{i * 7 % 5},{'ab'[i % 2]}" for i in range(40)]
+    file = write(tmp_path / "long.csv", "subject,t,x,kind\n" + "\n".join(lines))
+    heard = []
+    load_task(small(task="csv", path=str(file)), heard.append)
+    (line,) = heard
+    assert "WARNING: column subject looks like an id" in line
+    assert "--group_column=subject" in line
+    assert "--drop_columns=subject" in line
+    heard.clear()
+    task = load_task(small(task="csv", path=str(file), drop_columns="subject"), heard.append)
+    assert (heard, task.inputs.columns) == ([], ("t", "x"))
+
+
+def test_empty_cells_take_the_mean_of_the_training_rows(tmp_path):
+    values = np.arange(60.0) ** 2
+    lines = [f"{v:g},{'ab'[i % 2]}" for i, v in enumerate(values)]
+    lines[7] = ",b"
+    file = write(tmp_path / "rows.csv", "x,kind\n" + "\n".join(lines))
+    config = small(task="csv", path=str(file), missing="mean")
+    found = READERS["csv"](config, print)
+    train, *_ = split(config, found)
+    known = [i for i in train.tolist() if i != 7]
+    task = load_task(config)
+    np.testing.assert_allclose(task.inputs.fill, [values[known].mean()])
 
 
 def test_a_folder_of_texts(files, tmp_path):
@@ -352,6 +423,9 @@ def test_every_task_has_defaults_and_a_command(task, cell):
         ({"task": "csv"}, "--task=csv needs --path"),
         ({"path": "x"}, "--path needs --task=csv or folder, got --task=generated"),
         ({"label_column": "a"}, "--label_column needs --task=csv"),
+        ({"data_dir": "x"}, "--data_dir needs --task=splice or digits, got --task=generated"),
+        ({"group_column": "a"}, "--group_column needs --task=csv, got --task=generated"),
+        ({"task": "csv", "path": "x", "time_column": "t"}, "--time_column needs --group_column"),
         ({"cell": "gru", "pooling": "middle"}, "--pooling=middle needs both directions"),
         ({"cell": "feedforward", "pooling": "last"}, "--pooling=last needs a recurrent cell"),
         ({"dropout": 1.0}, r"--dropout must lie in \[0, 1\), got 1.0"),

@@ -242,6 +242,80 @@ def test_segments_of_a_file_foretell_the_chosen_columns(files, tmp_path):
     assert [list(row) for row in regression.predict(path, files / "series.csv")] == [["c", "a"]] * 6
 
 
+def write(path, lines):
+    path.write_text("\n".join(lines))
+    return str(path)
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    lines = [f"{i},{5000 + i}" for i in range(100)]
+    config = small(task="csv", path=write(tmp_path / "x.csv", ["temp,temp", *lines]))
+    with pytest.raises(data.DataError, match=r"columns 1 and 2 must have different names.* 'temp'"):
+        load_task(config)
+
+
+def test_empty_cells_of_a_series_take_the_mean_of_the_rows_that_train(tmp_path):
+    values = ["0"] * 140 + ["1000"] * 60
+    values[150] = ""
+    config = small(task="csv", path=write(tmp_path / "x.csv", ["x,y", *(f"{v},1" for v in values)]),
+                   missing="mean", model="last")  # fmt: skip
+    task = load_task(config, lambda line: None)
+    assert task.fill == (0.0, 1.0)
+    assert set(np.unique(task.validation.inputs[..., 0])) == {0, 1000}  # and not 305
+
+
+def test_an_answer_that_is_missing_is_refused(tmp_path):
+    lines = ["x,y", *(f"{i % 7},{i % 3}" for i in range(40)), "3,"]
+    config = small(task="csv", csv_layout="rows", path=write(tmp_path / "x.csv", lines),
+                   missing="mean", residual=False)  # fmt: skip
+    with pytest.raises(
+        data.DataError, match="an answer is required, got an empty cell in column y"
+    ):
+        load_task(config, lambda line: None)
+
+
+def test_series_of_several_groups(tmp_path):
+    lines = [f"p{g},{t},{np.sin(t / 3) + g:.4f}" for t in range(99, -1, -1) for g in (1, 2)]
+    config = small(
+        task="csv", path=write(tmp_path / "x.csv", ["id,t,x", *lines]), group_column="id",
+        time_column="t", horizon=2, epochs=1, seeds=1,
+    )  # fmt: skip
+    task = load_task(config)
+    assert task.input_names == ("x",)
+    first = np.concatenate([task.sample.inputs[0], task.sample.targets[0]])[:, 0]
+    np.testing.assert_allclose(first, np.sin(np.arange(14) / 3) + 1, atol=1e-3)
+    path, _ = run_on(tmp_path, config)
+    assert len(regression.predict(path, tmp_path / "x.csv")) == 2 * 2
+    short = write(tmp_path / "y.csv", ["id,t,x", "a,1,1", *lines[:60]])
+    with pytest.raises(data.DataError, match="--lookback=12 rows of each sequence, got 1"):
+        regression.predict(path, short)
+
+
+def test_long_format_is_one_answer_for_each_sequence(tmp_path):
+    rng = np.random.default_rng(0)
+    lines, lengths = ["id,t,x,y"], 3 + np.arange(80) % 4
+    for number, length in enumerate(lengths.tolist()):
+        steps = rng.normal(size=length).round(3)
+        lines += [f"{number},{t},{x},{steps.sum():.3f}" for t, x in enumerate(steps.tolist())]
+    config = small(
+        task="csv", csv_layout="rows", path=write(tmp_path / "x.csv", lines), group_column="id",
+        time_column="t", residual=False, model="last", seeds=1, epochs=30, patience=30,
+        learning_rate=0.02, hidden_size=8,
+    )  # fmt: skip
+    task = load_task(config)
+    assert set(task.sample.lengths.tolist()) == {3, 4, 5, 6}
+    real = np.arange(6) < task.sample.lengths[:, None]
+    np.testing.assert_allclose(task.scales.input_mean, [task.sample.inputs[real].mean()], rtol=1e-4)
+    path, result = run_on(tmp_path, config)
+    assert result["metrics"]["test_mse"]["mean"] < result["floors"]["mean"] / 2
+    asked = write(tmp_path / "asked.csv", ["id,t,x", "a,1,1.0", "b,1,-1.0", "b,2,-1.0", "b,3,-0.5"])
+    first, second = (row["y"] for row in regression.predict(path, asked))
+    assert second < 0 < first
+    # Padding counts for nothing: alone, the short sequence gets the same answer.
+    alone = write(tmp_path / "alone.csv", ["id,t,x", "a,1,1.0"])
+    assert regression.predict(path, alone)[0]["y"] == pytest.approx(first, abs=1e-5)
+
+
 def test_the_classic_binary_script(files, tmp_path):
     config = regression.configure(
         task="csv", preset="keras", cell="lstm", csv_layout="rows", target_kind="binary",
@@ -299,6 +373,21 @@ def test_every_task_has_defaults_and_a_command(task):
         ({"task": "narma10", "horizon": 5}, "--horizon needs a forecast"),
         ({"task": "sine", "period": 65}, "--period must be at most --lookback=64, got 65"),
         ({"task": "csv"}, "--task=csv needs --path"),
+        ({"data_dir": "x"}, "--data_dir needs --task=half_cheetah or ett or smnist or psmnist, "),
+        ({"columns": "a"}, "--columns needs --task=csv, got --task=narma10"),
+        ({"missing": "mean"}, "--missing needs --task=csv, got --task=narma10"),
+        (
+            {"task": "csv", "path": "x", "csv_layout": "rows", "time_column": "t"},
+            "--csv_layout=rows needs --group_column",
+        ),
+        (
+            {"task": "csv", "path": "x", "group_column": "g", "features": 2},
+            "Leave out --features=2",
+        ),
+        (
+            {"task": "csv", "path": "x", "csv_layout": "rows", "target_columns": "t"},
+            "--target_columns needs --csv_layout=series",
+        ),
         ({"path": "x.csv"}, "--path needs --task=csv, got --task=narma10"),
         ({"target_kind": "binary"}, "--target_kind=binary needs --task=csv --csv_layout=rows"),
         ({"task": "smnist", "monitor": "mae"}, "--monitor=mae needs numbers"),

@@ -1,0 +1,109 @@
+"""Settings of a user's own table, which every experiment that reads one has, and the reading."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from experiments.command_line import check_task_reads, setting
+from seqjax import data
+from seqjax.data._table import MISSING, Table, column_names, id_columns
+
+TASK = "csv"
+
+
+@dataclasses.dataclass(frozen=True)
+class TableSettings:
+    """How a table is read; a base of the settings of an experiment with `--task=csv`."""
+
+    columns: str | None = setting(
+        None, "columns of the file to read, by name: a,b,c; default: all that no other flag names"
+    )
+    drop_columns: str | None = setting(None, "columns of the file to leave out, by name: a,b")
+    group_column: str | None = setting(
+        None,
+        "column that says which sequence a row belongs to, where a row is a step (long format); "
+        "sequences may have different lengths",
+    )
+    time_column: str | None = setting(
+        None,
+        "column of numbers or ISO dates by which the steps are sorted; it is no input",
+    )
+    missing: str = setting(
+        "refuse",
+        "what becomes of an empty cell; mean is that of the training rows",
+        choices=MISSING,
+    )
+    header: str = setting(
+        "auto", "whether the file's first row holds names", choices=("auto", "yes", "no")
+    )
+
+    def check_table(self) -> None:
+        """Refuses settings of a table where the task reads none."""
+        for field in dataclasses.fields(TableSettings):
+            check_task_reads(self, field.name, [TASK])
+
+
+def read_table(
+    config: Any,
+    path: str | None = None,
+    *,
+    columns: Sequence[str] | None = None,
+    label_column: str | None = None,
+) -> Table:
+    """Reads the file of the settings, or another with the same settings.
+
+    Args:
+      config: `TableSettings` with a `path`.
+      path: the file; that of the settings by default.
+      columns: names of the columns; those of the settings by default.
+      label_column: column of classes.
+
+    Returns:
+      The table. Gaps to be filled by a mean are left: which rows train is not known here.
+
+    Raises:
+      DataError: if the file cannot be read or does not suit the settings.
+    """
+    chosen = tuple(columns or names_in(config.columns))
+    return data.read_table(
+        path or config.path or "",
+        columns=chosen or None,
+        drop_columns=names_in(config.drop_columns) if not chosen else (),
+        label_column=label_column,
+        group_column=config.group_column,
+        time_column=config.time_column,
+        missing="keep" if config.missing == "mean" else config.missing,
+        header=config.header,
+    )
+
+
+def last_column(config: Any) -> str:
+    """Returns the last column of the file that no other setting takes."""
+    taken = {config.group_column, config.time_column, *names_in(config.drop_columns)}
+    names = column_names(config.path or "", header=config.header)
+    left = [name for name in names_in(config.columns) or names if name not in taken]
+    if not left:
+        raise data.DataError(f"csv: {config.path} must have a column that is left, got none.")
+    return left[-1]
+
+
+def warn_of_ids(table: Table, notify: Callable[[str], None]) -> None:
+    """Tells of columns that look like an id, and which setting to use for them."""
+    for name, kind in id_columns(table).items():
+        if kind == "sequence":
+            notify(
+                f"WARNING: column {name} looks like an id: each number stands in one block of "
+                "rows. It is learnt from as a value. If each block is a sequence, use "
+                f"--group_column={name}; else leave it out with --drop_columns={name}."
+            )
+        else:
+            notify(
+                f"WARNING: column {name} looks like an id or a time: it grows by one from row to "
+                "row. It is learnt from as a value. Leave it out with "
+                f"--drop_columns={name}, or, if rows are steps, use --time_column={name}."
+            )
+
+
+def names_in(text: str | None) -> tuple[str, ...]:
+    """Returns the names in `a,b,c`."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
