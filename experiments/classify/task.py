@@ -1,5 +1,6 @@
 """The data of the classification experiment: examples, their classes, and who tests."""
 
+import contextlib
 import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -208,8 +209,28 @@ def read_folder(config: Config, notify: Callable[[str], None]) -> Examples:
         return Examples("folder of texts", WORDS, texts, found.labels, found.classes)
     first = data.read_wav(found.paths[0])
     sounds = [data.read_wav(path, rate=first.rate) for path in found.paths]
+    most = most_bands(config.num_mels, first.rate)
+    if most < config.num_mels:
+        raise data.DataError(
+            f"folder: --num_mels={config.num_mels} bands do not fit sounds of {first.rate} samples "
+            f"a second. " + (f"Use --num_mels={most}." if most else "No band does: resample them.")
+        )
     about = {"rate": first.rate}
     return Examples("folder of sounds", SOUND, sounds, found.labels, found.classes, about)
+
+
+def most_bands(wanted: int, rate: int) -> int:
+    """Returns how many mel bands fit sounds of a rate, at most those wanted.
+
+    Example:
+      >>> most_bands(40, 8000), most_bands(40, 1000), most_bands(40, 40)
+      (40, 23, 0)
+    """
+    for number in range(wanted, 0, -1):
+        with contextlib.suppress(ValueError):
+            data.log_mel(np.zeros(1), rate, num_mels=number)
+            return number
+    return 0
 
 
 READERS = {

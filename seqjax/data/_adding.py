@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from seqjax._checks import check_sizes
 from seqjax.data._sequences import Sequences, make_sequences
 
 ADDING_CHANCE = 1 / 6
@@ -36,8 +37,8 @@ def adding(rng: np.random.Generator, batch_size: int, length: int) -> Sequences:
     Reference: Hochreiter and Schmidhuber (1997), Long short-term memory; with the marks in two
     halves as in Arjovsky et al. (2016), Unitary evolution recurrent neural networks.
     """
-    if length < 2:
-        raise ValueError(f"adding: `length` must be at least 2, got {length}.")
+    check_sizes("adding", batch_size=batch_size)
+    check_sizes("adding", at_least=2, length=length)
     values = rng.random((batch_size, length), np.float32)
     rows, half = np.arange(batch_size), length // 2
     marks = np.zeros_like(values)

@@ -7,8 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from seqjax._checks import check_sizes
+from seqjax.data._checks import check_numbers
 from seqjax.data._errors import DataError
 from seqjax.data._text_file import regular_file
+
+LOWEST_RATE, HIGHEST_RATE = 40, 1_000_000
+"""Samples a second that a header may tell; others are damaged, or no sound."""
 
 
 class Sound(NamedTuple):
@@ -34,7 +39,8 @@ def read_wav(path: str | os.PathLike[str], *, rate: int | None = None) -> Sound:
       The recording: `samples` from -1 to 1, float32 (N,), and `rate`, samples a second.
 
     Raises:
-      DataError: if the file is missing, no WAV file, damaged, empty, or of another rate.
+      DataError: if the file is missing, no WAV file, damaged, empty, or of another rate or one
+        that is below 40 or above 1,000,000.
 
     Example:
       >>> read_wav("seven.wav").rate  # doctest: +SKIP
@@ -55,6 +61,11 @@ def read_wav(path: str | os.PathLike[str], *, rate: int | None = None) -> Sound:
         ) from None
     if not samples.size:
         raise DataError(f"audio: {path} must hold sound, and has no sample.")
+    if not LOWEST_RATE <= found <= HIGHEST_RATE:
+        raise DataError(
+            f"audio: {path} must have from {LOWEST_RATE} to {HIGHEST_RATE} samples a second, got "
+            f"{found}. Its header is damaged."
+        )
     if rate is not None and found != rate:
         raise DataError(
             f"audio: {path} must have {rate} samples a second, got {found}. Resample it, for "
@@ -96,7 +107,8 @@ def log_mel(
       Shape (frames, num_mels), float32; `frames = 1 + ceil(max(N - window, 0) / hop)`.
 
     Raises:
-      ValueError: if `samples` is not one channel, or a size is too small.
+      ValueError: if `samples` is not one channel, a size is too small or the rate beyond those
+        that `read_wav` reads, or there are more bands than fit the rate.
 
     Example:
       >>> tone = np.sin(2 * np.pi * 1000 * np.arange(4000) / 8000)
@@ -109,6 +121,11 @@ def log_mel(
     """
     if samples.ndim != 1 or not len(samples):
         raise ValueError(f"log_mel: `samples` must have shape (N,), N > 0, got {samples.shape}.")
+    check_sizes("log_mel", num_mels=num_mels)
+    check_numbers("log_mel", at_least=LOWEST_RATE, rate=rate)
+    check_numbers("log_mel", window_s=window_s, hop_s=hop_s)
+    if rate > HIGHEST_RATE:
+        raise ValueError(f"log_mel: `rate` must be at most {HIGHEST_RATE}, got {rate}.")
     window, hop = round(window_s * rate), round(hop_s * rate)
     if window < 2 or hop < 1:
         raise ValueError(
@@ -159,8 +176,9 @@ def mel_filters(num_mels: int, num_fft: int, rate: int) -> np.ndarray:
     filters = np.maximum(0, np.minimum(rising, falling))
     if not filters.any(axis=1).all():
         raise ValueError(
-            f"mel_filters: a band of {num_mels} lies between the frequencies of a transform of "
-            f"{num_fft} samples at {rate} a second. Take fewer bands, or longer frames."
+            f"mel_filters: a band of num_mels={num_mels} lies between the frequencies of a "
+            f"transform of {num_fft} samples at {rate} a second. Take fewer bands, or longer "
+            "frames."
         )
     filters.setflags(write=False)
     return filters

@@ -5,6 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from seqjax._checks import check_choice, check_sizes
+from seqjax.data._checks import check_ids
+
 
 class Batch(NamedTuple):
     """Padded sequences, batch first; NumPy arrays on the host, JAX arrays on a device.
@@ -43,10 +46,8 @@ def truncate(sequence: np.ndarray, max_length: int, keep: str = "last") -> np.nd
       >>> truncate(np.arange(10), 4, keep="both").tolist()
       [0, 1, 8, 9]
     """
-    if max_length < 1:
-        raise ValueError(f"truncate: `max_length` must be at least 1, got {max_length}.")
-    if keep not in ("first", "last", "both"):
-        raise ValueError(f"truncate: `keep` must be 'first', 'last' or 'both', got {keep!r}.")
+    check_sizes("truncate", max_length=max_length)
+    check_choice("truncate", "keep", keep, ("first", "last", "both"))
     excess = len(sequence) - max_length
     if excess <= 0:
         return sequence
@@ -78,12 +79,10 @@ def bucket_lengths(
       >>> bucket_lengths([3, 9, 17, 30], num_buckets=2)
       [16, 32]
     """
-    lengths = np.asarray(lengths)
-    if not lengths.size or num_buckets < 1 or multiple < 1:
-        raise ValueError(
-            "bucket_lengths: there must be a length, and `num_buckets` and `multiple` must be at "
-            f"least 1; got {lengths.size} lengths, {num_buckets}, {multiple}."
-        )
+    lengths = check_ids("bucket_lengths", "lengths", lengths)
+    check_sizes("bucket_lengths", num_buckets=num_buckets, multiple=multiple)
+    if not lengths.size:
+        raise ValueError("bucket_lengths: there must be at least one length, got none.")
     quantiles = np.linspace(0, 1, num_buckets + 1)[1:]
     bounds = np.maximum(np.quantile(lengths, quantiles, method="inverted_cdf"), 1)
     return np.unique(np.ceil(bounds / multiple).astype(int) * multiple).tolist()
@@ -208,8 +207,7 @@ def _check(lengths: np.ndarray, labels: np.ndarray, offsets: np.ndarray) -> None
 
 
 def _check_buckets(lengths: np.ndarray, batch_size: int, bounds: np.ndarray) -> None:
-    if batch_size < 1:
-        raise ValueError(f"bucket_members: `batch_size` must be at least 1, got {batch_size}.")
+    check_sizes("bucket_members", batch_size=batch_size)
     if bounds.ndim != 1 or not bounds.size or bounds[0] < 1 or np.any(np.diff(bounds) <= 0):
         raise ValueError(
             f"bucket_members: `bucket_lengths` must be positive and rising, got {bounds.tolist()}."

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from seqjax.data._checks import check_ids
 from seqjax.data._data_dir import find_data
 from seqjax.data._errors import DataError
 from seqjax.data._text_file import read_text
@@ -42,8 +43,13 @@ class Alphabet(NamedTuple):
             ) from None
 
     def decode(self, ids: np.ndarray) -> str:
-        """Returns the text of ids of shape (N,)."""
-        return "".join(self.characters[i] for i in np.asarray(ids).tolist())
+        """Returns the text of ids of shape (N,).
+
+        Raises:
+          ValueError: if there is no such character.
+        """
+        found = check_ids("Alphabet.decode", "ids", ids, len(self.characters))
+        return "".join(self.characters[i] for i in found.tolist())
 
 
 class Characters(NamedTuple):

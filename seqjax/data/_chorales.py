@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from seqjax._checks import check_sizes
 from seqjax.data._data_dir import find_data
 from seqjax.data._errors import DataError
 from seqjax.data._text_file import read_text
@@ -69,6 +70,7 @@ def load_chorales(data_dir: str | os.PathLike[str] | None = None, *, every: int 
     Reference: Boulanger-Lewandowski et al. (2012), Modeling temporal dependencies in
     high-dimensional sequences (the split and the measure).
     """
+    check_sizes("load_chorales", every=every)
     path = find_data("chorales", ["jsb_chorales/Jsb16thSeparated.json"], data_dir, SOURCE)
     try:
         content = json.loads(read_text(path))

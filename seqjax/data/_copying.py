@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from seqjax._checks import check_sizes
 from seqjax.data._sequences import Sequences, make_sequences
 
 COPYING_SYMBOLS = 10
@@ -49,8 +50,7 @@ def copying(rng: np.random.Generator, batch_size: int, delay: int) -> Sequences:
     Reference: Hochreiter and Schmidhuber (1997), Long short-term memory; in this form Arjovsky et
     al. (2016), Unitary evolution recurrent neural networks.
     """
-    if delay < 1:
-        raise ValueError(f"copying: `delay` must be at least 1, got {delay}.")
+    check_sizes("copying", batch_size=batch_size, delay=delay)
     symbols = rng.integers(0, _DATA, (batch_size, _MEMORY))
     tokens = np.full((batch_size, delay + 2 * _MEMORY), _BLANK)
     tokens[:, :_MEMORY] = symbols

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from seqjax._checks import check_sizes
 from seqjax.data._data_dir import find_data
 from seqjax.data._errors import DataError
 from seqjax.data._sequences import Splits
@@ -68,6 +69,7 @@ def load_ett(
       >>> load_ett("data").splits.test.inputs.shape  # doctest: +SKIP
       (2785, 96, 7)
     """
+    check_sizes("load_ett", lookback=lookback, horizon=horizon)
     if name not in ("ETTh1", "ETTh2", "ETTm1", "ETTm2"):
         raise DataError(f"ett: `name` must be ETTh1, ETTh2, ETTm1 or ETTm2, got {name!r}.")
     path = find_data("ett", [f"ett/{name}.csv"], data_dir, SOURCE)

@@ -46,7 +46,7 @@ def write_reviews(reviews: Reviews, data_dir: str | os.PathLike[str]) -> None:
       data_dir: the folder that `train` and `test` go to, made when missing.
 
     Raises:
-      DataError: if there are reviews in that folder already.
+      DataError: if there are reviews in that folder already, or it cannot be written.
 
     Example:
       >>> import tempfile
@@ -65,8 +65,12 @@ def write_reviews(reviews: Reviews, data_dir: str | os.PathLike[str]) -> None:
             file = Path(data_dir, split, ("neg", "pos")[label], f"{number:06}.txt")
             if number == 0 and file.parents[1].exists():
                 raise DataError(f"write_reviews: {file.parents[1]} is there already; name another.")
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, "utf-8")
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(text, "utf-8")
+            except (OSError, UnicodeEncodeError) as error:
+                reason = getattr(error, "strerror", None) or error
+                raise DataError(f"write_reviews: {file} cannot be written: {reason}.") from None
 
 
 def _read_split(split: Path) -> tuple[list[str], np.ndarray]:

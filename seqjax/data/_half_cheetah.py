@@ -7,6 +7,7 @@ import os
 
 import numpy as np
 
+from seqjax._checks import check_sizes
 from seqjax.data._data_dir import find_data
 from seqjax.data._errors import DataError
 from seqjax.data._sequences import Splits
@@ -43,6 +44,7 @@ def load_half_cheetah(
       >>> load_half_cheetah("data").train.inputs.shape  # doctest: +SKIP
       (970, 32, 17)
     """
+    check_sizes("load_half_cheetah", length=length, stride=stride)
     names = ["half_cheetah/trace_0000.npy"]
     folder = find_data("half_cheetah", names, data_dir, SOURCE).parent
     windows = {}

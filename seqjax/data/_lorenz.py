@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from seqjax._checks import check_sizes
+from seqjax.data._checks import check_numbers
+
 _STEP = 0.01
 _TRANSIENT = 500  # steps that are thrown away
 
@@ -34,9 +37,9 @@ def lorenz(
 
     Reference: Lorenz (1963), Deterministic nonperiodic flow.
     """
+    check_sizes("lorenz", batch_size=batch_size, length=length)
+    check_numbers("lorenz", at_least=_STEP, interval=interval)
     every = round(interval / _STEP)
-    if every < 1:
-        raise ValueError(f"lorenz: `interval` must be at least 0.01, got {interval}.")
     state = rng.normal(size=(3, batch_size)) * 8 + np.array([[0.0], [0.0], [25.0]])
     series = np.empty((length, 3, batch_size))
     for step in range(_TRANSIENT + every * (length - 1) + 1):

@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from seqjax._checks import check_sizes
+from seqjax.data._checks import check_numbers
+
 _STEPS = 10  # of the integration in a unit of time
 _TRANSIENT = 300  # units of time that are thrown away
 
@@ -35,9 +38,9 @@ def mackey_glass(
 
     Reference: Mackey and Glass (1977), Oscillation and chaos in physiological control systems.
     """
+    check_sizes("mackey_glass", batch_size=batch_size, length=length)
+    check_numbers("mackey_glass", at_least=1 / _STEPS, delay=delay)
     lag = round(delay * _STEPS)
-    if lag < 1:
-        raise ValueError(f"mackey_glass: `delay` must be at least 0.1, got {delay}.")
     step = 1 / _STEPS
     total = (_TRANSIENT + length) * _STEPS
     x = np.empty((lag + total + 1, batch_size))  # time first: one step is one row

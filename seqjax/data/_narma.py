@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from seqjax._checks import check_sizes
 from seqjax.data._sequences import Sequences, make_sequences
 
 _ORDER = 10
@@ -30,6 +31,7 @@ def narma10(rng: np.random.Generator, batch_size: int, length: int) -> Sequences
 
     Reference: Atiya and Parlos (2000), New results on recurrent network training.
     """
+    check_sizes("narma10", batch_size=batch_size, length=length)
     inputs = np.zeros((batch_size, length))
     targets = np.zeros((batch_size, length))
     missing = np.arange(batch_size)

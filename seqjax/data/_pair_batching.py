@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from seqjax._checks import check_sizes
+from seqjax.data._checks import check_ids, check_pair
 from seqjax.data._tight_buckets import tight_bucket_lengths
 
 
@@ -51,17 +53,12 @@ def pair_buckets(
       >>> pair_buckets([3, 9, 4, 8], [2, 2, 6, 6], 2, 2)
       [(4, 2), (10, 2), (4, 6), (10, 6)]
     """
-    sources, targets = np.asarray(source_lengths), np.asarray(target_lengths)
-    if not sources.size or sources.shape != targets.shape:
-        raise ValueError(
-            "pair_buckets: there must be lengths, as many of sources as of targets, got "
-            f"{sources.size} and {targets.size}."
-        )
-    if min(num_target, num_source, multiple) < 1:
-        raise ValueError(
-            "pair_buckets: `num_target`, `num_source` and `multiple` must be at least 1, got "
-            f"{num_target}, {num_source} and {multiple}."
-        )
+    sources = check_ids("pair_buckets", "source_lengths", source_lengths)
+    targets = check_ids("pair_buckets", "target_lengths", target_lengths)
+    check_pair("pair_buckets", source_lengths=sources, target_lengths=targets)
+    if not sources.size:
+        raise ValueError("pair_buckets: there must be at least one pair of lengths, got none.")
+    check_sizes("pair_buckets", num_target=num_target, num_source=num_source, multiple=multiple)
 
     sources, targets = (-(-np.maximum(side, 1) // multiple) for side in (sources, targets))
     found, lower = [], 0
@@ -111,10 +108,12 @@ def pair_batches(
       >>> batch.source.tolist(), batch.target.tolist()
       ([[5, 6, 0], [0, 0, 0]], [[7, 0], [0, 0]])
     """
-    if len(sources) != len(targets) or batch_size < 1:
+    check_pair("pair_batches", sources=sources, targets=targets)
+    check_sizes("pair_batches", batch_size=batch_size)
+    if not len(buckets) or np.shape(buckets) != (len(buckets), 2) or np.min(buckets) < 1:
         raise ValueError(
-            "pair_batches: there must be as many targets as sources, and `batch_size` must be at "
-            f"least 1; got {len(targets)}, {len(sources)} and {batch_size}."
+            "pair_batches: `buckets` must be pairs of bounds (source, target) of at least 1, got "
+            f"{list(buckets)}. See pair_buckets."
         )
     lengths = np.array([[len(ids) for ids in side] for side in (sources, targets)]).T
     order = sorted(buckets, key=lambda bounds: bounds[0] * bounds[1])

@@ -89,7 +89,13 @@ def load_parallel_folder(
     Raises:
       DataError: if the folder or a file is missing, damaged, empty, or the two files of a part
         have different numbers of lines.
+      ValueError: if both suffixes are the same.
     """
+    if source_suffix == target_suffix:
+        raise ValueError(
+            "load_parallel_folder: `source_suffix` and `target_suffix` must differ, got "
+            f"{source_suffix!r} for both."
+        )
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise DataError(f"folder: --path must be an existing folder, got {str(folder)!r}.")

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from seqjax._checks import check_sizes
 from seqjax.data._sequences import Sequences, make_sequences
 
 PARITY_CHANCE = 0.5
@@ -61,6 +62,7 @@ def draw_lengths(
       ValueError: unless 1 <= min_length <= length.
     """
     least = length if min_length is None else min_length
+    check_sizes("seqjax.data", batch_size=batch_size, length=length, min_length=least)
     if not 1 <= least <= length:
         raise ValueError(
             f"seqjax.data: 1 <= min_length <= length is required, got {least} and {length}."

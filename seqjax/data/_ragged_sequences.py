@@ -1,17 +1,19 @@
 """Sequences of unequal length with their answers, batched by length."""
 
+import dataclasses
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from seqjax.data._batching import bucket_members
+from seqjax.data._checks import check_pair
 from seqjax.data._errors import DataError
 from seqjax.data._sequences import Sequences
 
 
-class RaggedSequences(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class RaggedSequences:
     """Sequences of unequal length and an answer to each.
 
     Answers that are sequences themselves are rows of one array, -1 after their end.
@@ -19,10 +21,25 @@ class RaggedSequences(NamedTuple):
     Attributes:
       inputs: an array of shape (T_i, D), or of ids (T_i,), for each sequence.
       targets: shape (N, ...).
+
+    Raises:
+      ValueError: if there are not as many targets as inputs, or two inputs differ in more than
+        their length.
     """
 
     inputs: Sequence[np.ndarray]
     targets: np.ndarray
+
+    def __post_init__(self):
+        """Refuses inputs and targets that do not fit each other."""
+        check_pair("RaggedSequences", inputs=self.inputs, targets=self.targets)
+        shapes = {np.shape(values)[1:] if np.ndim(values) else None for values in self.inputs}
+        if len(shapes) > 1 or None in shapes:
+            raise ValueError(
+                "RaggedSequences: `inputs` must be arrays (T, ...) that differ in T alone, got "
+                f"shapes {' and '.join(str(shape) for shape in sorted(shapes, key=str)[:3])} "
+                "behind it."
+            )
 
     @property
     def lengths(self) -> np.ndarray:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from seqjax.data._checks import check_ids, check_pair, check_texts
 from seqjax.data._data_dir import prepared_folder
 from seqjax.data._errors import DataError, UnreachableError
 
@@ -51,6 +52,16 @@ class Reviews:
     test_texts: list[str]
     test_labels: np.ndarray
     unlabelled: list[str]
+
+    def __post_init__(self):
+        """Refuses texts and labels that do not fit each other."""
+        for part, texts, labels in (
+            ("train", self.train_texts, self.train_labels),
+            ("test", self.test_texts, self.test_labels),
+        ):
+            check_texts("Reviews", f"{part}_texts", texts)
+            check_ids("Reviews", f"{part}_labels", labels, 2)
+            check_pair("Reviews", **{f"{part}_texts": texts, f"{part}_labels": labels})
 
     @functools.cached_property
     def sha256(self) -> str:

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from seqjax._checks import check_sizes
+from seqjax.data._checks import check_ids
 from seqjax.data._errors import DataError
 
 
@@ -63,7 +65,12 @@ def training_segments(
     Reference: Williams and Peng (1990), An efficient gradient-based algorithm for on-line training
     of recurrent network trajectories (truncated back-propagation through time).
     """
-    _check(ids, num_streams, length)
+    ids = _checked("training_segments", ids, num_streams, length)
+    check_sizes("training_segments", at_least=0, offset=offset)
+    if not 0 <= restart <= 1:
+        raise ValueError(
+            f"training_segments: `restart` must be a rate from 0 to 1, got {restart!r}."
+        )
     pairs = len(ids) - 1
     share = -(-pairs // num_streams)
     places = np.arange(num_streams)[:, None] * share + np.arange(share)[None]
@@ -106,7 +113,9 @@ def scoring_segments(
       ([[8, 9, 10, 11], [11, 12, 13, 14]], [[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]])
       ([[12, 12, 12, 12], [15, 15, 15, 15]], [[1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
     """
-    _check(ids, num_streams, length)
+    ids = _checked("scoring_segments", ids, num_streams, length)
+    check_sizes("scoring_segments", at_least=0, warm_up=warm_up)
+    check_sizes("scoring_segments", first=first, last=last)
     if not 1 <= first < last <= len(ids):
         raise ValueError(
             f"scoring_segments: 1 <= first < last <= {len(ids)} is required, got {first} and "
@@ -149,8 +158,7 @@ def sequence_segments(
       >>> segment.inputs[0, :, 0].tolist(), segment.weights.tolist()
       ([0.0, 1.0, 0.0], [[1.0, 1.0, 0.0]])
     """
-    if batch_size < 1:
-        raise ValueError(f"sequence_segments: `batch_size` must be at least 1, got {batch_size}.")
+    check_sizes("sequence_segments", batch_size=batch_size)
     if not len(sequences):
         raise DataError("sequence_segments: there must be at least one sequence, got none.")
     lengths = np.array([len(sequence) for sequence in sequences])
@@ -197,11 +205,10 @@ def _cut(ids: np.ndarray, targets: np.ndarray, weights: np.ndarray, length: int)
     return segments
 
 
-def _check(ids: np.ndarray, num_streams: int, length: int) -> None:
-    if num_streams < 1 or length < 1:
-        raise ValueError(
-            "seqjax.data: `num_streams` and `length` of segments must be at least 1, got "
-            f"{num_streams} and {length}."
-        )
+def _checked(where: str, ids: np.ndarray, num_streams: int, length: int) -> np.ndarray:
+    """Returns the ids as an array."""
+    check_sizes(where, num_streams=num_streams, length=length)
+    ids = check_ids(where, "ids", ids)
     if len(ids) < 2:
         raise DataError(f"segments: there must be at least two ids, got {len(ids)}.")
+    return ids

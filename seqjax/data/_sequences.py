@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from seqjax._checks import check_sizes
+from seqjax.data._checks import check_ids
 from seqjax.data._errors import DataError
 
 
@@ -44,6 +46,10 @@ class Sequences(NamedTuple):
           [1.0, 0.0]
         """
         missing = (len(indices) if size is None else size) - len(indices)
+        if missing < 0:
+            raise ValueError(
+                f"Sequences.take: `size` must be at least the {len(indices)} indices, got {size}."
+            )
 
         def chosen(values: np.ndarray) -> np.ndarray:
             return np.pad(values[indices], [(0, missing)] + [(0, 0)] * (values.ndim - 1))
@@ -114,6 +120,9 @@ def make_sequences(
             f"seqjax.data: `weights` and `lengths` must have shapes {shape} and {shape[:1]}, got "
             f"{weights.shape} and {lengths.shape}."
         )
+    check_ids("seqjax.data", "lengths", lengths, inputs.shape[1] + 1)
+    if not (np.isfinite(weights).all() and np.min(weights, initial=0) >= 0):
+        raise ValueError("seqjax.data: `weights` must be finite numbers of at least 0.")
     return Sequences(inputs, targets, weights, lengths)
 
 
@@ -159,8 +168,7 @@ def sequence_batches(
       >>> [batch.weights.tolist() for batch in batches]
       [[1.0, 1.0], [1.0, 1.0], [1.0, 0.0]]
     """
-    if batch_size < 1:
-        raise ValueError(f"sequence_batches: `batch_size` must be at least 1, got {batch_size}.")
+    check_sizes("sequence_batches", batch_size=batch_size)
     if not len(sequences.inputs):
         raise DataError("sequence_batches: there must be at least one sequence, got none.")
     order = np.arange(len(sequences.inputs))

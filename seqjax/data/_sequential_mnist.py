@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from seqjax._checks import check_sizes
 from seqjax.data._data_dir import find_prepared, prepared_folder
 from seqjax.data._errors import DataError
 from seqjax.data._sequences import Sequences, Splits, make_sequences
@@ -45,6 +46,8 @@ def load_sequential_mnist(
       >>> load_sequential_mnist("tensorflow_datasets").test.inputs.shape  # doctest: +SKIP
       (10000, 784, 1)
     """
+    if permutation_seed is not None:
+        check_sizes("load_sequential_mnist", at_least=0, permutation_seed=permutation_seed)
     given = prepared_folder(data_dir)
     root = find_prepared(given, f"mnist/{VERSION}")
     if root is None:

@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from seqjax._checks import check_sizes
+from seqjax.data._checks import check_numbers
+
 
 def sine(
     rng: np.random.Generator, batch_size: int, length: int, *, noise: float = 0.0
@@ -24,6 +27,8 @@ def sine(
       >>> sine(np.random.default_rng(0), 2, 30).shape
       (2, 30, 1)
     """
+    check_sizes("sine", batch_size=batch_size, length=length)
+    check_numbers("sine", noise=noise)
     period = np.exp(rng.uniform(np.log(10), np.log(50), (batch_size, 1)))
     phase = rng.uniform(0, 2 * np.pi, (batch_size, 1))
     waves = np.sin(2 * np.pi * np.arange(length) / period + phase)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from seqjax._checks import check_sizes
 from seqjax.data._audio import read_wav
 from seqjax.data._data_dir import find_data
 from seqjax.data._errors import DataError
@@ -73,6 +74,7 @@ def load_spoken_digits(
       >>> len(load_spoken_digits("data").test.digits)  # doctest: +SKIP
       300
     """
+    check_sizes("load_spoken_digits", at_least=0, held_out=held_out, seed=seed)
     folder = find_data("spoken_digits", ["fsdd/recordings/*.wav"], data_dir, SOURCE).parent
     found = []
     for path in list_files(folder, [".wav"]):

@@ -1,12 +1,14 @@
 """Texts of words set apart by spaces as numbers and back: whole words, or pieces of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from seqjax._checks import check_sizes
+from seqjax.data._checks import check_ids, check_texts
 from seqjax.data._errors import DataError
-from seqjax.data._vocabulary import PADDING_ID, UNKNOWN_ID, Vocabulary
+from seqjax.data._vocabulary import PADDING_ID, UNKNOWN_ID, Vocabulary, tokenizing
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -19,6 +21,7 @@ END_ID = 3
 
 _SPECIAL = ("<pad>", "<unk>", "<start>", "<end>")
 _END_OF_WORD = "</w>"
+_LONGEST_WORD = 10_000  # training on pieces takes the square of a word's length
 
 
 class TextVocabulary(Vocabulary):
@@ -39,7 +42,12 @@ class TextVocabulary(Vocabulary):
     end_id: ClassVar[int] = END_ID
 
     def pieces(self, ids: Sequence[int] | np.ndarray) -> list[str]:
-        """Returns what each id stands for; a piece that ends a word says so by a space."""
+        """Returns what each id stands for; a piece that ends a word says so by a space.
+
+        Raises:
+          ValueError: if an id is not of this vocabulary.
+        """
+        ids = check_ids("TextVocabulary", "ids", ids, len(self))
         found = [str(self._tokenizer.id_to_token(int(number))) for number in ids]
         whole = _is_whole(self._tokenizer)
         return [
@@ -52,8 +60,11 @@ class TextVocabulary(Vocabulary):
 
         Args:
           ids: integers of shape (length,).
+
+        Raises:
+          ValueError: if an id is not of this vocabulary.
         """
-        kept = np.asarray(ids, int)
+        kept = check_ids("TextVocabulary.decode", "ids", ids, len(self))
         kept = kept[: np.argmax(kept == END_ID)] if (kept == END_ID).any() else kept
         kept = kept[(kept != PADDING_ID) & (kept != START_ID)]
         return "".join(self.pieces(kept)).strip()
@@ -70,7 +81,9 @@ def build_subword_vocabulary(texts: Iterable[str], size: int) -> TextVocabulary:
       The vocabulary.
 
     Raises:
-      DataError: if there is no word in `texts`, or `size` does not hold the alphabet.
+      DataError: if there is no word in `texts`, one is longer than 10,000 characters, or `size`
+        does not hold the alphabet.
+      ValueError: if `size` is not above the number of special ids.
 
     Example:
       >>> vocabulary = build_subword_vocabulary(["low lower", "low slow"], size=13)
@@ -83,6 +96,7 @@ def build_subword_vocabulary(texts: Iterable[str], size: int) -> TextVocabulary:
     """
     from tokenizers import Tokenizer, models, trainers
 
+    check_sizes("build_subword_vocabulary", at_least=len(_SPECIAL) + 1, size=size)
     tokenizer = Tokenizer(
         models.BPE(unk_token=_SPECIAL[UNKNOWN_ID], end_of_word_suffix=_END_OF_WORD)
     )
@@ -113,6 +127,7 @@ def build_word_vocabulary(texts: Iterable[str], min_frequency: int = 1) -> TextV
 
     Raises:
       DataError: if there is no such word in `texts`.
+      ValueError: if `min_frequency` is below 1.
 
     Example:
       >>> build_word_vocabulary(["a dog", "a cat"], min_frequency=2).words
@@ -120,6 +135,7 @@ def build_word_vocabulary(texts: Iterable[str], min_frequency: int = 1) -> TextV
     """
     from tokenizers import Tokenizer, models, trainers
 
+    check_sizes("build_word_vocabulary", min_frequency=min_frequency)
     tokenizer = Tokenizer(models.WordLevel(unk_token=_SPECIAL[UNKNOWN_ID]))
     trainer = trainers.WordLevelTrainer(
         vocab_size=2**31 - 1,
@@ -134,10 +150,24 @@ def _train(tokenizer: "Tokenizer", trainer, texts: Iterable[str], name: str) -> 
     from tokenizers import pre_tokenizers
 
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.train_from_iterator(texts, trainer)
+    check_texts(name, "texts", texts)
+    with tokenizing(name):
+        tokenizer.train_from_iterator(_short_words(texts, name), trainer)
     if tokenizer.get_vocab_size() <= len(_SPECIAL):
         raise DataError(f"{name}: `texts` must hold a word that is frequent enough, got none.")
     return TextVocabulary(tokenizer)
+
+
+def _short_words(texts: Iterable[str], name: str) -> Iterator[str]:
+    for text in texts:
+        if len(text) > _LONGEST_WORD:
+            longest = max(text.split(), key=len, default="")
+            if len(longest) > _LONGEST_WORD:
+                raise DataError(
+                    f"{name}: a word must have at most {_LONGEST_WORD} characters, got "
+                    f"{len(longest)} in {longest[:20]!r}... Set words apart with spaces."
+                )
+        yield text
 
 
 def _is_whole(tokenizer: "Tokenizer") -> bool:

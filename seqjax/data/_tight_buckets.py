@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from seqjax._checks import check_sizes
+from seqjax.data._checks import check_ids
+
 
 def tight_bucket_lengths(lengths: Sequence[int] | np.ndarray, num_buckets: int) -> list[int]:
     """Chooses the bucket lengths for which all sequences together are padded least.
@@ -27,11 +30,10 @@ def tight_bucket_lengths(lengths: Sequence[int] | np.ndarray, num_buckets: int) 
       >>> tight_bucket_lengths([4, 4, 5, 5, 5, 40], num_buckets=2)
       [5, 40]
     """
-    if not len(lengths) or num_buckets < 1:
-        raise ValueError(
-            "tight_bucket_lengths: there must be a length, and `num_buckets` must be at least 1; "
-            f"got {len(lengths)} lengths, {num_buckets}."
-        )
+    lengths = check_ids("tight_bucket_lengths", "lengths", lengths)
+    check_sizes("tight_bucket_lengths", num_buckets=num_buckets)
+    if not len(lengths):
+        raise ValueError("tight_bucket_lengths: there must be at least one length, got none.")
     bounds, counts = np.unique(np.maximum(lengths, 1), return_counts=True)
     below = np.concatenate([[0], counts.cumsum()])  # sequences shorter than each bound
     # cost[j]: padded steps of the sequences in the first j lengths, in as many buckets as so far.

@@ -1,13 +1,16 @@
 """Words and their numbers."""
 
+import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
+from seqjax.data._checks import check_texts
 from seqjax.data._errors import DataError
+from seqjax.data._text_file import read_text
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -60,10 +63,19 @@ class Vocabulary:
         return sorted(ids, key=ids.__getitem__)
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Returns the ids of each text, int32 of shape (words,); uses every core."""
+        """Returns the ids of each text, int32 of shape (words,); uses every core.
+
+        Raises:
+          TypeError: if `texts` is one text.
+          DataError: if a text cannot be written as UTF-8.
+        """
+        check_texts("Vocabulary.encode", "texts", texts)
         encoded = []
         for start in range(0, len(texts), _ENCODE_AT_ONCE):
-            batch = self._tokenizer.encode_batch_fast(list(texts[start : start + _ENCODE_AT_ONCE]))
+            with tokenizing("Vocabulary.encode"):
+                batch = self._tokenizer.encode_batch_fast(
+                    list(texts[start : start + _ENCODE_AT_ONCE])
+                )
             encoded += [np.asarray(encoding.ids, np.int32) for encoding in batch]
         return encoded
 
@@ -80,14 +92,8 @@ class Vocabulary:
         """
         from tokenizers import Tokenizer
 
-        try:
+        with tokenizing("Vocabulary.from_json: a text written by Vocabulary.to_json is required"):
             return cls(Tokenizer.from_str(text))
-        except BaseException as error:  # tokenizers raises bare Exception, and panics
-            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-                raise
-            raise DataError(
-                f"Vocabulary.from_json: a text written by Vocabulary.to_json is required: {error}."
-            ) from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes `to_json` to a file."""
@@ -101,11 +107,34 @@ class Vocabulary:
           DataError: if the file is missing or is no vocabulary.
         """
         try:
-            return cls.from_json(Path(path).read_text("utf-8"))
-        except (OSError, ValueError) as error:
+            return cls.from_json(read_text(path))
+        except DataError as error:
             raise DataError(
-                f"Vocabulary.load: {path} must be a file written by Vocabulary.save: {error}."
+                f"Vocabulary.load: {path} must be a file written by Vocabulary.save: {error}"
             ) from error
+
+
+@contextlib.contextmanager
+def tokenizing(where: str) -> Iterator[None]:
+    """Makes one line of whatever the library of the tokenizers raises.
+
+    Args:
+      where: what was done, for the message.
+
+    Raises:
+      DataError: if a text cannot be written as UTF-8, or the library refuses it.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except BaseException as error:  # it raises bare Exception, and panics
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        reason = str(error).strip().split("\n")[0][:200]
+        if isinstance(error, UnicodeEncodeError | TypeError):
+            reason = "a text must be Unicode that can be written as UTF-8, without lone surrogates"
+        raise DataError(f"{where}: {reason}.") from error
 
 
 def build_vocabulary(texts: Iterable[str], size: int, *, punctuation: bool = True) -> Vocabulary:
@@ -123,8 +152,9 @@ def build_vocabulary(texts: Iterable[str], size: int, *, punctuation: bool = Tru
       The vocabulary. Words equally frequent are numbered in alphabetical order.
 
     Raises:
-      TypeError: if `size` is not an integer.
-      DataError: if `size` is below 3, or there is no word in `texts`.
+      TypeError: if `size` is not an integer, or `texts` is one text.
+      DataError: if `size` is below 3, there is no word in `texts`, or one cannot be written as
+        UTF-8.
 
     Example:
       >>> build_vocabulary(["a b b"], size=3).words
@@ -132,6 +162,7 @@ def build_vocabulary(texts: Iterable[str], size: int, *, punctuation: bool = Tru
     """
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
+    check_texts("build_vocabulary", "texts", texts)
     if isinstance(size, bool) or not isinstance(size, int | np.integer):
         raise TypeError(f"build_vocabulary: `size` must be an integer, got {size!r}.")
     if size < len(_SPECIAL) + 1:
@@ -141,7 +172,8 @@ def build_vocabulary(texts: Iterable[str], size: int, *, punctuation: bool = Tru
     tokenizer = Tokenizer(models.WordLevel(unk_token=_SPECIAL[UNKNOWN_ID]))
     tokenizer.normalizer = normalizers.Sequence(
         [
-            normalizers.Replace(Regex(r"<br\s*/?>"), " "),
+            # Possessive: what was passed over is not tried again, however long it is.
+            normalizers.Replace(Regex(r"<br\s*+/?>"), " "),
             normalizers.Replace("’", "'"),
             normalizers.NFD(),
             normalizers.StripAccents(),
@@ -154,7 +186,8 @@ def build_vocabulary(texts: Iterable[str], size: int, *, punctuation: bool = Tru
     trainer = trainers.WordLevelTrainer(
         vocab_size=int(size), special_tokens=list(_SPECIAL), show_progress=False
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    with tokenizing("build_vocabulary"):
+        tokenizer.train_from_iterator(texts, trainer)
     if tokenizer.get_vocab_size() == len(_SPECIAL):
         raise DataError("build_vocabulary: `texts` must hold at least one word, got none.")
     # A trained tokenizer reads "<pad>" in a text as padding; one made of the same words does not.

@@ -1,7 +1,11 @@
 """Windows over a long series: what was seen, and what is to be foretold."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from seqjax._checks import check_sizes
+from seqjax.data._checks import check_ids
 from seqjax.data._errors import DataError
 from seqjax.data._sequences import Sequences, make_sequences
 
@@ -12,7 +16,7 @@ def forecast_windows(
     horizon: int,
     *,
     stride: int = 1,
-    columns: list[int] | None = None,
+    columns: Sequence[int] | None = None,
 ) -> Sequences:
     """Cuts a series into windows of `lookback` steps, each followed by `horizon` steps to foretell.
 
@@ -40,11 +44,9 @@ def forecast_windows(
     """
     if series.ndim != 2:
         raise ValueError(f"forecast_windows: `series` must have shape (T, D), got {series.shape}.")
-    if min(lookback, horizon, stride) < 1:
-        raise ValueError(
-            "forecast_windows: `lookback`, `horizon` and `stride` must be at least 1, got "
-            f"{lookback}, {horizon} and {stride}."
-        )
+    check_sizes("forecast_windows", lookback=lookback, horizon=horizon, stride=stride)
+    if columns is not None:
+        columns = check_ids("forecast_windows", "columns", columns, series.shape[1]).tolist()
     if len(series) < lookback + horizon:
         raise DataError(
             f"forecast: a series must have at least lookback + horizon = {lookback} + {horizon} "
@@ -77,12 +79,16 @@ def next_step_windows(traces: list[np.ndarray], length: int, stride: int) -> Seq
       >>> next_step_windows([np.zeros((1000, 17))], length=32, stride=10).inputs.shape
       (97, 32, 17)
     """
-    if min(length, stride) < 1:
-        raise ValueError(
-            f"next_step_windows: `length` and `stride` must be at least 1, got {length}, {stride}."
-        )
+    check_sizes("next_step_windows", length=length, stride=stride)
+    if not len(traces):
+        raise DataError("next_step_windows: there must be at least one trace, got none.")
     inputs, targets = [], []
     for number, trace in enumerate(traces):
+        if trace.ndim != 2 or trace.shape[1] != traces[0].shape[-1]:
+            raise ValueError(
+                f"next_step_windows: every trace must have shape (T, {traces[0].shape[-1]}), got "
+                f"{trace.shape} for trace {number}."
+            )
         if len(trace) <= length:
             raise DataError(
                 f"windows: trace {number} must have more than {length} steps, the length of a "

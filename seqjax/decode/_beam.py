@@ -1,11 +1,14 @@
 """Beam search over anything that gives the log-probabilities of a next token, in static shapes."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+
+from seqjax._checks import check_function, check_sizes
 
 Step = Callable[[Any, Array], tuple[Any, Array]]
 """`step(state, tokens) -> (state, log_probs)`: the tokens before, integers (B, K), for K hypotheses
@@ -83,7 +86,8 @@ def beam_search(
       The hypotheses.
 
     Raises:
-      ValueError: if `width` or `max_length` is below 1, or `alpha` below 0.
+      ValueError: if `width` or `max_length` is below 1, `alpha` below 0, `start` not of shape (B,),
+        or `end_id` no token of the step.
 
     Example:
       >>> table = jnp.log(jnp.array([[0.1, 0.6, 0.3], [0.6, 0.1, 0.3], [0.1, 0.1, 0.8]]))
@@ -96,12 +100,24 @@ def beam_search(
     Reference: Graves (2012), Sequence transduction with recurrent neural networks (the search); Wu
     et al. (2016), Google's neural machine translation system (the penalty).
     """
-    if width < 1 or max_length < 1 or alpha < 0:
+    where = "seqjax.decode.beam_search"
+    check_function(where, "step", step, ["state", "tokens"])
+    check_sizes(where, width=width, max_length=max_length)
+    check_sizes(where, at_least=0, end_id=end_id)
+    if not 0 <= alpha < math.inf:
+        raise ValueError(f"{where}: `alpha` must be a finite number of at least 0, got {alpha}.")
+    if jnp.ndim(start) != 1 or not jnp.issubdtype(start.dtype, jnp.integer):
         raise ValueError(
-            "seqjax.decode.beam_search: `width` and `max_length` must be at least 1 and `alpha` at "
-            f"least 0, got {width}, {max_length} and {alpha}."
+            f"{where}: `start` must be integers of shape (B,), got {start.dtype} of shape "
+            f"{start.shape}."
         )
     batch = start.shape[0]
+    for leaf in jax.tree.leaves(state):
+        if jnp.shape(leaf)[:1] != (batch,):
+            raise ValueError(
+                f"{where}: leaves of `state` must have shape (B, ...) = ({batch}, ...), got "
+                f"{jnp.shape(leaf)}."
+            )
 
     def go_on(search: _Search) -> Array:
         # A log-probability only falls, and a negative one weighs least at the greatest length.
@@ -117,6 +133,11 @@ def beam_search(
         state, log_probs = step(search.state, previous)
         totals = search.live_log_probs[:, :, None] + log_probs
         vocab_size = log_probs.shape[-1]
+        if end_id >= vocab_size:
+            raise ValueError(
+                f"{where}: `end_id` must be one of the {vocab_size} tokens that `step` gives "
+                f"log-probabilities of, got {end_id}."
+            )
         # Each live hypothesis has one continuation that ends, so twice the width holds enough.
         best, places = jax.lax.top_k(totals.reshape(batch, -1), min(2, vocab_size) * width)
         parents, tokens = places // vocab_size, places % vocab_size

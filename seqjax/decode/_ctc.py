@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from seqjax._checks import check_integers, check_range, check_sizes
+
 
 def ctc_collapse(path: Sequence[int] | np.ndarray, blank: int = 0) -> list[int]:
     """Returns the labelling of a path: repeats merged, then blanks dropped.
@@ -26,10 +28,14 @@ def ctc_collapse(path: Sequence[int] | np.ndarray, blank: int = 0) -> list[int]:
     Returns:
       The labels.
 
+    Raises:
+      ValueError: if `blank` is below 0.
+
     Example:
       >>> ctc_collapse([0, 3, 3, 0, 3, 5, 5])
       [3, 3, 5]
     """
+    check_sizes("ctc_collapse", at_least=0, blank=blank)
     return [int(symbol) for symbol, _ in itertools.groupby(path) if symbol != blank]
 
 
@@ -47,7 +53,8 @@ def ctc_greedy(scores: Any, lengths: Any, blank: int = 0) -> list[list[int]]:
       The labels of each sequence.
 
     Raises:
-      ValueError: if the shapes do not fit each other.
+      ValueError: if the shapes do not fit each other, a length lies outside 0 to T, or `blank` is
+        no symbol.
 
     Example:
       >>> ctc_greedy(np.eye(3)[None, [1, 1, 0, 2, 2]], [4])
@@ -59,6 +66,10 @@ def ctc_greedy(scores: Any, lengths: Any, blank: int = 0) -> list[list[int]]:
             "ctc_greedy: `scores` and `lengths` must have shapes (B, T, K) and (B,), got "
             f"{scores.shape} and {lengths.shape}."
         )
+    check_integers("ctc_greedy", "lengths", lengths)
+    check_range("ctc_greedy", "lengths", lengths, scores.shape[1], "T")
+    check_integers("ctc_greedy", "blank", blank)
+    check_range("ctc_greedy", "blank", blank, scores.shape[2] - 1, "K - 1")
     paths = scores.argmax(axis=-1)
     return [ctc_collapse(path[:length], blank) for path, length in zip(paths, lengths, strict=True)]
 
@@ -86,8 +97,8 @@ def ctc_beam_search(
       the beam), the most probable first.
 
     Raises:
-      ValueError: if a shape is wrong, the probabilities of a frame do not add up to 1, or
-        `beam_width` is below 1.
+      ValueError: if a shape is wrong, the probabilities of a frame do not add up to 1, `beam_width`
+        is below 1, or `blank` is no symbol.
 
     Example:
       >>> probs = np.array([[0.6, 0.4], [0.6, 0.4]])  # blank, label 1
@@ -105,8 +116,9 @@ def ctc_beam_search(
             f"ctc_beam_search: `log_probs` must have shape (T, K), got {log_probs.shape}. Decode "
             "one sequence at a time."
         )
-    if beam_width < 1:
-        raise ValueError(f"ctc_beam_search: `beam_width` must be at least 1, got {beam_width}.")
+    check_sizes("ctc_beam_search", beam_width=beam_width)
+    check_integers("ctc_beam_search", "blank", blank)
+    check_range("ctc_beam_search", "blank", blank, log_probs.shape[1] - 1, "K - 1")
     probs = np.exp(log_probs)
     sums = probs.sum(axis=1)
     if not np.allclose(sums, 1, atol=1e-3):

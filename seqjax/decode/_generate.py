@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from seqjax._checks import check_function, check_integers, check_range, check_sizes
 from seqjax.decode._sampling import Sampler
 
 Step = Callable[[Any, Any], tuple[Any, Array]]
@@ -58,7 +59,8 @@ def generate(
       The tokens and what is needed to go on.
 
     Raises:
-      ValueError: if `num_steps` is below 1, or a stop token is given and tokens are no ids.
+      ValueError: if `num_steps` is below 1, the stop token is none of the V ids, or one is given
+        and tokens are no ids.
 
     Example:
       >>> from seqjax.decode import greedy
@@ -72,10 +74,8 @@ def generate(
 
     Reference: Graves (2013), Generating sequences with recurrent neural networks.
     """
-    if num_steps < 1:
-        raise ValueError(
-            f"seqjax.decode.generate: `num_steps` must be at least 1, got {num_steps}."
-        )
+    _check("seqjax.decode.generate", step, sample, logits, stop_token)
+    check_sizes("seqjax.decode.generate", num_steps=num_steps)
     batch = logits.shape[:-1]
     advance = _advance(step, sample, stop_token)
 
@@ -111,8 +111,11 @@ def stream(
       num_steps: where to end; never by itself if None.
       stop_token: ends a sequence; generation ends when all have.
 
-    Yields:
-      A token of every sequence, shape (*B,), as soon as it is drawn.
+    Returns:
+      An iterator over a token of every sequence, shape (*B,), as soon as it is drawn.
+
+    Raises:
+      ValueError: if `num_steps` is below 1, or the stop token is none of the V ids.
 
     Example:
       >>> from seqjax.decode import greedy
@@ -122,6 +125,21 @@ def stream(
       >>> [int(token) for token in tokens]
       [3, 4, 5, 6]
     """
+    _check("seqjax.decode.stream", step, sample, logits, stop_token)
+    if num_steps is not None:
+        check_sizes("seqjax.decode.stream", num_steps=num_steps)
+    return _stream(step, state, logits, key, sample, num_steps, stop_token)
+
+
+def _stream(
+    step: Step,
+    state: Any,
+    logits: Array,
+    key: Array,
+    sample: Sampler,
+    num_steps: int | None,
+    stop_token: int | None,
+) -> Iterator[Any]:
     advance = jax.jit(_advance(step, sample, stop_token))
     done = jnp.zeros(logits.shape[:-1], bool)
     number = 0
@@ -129,6 +147,16 @@ def stream(
         tokens, state, logits, done = advance(state, logits, done, key, number)
         yield tokens
         number += 1
+
+
+def _check(where: str, step: Step, sample: Sampler, logits: Array, stop_token: Any) -> None:
+    check_function(where, "step", step, ["state", "tokens"])
+    check_function(where, "sample", sample, ["key", "logits"])
+    if jnp.ndim(logits) < 1:
+        raise ValueError(f"{where}: `logits` must have shape (*B, V), got a single number.")
+    if stop_token is not None:
+        check_integers(where, "stop_token", stop_token)
+        check_range(where, "stop_token", stop_token, logits.shape[-1] - 1, "V - 1")
 
 
 def _advance(step: Step, sample: Sampler, stop_token: int | None) -> Callable[..., Any]:

@@ -1,11 +1,14 @@
 """From logits to a token: filters of logits, which compose, and samplers made of them."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+
+from seqjax._checks import check_sizes
 
 Sampler = Callable[[Array, Array], Any]
 """`sample(key, logits) -> tokens`, from logits (*B, V) to tokens of shape (*B,)."""
@@ -32,8 +35,7 @@ def keep_top_k(logits: Array, k: int) -> Array:
 
     Reference: Fan et al. (2018), Hierarchical neural story generation.
     """
-    if k < 1:
-        raise ValueError(f"seqjax.decode.keep_top_k: `k` must be at least 1, got {k}.")
+    check_sizes("seqjax.decode.keep_top_k", k=k)
     return jnp.where(_ranks(logits) < k, logits, -jnp.inf)
 
 
@@ -113,10 +115,7 @@ def make_sampler(
       >>> sample(jax.random.key(0), jnp.zeros((3, 20))).shape
       (3,)
     """
-    if not temperature >= 0:
-        raise ValueError(
-            f"seqjax.decode.make_sampler: `temperature` must be at least 0, got {temperature}."
-        )
+    _check_temperature("seqjax.decode.make_sampler", temperature)
     # Here, so that a mistake is met when the sampler is made and not when it is traced.
     filters = []
     if top_k is not None:
@@ -153,11 +152,7 @@ def make_bernoulli_sampler(temperature: float = 1.0) -> Sampler:
       >>> make_bernoulli_sampler(0)(None, jnp.array([-3.0, 4.0])).tolist()
       [0.0, 1.0]
     """
-    if not temperature >= 0:
-        raise ValueError(
-            "seqjax.decode.make_bernoulli_sampler: `temperature` must be at least 0, got "
-            f"{temperature}."
-        )
+    _check_temperature("seqjax.decode.make_bernoulli_sampler", temperature)
 
     def sample(key: Array, logits: Array) -> Array:
         if temperature == 0:
@@ -166,6 +161,13 @@ def make_bernoulli_sampler(temperature: float = 1.0) -> Sampler:
         return jax.random.bernoulli(key, probabilities).astype(logits.dtype)
 
     return sample
+
+
+def _check_temperature(where: str, temperature: float) -> None:
+    if not 0 <= temperature < math.inf:
+        raise ValueError(
+            f"{where}: `temperature` must be a finite number of at least 0, got {temperature}."
+        )
 
 
 def _ranks(logits: Array) -> Array:

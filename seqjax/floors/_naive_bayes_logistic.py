@@ -20,6 +20,9 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from seqjax._checks import check_sizes
+from seqjax.data._checks import check_ids
+
 _SMOOTHING = 1.0
 _MIN_COUNT = 2  # An n-gram seen once tells a text apart, not a class.
 
@@ -75,11 +78,9 @@ def fit_naive_bayes_logistic(
     labels = _check_labels(sequences, labels)
     if np.unique(labels).size != 2:
         raise ValueError("fit_naive_bayes_logistic: `labels` must hold both 0 and 1, got one only.")
-    if order < 1 or l2 <= 0:
-        raise ValueError(
-            f"fit_naive_bayes_logistic: `order` must be at least 1 and `l2` positive, "
-            f"got order={order}, l2={l2}."
-        )
+    check_sizes("fit_naive_bayes_logistic", order=order)
+    if not 0 < l2 < np.inf:
+        raise ValueError(f"fit_naive_bayes_logistic: `l2` must be finite and above 0, got {l2}.")
     ngrams = NGrams.learn(sequences, order)
     weights, bias = fit_presence(ngrams.presence(sequences), labels, l2=l2)
     return NaiveBayesLogistic(ngrams, weights, bias)
@@ -175,6 +176,8 @@ class NGrams:
 
 def _flatten(sequences: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Returns all tokens end to end, and the number of the text each belongs to."""
+    for sequence in sequences:
+        check_ids("naive_bayes_logistic", "sequences", sequence)
     lengths = [len(sequence) for sequence in sequences]
     tokens = np.concatenate([np.zeros(0, np.int64), *sequences], dtype=np.int64)
     return tokens, np.repeat(np.arange(len(sequences), dtype=np.int32), lengths)

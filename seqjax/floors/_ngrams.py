@@ -4,6 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from seqjax._checks import check_sizes
+from seqjax.data._checks import check_ids
+
 
 class NGrams(NamedTuple):
     """Counts of a sequence; make one with `fit_ngrams`.
@@ -20,6 +23,7 @@ class NGrams(NamedTuple):
 
     def up_to(self, order: int) -> "NGrams":
         """Returns the model of n-grams of at most `order`."""
+        check_sizes("NGrams.up_to", order=order)
         return NGrams(self.vocab_size, self.codes[:order], self.counts[:order])
 
     def log_probabilities(self, ids: np.ndarray) -> np.ndarray:
@@ -33,6 +37,7 @@ class NGrams(NamedTuple):
         Returns:
           float64 of shape (N,).
         """
+        ids = check_ids("NGrams.log_probabilities", "ids", ids, self.vocab_size)
         found = np.full(len(ids), 1 / self.vocab_size)
         for order, (codes, counts) in enumerate(zip(self.codes, self.counts, strict=True), 1):
             grams = _codes(ids, order, self.vocab_size)
@@ -66,7 +71,8 @@ def fit_ngrams(ids: np.ndarray, order: int, vocab_size: int) -> NGrams:
       The model.
 
     Raises:
-      ValueError: if `order` is below 1, or V to its power does not fit 63 bits.
+      ValueError: if `order` is below 1, V to its power does not fit 63 bits, or `ids` is empty or
+        holds one that is not from 0 to V - 1.
 
     Example:
       >>> model = fit_ngrams(np.array([0, 1, 0, 1, 0]), 2, 2)
@@ -76,11 +82,15 @@ def fit_ngrams(ids: np.ndarray, order: int, vocab_size: int) -> NGrams:
     Reference: Witten and Bell (1991), The zero-frequency problem (method C); Chen and Goodman
     (1999), An empirical study of smoothing techniques for language modeling (the interpolation).
     """
-    if order < 1 or vocab_size**order >= 2**63:
+    check_sizes("fit_ngrams", order=order, vocab_size=vocab_size)
+    if vocab_size**order >= 2**63:
         raise ValueError(
-            "fit_ngrams: `order` must be at least 1 and vocab_size ** order below 2 ** 63, got "
-            f"{order} and {vocab_size}. Choose a lower order."
+            f"fit_ngrams: vocab_size ** order must be below 2 ** 63, got {vocab_size} ** {order}. "
+            "Choose a lower order."
         )
+    ids = check_ids("fit_ngrams", "ids", ids, vocab_size)
+    if not len(ids):
+        raise ValueError("fit_ngrams: `ids` must hold at least one id, got none.")
     orders = range(1, min(order, len(ids)) + 1)
     tables = [np.unique(_codes(ids, n, vocab_size), return_counts=True) for n in orders]
     return NGrams(vocab_size, *(tuple(table[i] for table in tables) for i in (0, 1)))

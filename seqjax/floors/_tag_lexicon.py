@@ -4,6 +4,8 @@ import collections
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from seqjax.data._checks import check_pair
+
 _LONGEST_ENDING = 5
 
 
@@ -47,7 +49,7 @@ def fit_tag_lexicon(sentences: Iterable[tuple[Sequence[str], Sequence[str]]]) ->
       The lexicon.
 
     Raises:
-      ValueError: if there is no word.
+      ValueError: if there is no word, or a sentence has not as many tags as words.
 
     Example:
       >>> lexicon = fit_tag_lexicon([(["The", "nation", "slept"], ["DET", "NOUN", "VERB"])])
@@ -60,6 +62,7 @@ def fit_tag_lexicon(sentences: Iterable[tuple[Sequence[str], Sequence[str]]]) ->
     everything: collections.Counter[str] = collections.Counter()
     kinds = set()
     for sentence, tags in sentences:
+        check_pair("fit_tag_lexicon", words=sentence, tags=tags)
         for word, tag in zip(sentence, tags, strict=True):
             for form in {word, word.lower()}:
                 words[form][tag] += 1

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from seqjax._checks import check_sizes
+from seqjax.data._checks import check_pair, check_texts
+
 
 class TranslationLexicon:
     """A translation of each source word, whatever stands around it; see `fit_translation_lexicon`.
@@ -49,11 +52,10 @@ def fit_translation_lexicon(
 
     Reference: Brown et al. (1993), The mathematics of statistical machine translation.
     """
-    if len(sources) != len(targets):
-        raise ValueError(
-            "fit_translation_lexicon: there must be as many targets as sources, got "
-            f"{len(targets)} and {len(sources)}."
-        )
+    for name, texts in (("sources", sources), ("targets", targets)):
+        check_texts("fit_translation_lexicon", name, texts)
+    check_pair("fit_translation_lexicon", sources=sources, targets=targets)
+    check_sizes("fit_translation_lexicon", iterations=iterations)
     source_ids, target_ids = {"": 0}, {}  # the empty word stands in every source
     pairs, places = [], []
     number = 0  # of target words so far

@@ -74,7 +74,7 @@ def test_no_sequences_no_batches():
     [
         ({"labels": [1, 0]}, r"`labels` must have shape \(1,\)"),
         ({"offsets": np.zeros(2)}, "`offsets`"),
-        ({"batch_size": 0}, "`batch_size` must be at least 1, got 0"),
+        ({"batch_size": 0}, "`batch_size` must be an integer of at least 1, got 0"),
         ({"bucket_lengths": []}, "must be positive and rising"),
         ({"bucket_lengths": [4, 4]}, r"must be positive and rising, got \[4, 4\]"),
         ({"bucket_lengths": [0, 4]}, "must be positive and rising"),
@@ -98,7 +98,7 @@ def test_truncate(keep, expected):
 
 
 def test_truncate_mistakes():
-    with pytest.raises(ValueError, match="`max_length` must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="`max_length` must be an integer of at least 1, got 0"):
         truncate(np.arange(3), 0)
     with pytest.raises(ValueError, match="`keep` must be 'first', 'last' or 'both', got 'end'"):
         truncate(np.arange(3), 2, "end")
@@ -119,5 +119,5 @@ def test_bucket_lengths_share_the_sequences():
 
 @pytest.mark.parametrize("arguments", [([], 2, 8), ([1], 0, 8), ([1], 2, 0)])
 def test_bucket_lengths_mistakes(arguments):
-    with pytest.raises(ValueError, match="must be at least 1"):
+    with pytest.raises(ValueError, match="of at least 1|at least one length"):
         bucket_lengths(*arguments)

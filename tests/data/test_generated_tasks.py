@@ -147,15 +147,15 @@ def test_lorenz_solves_its_equations(rng):
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda rng: data.adding(rng, 2, 1), "`length` must be at least 2, got 1"),
-        (lambda rng: data.copying(rng, 2, 0), "`delay` must be at least 1, got 0"),
-        (lambda rng: data.parity(rng, 2, 0), "1 <= min_length <= length is required, got 0 and 0"),
+        (lambda rng: data.adding(rng, 2, 1), "`length` must be an integer of at least 2, got 1"),
+        (lambda rng: data.copying(rng, 2, 0), "`delay` must be an integer of at least 1, got 0"),
+        (lambda rng: data.parity(rng, 2, 0), "`length` must be an integer of at least 1, got 0"),
         (
             lambda rng: data.modular_arithmetic(rng, 2, 5, min_length=6),
             "1 <= min_length <= length is required, got 6 and 5",
         ),
-        (lambda rng: data.mackey_glass(rng, 2, 5, delay=0.01), "`delay` must be at least 0.1"),
-        (lambda rng: data.lorenz(rng, 2, 5, interval=0.001), "`interval` must be at least 0.01"),
+        (lambda rng: data.mackey_glass(rng, 2, 5, delay=0.01), "`delay` must be a finite number of at least 0.1"),
+        (lambda rng: data.lorenz(rng, 2, 5, interval=0.001), "`interval` must be a finite number of at least 0.01"),
     ],
 )
 def test_refuses(rng, draw, message):

@@ -90,12 +90,12 @@ def test_whole_sequences_are_batched_without_loss(lengths, batch_size, shuffled)
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: data.training_segments(np.arange(5), 0, 2), ValueError, "at least 1, got 0 and 2"),
+        (lambda: data.training_segments(np.arange(5), 0, 2), ValueError, "`num_streams` must be an integer of at least 1, got 0"),
         (lambda: data.training_segments(np.arange(1), 1, 2), data.DataError, "at least two ids"),
         (
             lambda: data.scoring_segments(np.arange(5), 0, 3, 1, 2, warm_up=0),
             ValueError,
-            "1 <= first < last <= 5 is required, got 0 and 3",
+            "`first` must be an integer of at least 1, got 0",
         ),
         (lambda: sequence_segments([], 1, [2]), data.DataError, "at least one sequence"),
         (lambda: sequence_segments([np.ones((2, 1))], 0, [2]), ValueError, "got 0"),

@@ -26,5 +26,5 @@ def test_no_other_bounds_pad_less(lengths, number):
 
 def test_empty_sequences_have_a_bucket():
     assert tight_bucket_lengths([0, 0], 2) == [1]
-    with pytest.raises(ValueError, match="there must be a length"):
+    with pytest.raises(ValueError, match="there must be at least one length"):
         tight_bucket_lengths([], 2)
