@@ -159,13 +159,18 @@ def load(names: str) -> None:
                 seqjax.register_cell(cell, constructor)
             except (TypeError, ValueError) as error:
                 raise ConfigError(f"--cell={cell}: {error}") from error
+            except SystemExit as error:
+                raise ConfigError(
+                    f"--cell={cell}: {function} must return a cell, and ends the program "
+                    f"(SystemExit: {error})."
+                ) from error
 
 
 def _imported(cell: str, module: str) -> Any:
     """Imports a module of the user's; whatever is wrong with it is a line."""
     try:
         return importlib.import_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]:
             raise ConfigError(
                 f"--cell={cell}: there is no module {module!r} in the current folder or where "

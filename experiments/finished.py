@@ -15,6 +15,8 @@ from seqjax import train
 from seqjax.train._run_folder import read_object
 
 _Made = TypeVar("_Made")
+_SURELY_FINE = 2**28  # bytes of parameters
+_MOST_PACKED = 1000  # zeros of a large table that was hardly trained are stored in few bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,10 +39,27 @@ class Finished:
 
         Yields:
           Parameters as `functions.apply` takes them.
+
+        Raises:
+          RunError: if a checkpoint is missing, damaged, or far too small for the settings.
         """
+        self._refuse_bomb(functions)
         like = functions.init(jax.random.key(0))
         for seed in range(self.config.seed, self.config.seed + self.config.seeds):
             yield train.best_params(self.folder, seed, like)
+
+    def _refuse_bomb(self, functions: Functions) -> None:
+        """Refuses settings of a stranger's that ask for memory which no trained model fills."""
+        shapes = jax.eval_shape(functions.init, jax.random.key(0))
+        wanted = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+        folder = self.folder.checkpoints(self.config.seed)
+        stored = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        if wanted > max(_SURELY_FINE, _MOST_PACKED * stored):
+            raise train.RunError(
+                f"The parameters of the run in {self.folder.path} must fill {wanted:,} bytes by "
+                f"its config.json, and its checkpoint has {stored:,}. It is not that of a trained "
+                "model: train the run again."
+            )
 
 
 def open_finished(path: str | Path, config_type: type) -> Finished:

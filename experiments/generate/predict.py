@@ -97,8 +97,10 @@ def answer(path: str, value: str, **sampling: Any) -> Iterator[str]:
       Lines to print: what stands after the prompt's last line is printed here.
     """
     if open_finished(path, Config).config.text:
-        print(value, end="", flush=True)
-        for character in continue_text(path, value, **sampling):
+        characters = continue_text(path, value, **sampling)
+        first = next(characters, "")  # a prompt that is refused is not printed
+        print(value + first, end="", flush=True)
+        for character in characters:
             print(character, end="", flush=True)
         yield ""
         return

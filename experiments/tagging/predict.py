@@ -31,8 +31,8 @@ def predict(path: str | Path, text: str) -> list[tuple[str, str]]:
     run = open_finished(path, Config)
     vocabulary = Vocabulary.load(run.folder.path)
     words = tokenize(text)
-    if not words:
-        raise data.DataError(f"--predict needs a text with a word, got {text!r}.")
+    if not words or not text.isprintable():
+        raise data.DataError(f"--predict needs a printable text with a word, got {text!r}.")
     unasked = TaggedSentence(tuple(words), (vocabulary.tags[0],) * len(words))
     encoded = vocabulary.encode(pieces([unasked], run.config.max_length), run.config.max_characters)
     longest = max(len(sequence) for sequence in encoded.sequences)

@@ -78,6 +78,13 @@ def test_any_cut_or_changed_header_is_read_or_refused(tmp_path):
         assert np.isfinite(samples).all()
 
 
+@pytest.mark.parametrize("rate", [0, 1, 39, 2_000_000_000])
+def test_a_header_with_an_absurd_rate_is_refused(rate, tmp_path):
+    wavfile.write(tmp_path / "a.wav", rate, np.zeros(99, np.uint8))
+    with pytest.raises(DataError, match=f"a.wav must have from 40 to 1000000 .*, got {rate}. Its"):
+        read_wav(tmp_path / "a.wav")
+
+
 def test_rate_and_absence_are_named(tmp_path):
     wavfile.write(tmp_path / "a.wav", 16000, TONE.astype(np.float32))
     with pytest.raises(DataError, match="must have 8000 samples a second, got 16000"):

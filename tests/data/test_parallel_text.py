@@ -186,7 +186,7 @@ def test_batches_refuse_what_does_not_fit():
         data.pair_batches([np.ones(1), np.ones(3)], [np.ones(1)] * 2, 2, [(2, 2)], rng=None)
     with pytest.raises(ValueError, match="`sources` and `targets` must have one length, got 1 and 0"):
         data.pair_batches([np.ones(1)], [], 2, [(2, 2)], rng=None)
-    with pytest.raises(ValueError, match="as many of sources as of targets"):
+    with pytest.raises(ValueError, match="`source_lengths` and `target_lengths` must have one length"):
         data.pair_buckets([1], [1, 2], 1, 1)
-    with pytest.raises(ValueError, match="must be at least 1, got 0, 1 and 2"):
+    with pytest.raises(ValueError, match="`num_target` must be an integer of at least 1"):
         data.pair_buckets([1], [1], 0, 1)

@@ -21,6 +21,11 @@ def words(vocabulary, text):
     return [known[index] for index in vocabulary.encode([text])[0]]
 
 
+def test_a_break_that_never_ends_is_no_panic():
+    text = "good <br" + " " * 10_000_000 + "day <br" + " " * 50 + "/>"
+    assert build_vocabulary([text], 9).words == ["<pad>", "<unk>", "br", "day", "good"]
+
+
 def test_special_ids_come_first(vocabulary):
     assert (PADDING_ID, UNKNOWN_ID) == (0, 1)
     assert vocabulary.words[:2] == ["<pad>", "<unk>"]

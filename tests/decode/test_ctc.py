@@ -110,7 +110,7 @@ def test_no_steps_no_labels():
     ("log_probs", "width", "message"),
     [
         (np.zeros(3), 1, r"must have shape \(T, K\), got \(3,\)"),
-        (np.log([[0.5, 0.5]]), 0, "`beam_width` must be at least 1, got 0"),
+        (np.log([[0.5, 0.5]]), 0, "`beam_width` must be an integer of at least 1, got 0"),
         (np.array([[0.0, -99], [1.0, 2.0]]), 1, "must add up to 1, got 10.* at frame 1"),
         (np.array([[np.nan, 0.0]]), 1, "must add up to 1, got nan at frame 0"),
     ],

@@ -322,6 +322,22 @@ def test_empty_cells_take_the_mean_of_the_training_rows(tmp_path):
     np.testing.assert_allclose(task.inputs.fill, [values[known].mean()])
 
 
+@pytest.mark.parametrize(("rate", "advice"), [(500, "12"), (1000, "23"), (2000, "39"), (60, "")])
+def test_bands_that_do_not_fit_a_low_rate(rate, advice, tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        folder = tmp_path / "ab"[number % 2]
+        folder.mkdir(exist_ok=True)
+        wavfile.write(folder / f"{number}.wav", rate, rng.normal(size=rate).astype(np.float32))
+    message = f"Use --num_mels={advice}" if advice else "No band does: resample them"
+    settings = {"task": "folder", "path": str(tmp_path), "test_fraction": 0.2}
+    with pytest.raises(data.DataError, match=f"=40 bands do not fit sounds of {rate} .*{message}"):
+        load_task(small(**settings, num_mels=40))
+    if advice:
+        task = load_task(small(**settings, num_mels=int(advice)))
+        assert task.inputs.in_size == int(advice)
+
+
 def test_a_folder_of_texts(files, tmp_path):
     config = small(
         task="folder", path=str(files / "texts"), seeds=1, embedding_size=4, dropout=0.0,

@@ -167,7 +167,8 @@ def test_a_prompt_is_continued(finished, tmp_path, capsys):
     assert list(answer(str(path), "one for", temperature=0.0, sample_length=12)) == [""]
     assert capsys.readouterr().out == "one for" + text
     with pytest.raises(data.DataError, match="got 'Z' in 'Zoo'"):
-        list(generate.continue_text(path, "Zoo"))
+        list(answer(str(path), "Zoo"))
+    assert capsys.readouterr().out == ""  # not even the prompt
     with pytest.raises(data.DataError, match="needs a prompt of at least one character"):
         list(generate.continue_text(path, ""))
     with pytest.raises(command_line.ConfigError, match=r"--top_p must lie in \(0, 1\], got 2"):
