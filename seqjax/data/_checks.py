@@ -1,8 +1,7 @@
 """Checks of arguments on the host, beside those of `seqjax._checks`."""
 
 import math
-from collections.abc import Iterable, Sequence
-from numbers import Real
+from collections.abc import Iterable, Sized
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,8 @@ import numpy as np
 def check_numbers(where: str, *, at_least: float = 0.0, **numbers: Any) -> None:
     """Refuses what is not a finite number of at least `at_least`."""
     for name, number in numbers.items():
-        if not isinstance(number, Real) or not (math.isfinite(number) and number >= at_least):
+        real = isinstance(number, int | float | np.integer | np.floating)
+        if not real or not (math.isfinite(number) and number >= at_least):
             raise ValueError(
                 f"{where}: `{name}` must be a finite number of at least {at_least:g}, got "
                 f"{number!r}."
@@ -43,7 +43,7 @@ def check_texts(where: str, name: str, texts: Any) -> None:
         )
 
 
-def check_pair(where: str, **pair: Sequence[Any]) -> None:
+def check_pair(where: str, **pair: Sized) -> None:
     """Refuses two sequences of different length."""
     (first, ones), (second, others) = pair.items()
     if len(ones) != len(others):

@@ -191,7 +191,7 @@ def _fetch_archive(archive: Path, notify: Callable[[str], None]) -> Path:
             f"sha256:{ARCHIVE_SHA256}",
             fname=archive.name,
             path=archive.parent,
-            downloader=pooch.HTTPDownloader(timeout=TIMEOUT_S),
+            downloader=pooch.HTTPDownloader(timeout=TIMEOUT_S),  # pyright: ignore[reportArgumentType]
         )
     except RequestException as error:  # which is an OSError
         raise UnreachableError(

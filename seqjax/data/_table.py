@@ -161,21 +161,23 @@ def read_table(
         codes = first[codes]  # in the order of the file
     times = file.times(time_column, codes) if time_column else np.zeros(len(codes))
     order = np.lexsort((times, codes))
-    values = file.numbers(places, missing).iloc[order]
+    values = file.numbers(places, missing)[order]
 
     kept = np.ones(len(order), bool)
     if missing == "previous":
-        for fill in ("ffill", "bfill"):
-            values = getattr(values.groupby(codes[order]), fill)()
-        _refuse_empty(names, values.isna().to_numpy(), every=False)
+        import pandas as pd
+
+        before = pd.DataFrame(values).groupby(codes[order]).ffill()
+        values = before.groupby(codes[order]).bfill().to_numpy()
+        _refuse_empty(names, np.isnan(values), every=False)
     elif missing == "drop":
-        kept = values.notna().all(axis=1).to_numpy()
+        kept = ~np.isnan(values).any(axis=1)
         if not kept.any():
             file.fail("a row without gaps is required", "there is none")
     order = order[kept]
     table = Table(
         names,
-        values.to_numpy(np.float64)[kept],
+        values[kept],
         () if labels is None else tuple(labels[order].tolist()),
         () if groups is None else tuple(groups[order].tolist()),
     )
@@ -317,28 +319,29 @@ class _Csv(NamedTuple):
             )
         return times
 
-    def numbers(self, places: list[int], missing: str) -> "pd.DataFrame":
+    def numbers(self, places: list[int], missing: str) -> np.ndarray:
         """Returns the numbers of some columns, NaN where a cell is empty."""
-        cells = self.cells[places]
-        gaps = cells.apply(lambda column: column.str.lower().isin(_EMPTY))
+        frame = self.cells[places]
+        cells = frame.to_numpy(object)
+        gaps = frame.apply(lambda column: column.str.lower().isin(_EMPTY)).to_numpy(bool)
 
-        def refuse(wrong: "pd.DataFrame", wanted: str, mend: str) -> None:
-            for row, column in np.argwhere(wrong.to_numpy())[:1].tolist():
-                got = f"got {cells.iat[row, column]!r}. Fix the cell, or {mend}"
+        def refuse(wrong: np.ndarray, wanted: str, mend: str) -> None:
+            for row, column in np.argwhere(wrong)[:1].tolist():
+                got = f"got {cells[row, column]!r}. Fix the cell, or {mend}"
                 self.fail(f"a number {wanted}", got, row=row, place=places[column])
 
         if missing == "refuse":
             refuse(gaps, "is required", "choose what becomes of it with `missing`")
         leave_out = "is required", "leave the column out with `drop_columns`"
         try:
-            # As Python reads a number, which rounds correctly; to_numeric does not.
-            values = cells.mask(gaps, "nan").astype(float)
+            # As Python reads a number, which rounds correctly; pandas' to_numeric does not.
+            values = np.where(gaps, "nan", cells).astype(np.float64)
         except ValueError:
-            refuse(~(gaps | cells.map(_is_number)), *leave_out)
+            refuse(~(gaps | np.vectorize(_is_number, [bool])(cells)), *leave_out)
             raise
-        refuse(~np.isfinite(values) & ~gaps, *leave_out)
+        refuse(~(gaps | np.isfinite(values)), *leave_out)
         wanted = f"of at most {_LARGEST:g} is required, since networks compute in float32"
-        refuse(values.abs() > _LARGEST, wanted, "choose another unit")
+        refuse(np.abs(values) > _LARGEST, wanted, "choose another unit")
         return values
 
 

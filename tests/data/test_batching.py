@@ -119,5 +119,5 @@ def test_bucket_lengths_share_the_sequences():
 
 @pytest.mark.parametrize("arguments", [([], 2, 8), ([1], 0, 8), ([1], 2, 0)])
 def test_bucket_lengths_mistakes(arguments):
-    with pytest.raises(ValueError, match="of at least 1|at least one length"):
+    with pytest.raises(ValueError, match=r"of at least 1|at least one length"):
         bucket_lengths(*arguments)

@@ -154,8 +154,14 @@ def test_lorenz_solves_its_equations(rng):
             lambda rng: data.modular_arithmetic(rng, 2, 5, min_length=6),
             "1 <= min_length <= length is required, got 6 and 5",
         ),
-        (lambda rng: data.mackey_glass(rng, 2, 5, delay=0.01), "`delay` must be a finite number of at least 0.1"),
-        (lambda rng: data.lorenz(rng, 2, 5, interval=0.001), "`interval` must be a finite number of at least 0.01"),
+        (
+            lambda rng: data.mackey_glass(rng, 2, 5, delay=0.01),
+            "`delay` must be a finite number",
+        ),
+        (
+            lambda rng: data.lorenz(rng, 2, 5, interval=0.001),
+            "`interval` must be a finite number",
+        ),
     ],
 )
 def test_refuses(rng, draw, message):

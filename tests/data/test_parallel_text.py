@@ -172,7 +172,9 @@ def test_every_pair_is_in_one_batch(lengths, num_target, num_source, batch_size,
 def test_buckets_pad_no_more_than_any_other_cut():
     rng = np.random.default_rng(0)
     targets = rng.integers(1, 9, 50)
-    (one, two, three) = [t for _, t in data.pair_buckets(np.ones(50, int), targets, 3, 1, multiple=1)]
+    (one, two, three) = [
+        t for _, t in data.pair_buckets(np.ones(50, int), targets, 3, 1, multiple=1)
+    ]
     bounds = np.array([one, two, three])
     mine = bounds[np.searchsorted(bounds, targets)].sum()
     for first in range(1, 8):
@@ -184,9 +186,9 @@ def test_buckets_pad_no_more_than_any_other_cut():
 def test_batches_refuse_what_does_not_fit():
     with pytest.raises(ValueError, match=r"pair 1 has lengths \[3, 1\], and fits none"):
         data.pair_batches([np.ones(1), np.ones(3)], [np.ones(1)] * 2, 2, [(2, 2)], rng=None)
-    with pytest.raises(ValueError, match="`sources` and `targets` must have one length, got 1 and 0"):
+    with pytest.raises(ValueError, match="must have one length, got 1 and 0"):
         data.pair_batches([np.ones(1)], [], 2, [(2, 2)], rng=None)
-    with pytest.raises(ValueError, match="`source_lengths` and `target_lengths` must have one length"):
+    with pytest.raises(ValueError, match="must have one length, got 1 and 2"):
         data.pair_buckets([1], [1, 2], 1, 1)
     with pytest.raises(ValueError, match="`num_target` must be an integer of at least 1"):
         data.pair_buckets([1], [1], 0, 1)

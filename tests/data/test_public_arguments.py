@@ -61,7 +61,11 @@ ROWS = [
     (data.sine, lambda: data.sine(RNG, 2, 5, noise=-1), "`noise` must be a finite number of at"),
     (data.sine, lambda: data.sine(RNG, 2, 5, noise=np.inf), "`noise` must be a finite number of"),
     (data.generate_reviews, lambda: data.generate_reviews(0), "must be even and at least 2"),
-    (data.generate_reviews, lambda: data.generate_reviews(3), "`num_train` must be even and at least 2, got 3"),
+    (
+        data.generate_reviews,
+        lambda: data.generate_reviews(3),
+        "`num_train` must be even and at least 2, got 3",
+    ),
     (data.Alphabet, lambda: data.Alphabet("ab").decode(np.array([-1])), "must lie in 0 to 1"),
     (data.Alphabet, lambda: data.Alphabet("ab").encode("c"), "got 'c'"),
     (data.load_chorales, lambda: data.load_chorales(every=0), f"`every` {INTEGER} 1"),

@@ -90,7 +90,11 @@ def test_whole_sequences_are_batched_without_loss(lengths, batch_size, shuffled)
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: data.training_segments(np.arange(5), 0, 2), ValueError, "`num_streams` must be an integer of at least 1, got 0"),
+        (
+            lambda: data.training_segments(np.arange(5), 0, 2),
+            ValueError,
+            "`num_streams` must be an integer of at least 1, got 0",
+        ),
         (lambda: data.training_segments(np.arange(1), 1, 2), data.DataError, "at least two ids"),
         (
             lambda: data.scoring_segments(np.arange(5), 0, 3, 1, 2, warm_up=0),

@@ -77,7 +77,10 @@ def test_next_step_windows():
             lambda: data.make_sequences(np.ones((3, 2, 1)), np.ones(3), weights=np.ones(2)),
             r"must have shapes \(3,\) and \(3,\), got \(2,\)",
         ),
-        (lambda: data.sequence_batches(numbered(2), 0), "`batch_size` must be an integer of at least 1, got 0"),
+        (
+            lambda: data.sequence_batches(numbered(2), 0),
+            "`batch_size` must be an integer of at least 1, got 0",
+        ),
         (
             lambda: data.sequence_batches(numbered(2).take(np.arange(0)), 1),
             "there must be at least one sequence",
@@ -91,7 +94,10 @@ def test_next_step_windows():
             lambda: data.forecast_windows(np.ones((5, 1)), 3, 3),
             r"at least lookback \+ horizon = 3 \+ 3 = 6 steps, got 5",
         ),
-        (lambda: data.next_step_windows([np.ones((5, 1))], 2, 0), "`stride` must be an integer of at least 1, got 0"),
+        (
+            lambda: data.next_step_windows([np.ones((5, 1))], 2, 0),
+            "`stride` must be an integer of at least 1, got 0",
+        ),
         (lambda: data.next_step_windows([np.ones((5, 1))], 5, 1), "trace 0 must have more than 5"),
     ],
 )

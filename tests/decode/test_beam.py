@@ -174,5 +174,5 @@ def test_what_has_not_ended_comes_last():
 
 def test_errors():
     for options in ({"width": 0}, {"width": 1, "alpha": -1.0}, {"width": 1, "max_length": 0}):
-        with pytest.raises(ValueError, match="of at least [01]"):
+        with pytest.raises(ValueError, match=r"of at least [01]"):
             search(tables(0), np.array([0, 2]), **options)

@@ -322,7 +322,7 @@ def test_empty_cells_take_the_mean_of_the_training_rows(tmp_path):
     np.testing.assert_allclose(task.inputs.fill, [values[known].mean()])
 
 
-@pytest.mark.parametrize(("rate", "advice"), [(500, "12"), (1000, "23"), (2000, "39"), (60, "")])
+@pytest.mark.parametrize(("rate", "advice"), [(500, "12"), (1000, "23"), (2000, "39"), (45, "")])
 def test_bands_that_do_not_fit_a_low_rate(rate, advice, tmp_path):
     rng = np.random.default_rng(0)
     for number in range(12):
