@@ -90,7 +90,8 @@ def update_diagonals(
     rows = [value[1] if gate in cell.unsummed else value for gate, value in seen.items()]
     recurrent = jnp.stack(rows).astype(fields.dtype)
     drives = {gate: value[0] for gate, value in seen.items() if gate in cell.unsummed}
-    units = [inputs.units[name] for name, _ in cell.units] if inputs.units else []
+    size = fields.shape[1:]
+    units = [jnp.broadcast_to(inputs.units[name], size) for name, _ in cell.units if inputs.units]
 
     def pointwise(fields: Array, recurrent: Array) -> Array:
         gates = []

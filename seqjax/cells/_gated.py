@@ -42,18 +42,21 @@ class GatedParams(NamedTuple):
       input_kernel: `W`, shape (D, G * H).
       recurrent_kernel: `R`, shape (H, G * H), or (n, H / n, G * H / n) with `n` heads. None if the
         cell has no recurrent product.
-      bias: `b`, shape (G * H,).
+      bias: `b`, shape (G * H,), or None without `use_bias`.
       recurrent_bias: bias of the recurrent part of the unsummed gates, shape (S * H,), or None.
       initial_state: learned initial state, leaves of shape (H,), or None.
-      units: learned per-unit vectors by name, each of shape (H,), or None.
+      units: learned vectors of `update` by name, each of shape (H,) unless its initialiser returns
+        another, or None.
+      extra: parameters that only `prepare` and `output` read, by name, or None.
     """
 
     input_kernel: Array
     recurrent_kernel: Array | None
-    bias: Array
+    bias: Array | None
     recurrent_bias: Array | None = None
     initial_state: State | None = None
     units: dict[str, Array] | None = None
+    extra: dict[str, Array] | None = None
 
 
 class GateInputs(NamedTuple):
@@ -67,7 +70,7 @@ class GateInputs(NamedTuple):
       inner: drive plus recurrent part of the inner gates, (..., M * H), or None.
       drive: drive of the unsummed gates, (..., S * H), or None.
       recurrent: recurrent part of the unsummed gates with its bias, (..., S * H), or None.
-      units: learned per-unit vectors by name, each broadcast to (..., H), or None.
+      units: learned vectors by name, each broadcast to (..., H) or its own width, or None.
     """
 
     total: Array
@@ -126,6 +129,7 @@ class GatedCell(Cell):
     heads: int = 1
     units: tuple[tuple[str, Initializer], ...] = ()
     rowwise: bool = False
+    use_bias: bool = True
     state: type = HiddenState
     initial_values: tuple[tuple[str, float], ...] = ()
     bias_inits: tuple[tuple[str, Initializer], ...] = ()
@@ -164,6 +168,11 @@ class GatedCell(Cell):
             raise ValueError(
                 f"{where}: `inner_gates` and `inner_state` must be given together, got {inner} "
                 f"and {self.inner_state}."
+            )
+        if self.bias_inits and not self.use_bias:
+            raise ValueError(
+                f"{where}: without `use_bias` no gate has a bias, got `bias_inits` of "
+                f"{[gate for gate, _ in self.bias_inits]}. Leave one of the two out."
             )
         heads = self.heads
         check_sizes(where, at_least=0, heads=heads)
@@ -228,8 +237,12 @@ class GatedCell(Cell):
         return GatedParams(
             input_kernel=blocks(input_key, (in_size, size), self.kernel_init),
             recurrent_kernel=recurrent,
-            bias=jnp.concatenate(biases),
-            recurrent_bias=jnp.zeros(len(self.unsummed) * size, dtype) if self.unsummed else None,
+            bias=jnp.concatenate(biases) if self.use_bias else None,
+            recurrent_bias=(
+                jnp.zeros(len(self.unsummed) * size, dtype)
+                if self.unsummed and self.use_bias
+                else None
+            ),
             initial_state=self._start((size,), dtype) if self.learned_initial_state else None,
             units=units or None,
         )
@@ -360,10 +373,10 @@ class GatedCell(Cell):
         return inputs
 
     def with_units(self, params: GatedParams, inputs: GateInputs, noise: Any = None) -> GateInputs:
-        """Adds the per-unit vectors, broadcast over steps and batch, and the noise of `update`."""
-        shape, dtype = (*inputs.total.shape[:-1], self.hidden_size), inputs.total.dtype
+        """Adds the vectors `units`, broadcast over steps and batch, and the noise of `update`."""
+        lead, dtype = inputs.total.shape[:-1], inputs.total.dtype
         units = {
-            name: jnp.broadcast_to(unit.astype(dtype), shape)
+            name: jnp.broadcast_to(unit.astype(dtype), (*lead, unit.shape[-1]))
             for name, unit in (params.units or {}).items()
         }
         if noise:
@@ -371,7 +384,7 @@ class GatedCell(Cell):
         return inputs._replace(units=units or None)
 
     def learned_units(self, inputs: GateInputs) -> dict[str, Array] | None:
-        """Returns the per-unit vectors among `inputs.units`, without the noise."""
+        """Returns the learned vectors among `inputs.units`, without the noise."""
         return {name: (inputs.units or {})[name] for name, _ in self.units} or None
 
     def by_gate(self, inputs: GateInputs) -> dict[str, Any]:
@@ -425,6 +438,7 @@ def gated_cell(
     heads: int = 1,
     units: Mapping[str, Initializer] | None = None,
     rowwise: bool = False,
+    use_bias: bool = True,
     state: type = HiddenState,
     initial_values: Mapping[str, float] | None = None,
     bias_inits: Mapping[str, Initializer] | None = None,
@@ -448,10 +462,12 @@ def gated_cell(
       heads: blocks of the recurrent kernel. 1 is a dense kernel. With `n` heads, each of `n` parts
         of the hidden state is multiplied by its own block. With 0 there is no recurrent product.
       units: initialisers of learned per-unit vectors, (H,), by name. `update` and `inner_state`
-        receive the vectors under these names, in at least float32.
+        receive the vectors under these names, in at least float32. An initialiser may return
+        another width: (1,) is one number for all units, and a `rowwise` cell may use any.
       rowwise: whether `update` mixes the units of a row, as layer norm does. The backward pass is
         exact either way. A function that needs the diagonal Jacobian then uses the dense one, or
         raises.
+      use_bias: whether the gates have biases. Without them, `update` may add its own from `units`.
       state: `NamedTuple` type of the state. The first field is the hidden state and the output.
       initial_values: initial value of the fields of the state, by name; 0 for fields not listed.
       bias_inits: initialisers of the gates' biases, by gate; zeros for gates not listed.
@@ -469,8 +485,9 @@ def gated_cell(
       ValueError: if `hidden_size` is below 1; a gate name is repeated or unknown; `unsummed` or
         `inner_gates` are in the wrong place in `gates`; only one of `inner_gates` and `inner_state`
         is given; `heads` does not divide `hidden_size`, or is 0 although there are unsummed or
-        inner gates; a name in `units` or `initial_values` is wrong; or `learned_initial_state` is
-        set although an initial value is infinite.
+        inner gates; `bias_inits` are given without `use_bias`; a name in `units` or
+        `initial_values` is wrong; or `learned_initial_state` is set although an initial value is
+        infinite.
 
     Example:
       The minimal gated unit in its simplest form:
@@ -511,6 +528,7 @@ def gated_cell(
         heads=heads,
         units=tuple((units or {}).items()),
         rowwise=rowwise,
+        use_bias=use_bias,
         state=state,
         initial_values=tuple((initial_values or {}).items()),
         bias_inits=tuple((bias_inits or {}).items()),

@@ -34,12 +34,12 @@ def run_gated(
 ) -> Results:
     """Runs a gated cell; see `Executor.run` and the options of `Sequential`."""
     if residuals == "auto":
-        residuals = "gates" if _gates_fit(inputs.xs, params) else "states"
+        residuals = "gates" if _gates_fit(inputs.xs, cell) else "states"
     if chunk_size is None:
         chunk_size = default_chunk_size(inputs.xs.shape[0], inputs.xs.shape[1:-1])
     plan = Plan(cell, reverse, chunk_size, residuals, all_states, state_gradient_clip)
     operands = Operands(
-        params._replace(initial_state=None),
+        params._replace(initial_state=None, extra=None),
         inputs.xs,
         state,
         None if inputs.resets is None else reset_state,
@@ -55,10 +55,10 @@ def run_gated(
     )
 
 
-def _gates_fit(xs: Array, params: GatedParams) -> bool:
+def _gates_fit(xs: Array, cell: GatedCell) -> bool:
     """Returns whether the gate inputs of all steps fit into `MOST_GATES` bytes."""
     if not known(*xs.shape):
         return False
-    columns = sum(leaf.size for leaf in (params.bias, params.recurrent_bias) if leaf is not None)
+    columns = (len(cell.gates) + len(cell.unsummed)) * cell.hidden_size
     wide = jnp.promote_types(xs.dtype, jnp.float32)
     return math.prod(xs.shape[:-1]) * columns * wide.itemsize <= MOST_GATES

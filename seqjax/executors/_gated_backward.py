@@ -203,7 +203,7 @@ def _backward_chunks(
         here = GatedParams(
             input_kernel=_weight_gradient(xs, d_drive),
             recurrent_kernel=cell.joined_kernels(d_kernels, inputs.noise),
-            bias=_sum_steps(d_drive),
+            bias=None if params.bias is None else _sum_steps(d_drive),
             recurrent_bias=(
                 None if params.recurrent_bias is None else _sum_steps(d_gates.recurrent)
             ),

@@ -46,7 +46,7 @@ class Operands(NamedTuple):
     """The arrays with respect to which a run is differentiated.
 
     Attributes:
-      params: parameters of the cell; the field `initial_state` is None.
+      params: parameters of the cell; the fields `initial_state` and `extra` are None.
       xs: inputs, shape (T, *B, D).
       initial_state: the state before the first step.
       reset_state: the state after a reset, or None without resets.

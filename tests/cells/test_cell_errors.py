@@ -68,6 +68,10 @@ def test_inner_gates_without_their_state_or_the_reverse(options):
             "unsummed and inner gates need a recurrent product, got heads=0.",
         ),
         (
+            {"use_bias": False, "bias_inits": {"a": jnp.ones}},
+            "without `use_bias` no gate has a bias, got `bias_inits` of ['a']. Leave one of the",
+        ),
+        (
             {"initial_values": {"memory": 1.0}},
             "`initial_values` must name fields of ('hidden',), got ['memory'].",
         ),
