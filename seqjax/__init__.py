@@ -6,20 +6,31 @@ from typing import TYPE_CHECKING
 
 from seqjax._unroll import step as step
 from seqjax._unroll import unroll as unroll
+from seqjax.cells import antisymmetric_rnn as antisymmetric_rnn
 from seqjax.cells import chrono as chrono
+from seqjax.cells import co_rnn as co_rnn
+from seqjax.cells import coupled_lstm as coupled_lstm
 from seqjax.cells import elman as elman
+from seqjax.cells import fast_grnn as fast_grnn
 from seqjax.cells import gated_cell as gated_cell
 from seqjax.cells import gru as gru
 from seqjax.cells import ind_rnn as ind_rnn
+from seqjax.cells import layer_norm_gru as layer_norm_gru
+from seqjax.cells import layer_norm_lstm as layer_norm_lstm
+from seqjax.cells import leaky_rnn as leaky_rnn
+from seqjax.cells import lem as lem
 from seqjax.cells import linear_cell as linear_cell
 from seqjax.cells import lru as lru
 from seqjax.cells import lstm as lstm
 from seqjax.cells import make_cell as make_cell
+from seqjax.cells import mgu as mgu
 from seqjax.cells import min_gru as min_gru
 from seqjax.cells import peephole_lstm as peephole_lstm
+from seqjax.cells import projected_lstm as projected_lstm
 from seqjax.cells import register_cell as register_cell
 from seqjax.cells import rg_lru as rg_lru
 from seqjax.cells import slstm as slstm
+from seqjax.cells import unicornn as unicornn
 
 if TYPE_CHECKING:  # at run time they are imported when they are first used: see `__getattr__`
     from seqjax import cells as cells

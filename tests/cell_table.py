@@ -133,6 +133,109 @@ def rg_lru_step(p, state, x):
     return keep * h + root * i * x, np.array(False)
 
 
+def coupled_lstm_step(p, state, x):
+    h, c = state
+    f, g, o = (affine(p, x, gate, 3) + recurrent(p, h, gate) for gate in range(3))
+    c = sigmoid(f) * c + (1 - sigmoid(f)) * np.tanh(g)
+    return sigmoid(o) * np.tanh(c), c
+
+
+def projected_lstm_step(p, state, x):
+    m, c = state
+    h, size = m @ p.extra["projection"], m.shape[-1]
+    i, f, g, o = (
+        affine(p, x, gate, 4) + h @ p.recurrent_kernel[:, size * gate : size * (gate + 1)]
+        for gate in range(4)
+    )
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    return sigmoid(o) * np.tanh(c), c
+
+
+def projected_lstm_output(p, state, x):
+    return state[0] @ p.extra["projection"]
+
+
+def normalised(v):
+    return (v - v.mean()) / np.sqrt(v.var() + 1e-5)
+
+
+def layer_norm_lstm_step(p, state, x):
+    (h, c), u = state, p.units
+    gates = u["input_gain"] * normalised(x @ p.input_kernel)
+    gates = gates + u["recurrent_gain"] * normalised(h @ p.recurrent_kernel) + u["gate_bias"]
+    i, f, g, o = np.split(gates, 4)
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    return sigmoid(o) * np.tanh(u["memory_gain"] * normalised(c) + u["memory_shift"]), c
+
+
+def layer_norm_gru_step(p, state, x):
+    """The two gates are normalised together, the candidate by itself."""
+    (h,), u, size = state, p.units, len(state[0])
+    drive, product = x @ p.input_kernel, h @ p.recurrent_kernel
+    a, b = (
+        np.concatenate([normalised(v[: 2 * size]), normalised(v[2 * size :])])
+        for v in (drive, product)
+    )
+    a, b = u["input_gain"] * a + u["gate_bias"], u["recurrent_gain"] * b
+    z, r = np.split(sigmoid(a + b)[: 2 * size], 2)
+    n = np.tanh(a[2 * size :] + r * (b[2 * size :] + u["recurrent_bias"]))
+    return ((1 - z) * h + z * n,)
+
+
+def mgu_step(p, state, x):
+    (h,) = state
+    f = sigmoid(affine(p, x, 0, 2) + recurrent(p, h, 0))
+    n = np.tanh(affine(p, x, 1, 2) + recurrent(p, f * h, 1))
+    return ((1 - f) * h + f * n,)
+
+
+def antisymmetric_rnn_step(p, state, x):
+    """With a step of 0.1 and a damping of 0.1; `M` multiplies a column from the left."""
+    (h,) = state
+    m = p.recurrent_kernel.T
+    product = (m - m.T - 0.1 * np.eye(len(h))) @ h
+    if p.bias.shape == h.shape:
+        return (h + 0.1 * np.tanh(product + affine(p, x, 0, 1)),)
+    z = sigmoid(product + affine(p, x, 0, 2))
+    return (h + 0.1 * z * np.tanh(product + affine(p, x, 1, 2)),)
+
+
+def leaky_rnn_step(p, state, x):
+    (h,) = state
+    tau = 5.0 if p.units is None else 1 + np.exp(-p.units["leak"])
+    return (h + (np.tanh(affine(p, x, 0, 1) + recurrent(p, h, 0)) - h) / tau,)
+
+
+def fast_grnn_step(p, state, x):
+    (h,), u = state, p.units
+    shared = x @ p.input_kernel + h @ p.recurrent_kernel
+    z, n = sigmoid(shared + u["gate_bias"]), np.tanh(shared + u["candidate_bias"])
+    return ((sigmoid(u["zeta"]) * (1 - z) + sigmoid(u["nu"])) * n + z * h,)
+
+
+def lem_step(p, state, x):
+    y, z = state
+    d, e = (0.31 * sigmoid(affine(p, x, gate, 4) + recurrent(p, y, gate)) for gate in range(2))
+    z = (1 - e) * z + e * np.tanh(affine(p, x, 2, 4) + recurrent(p, y, 2))
+    y = (1 - d) * y + d * np.tanh(affine(p, x, 3, 4) + recurrent(p, z, 3))
+    return y, z
+
+
+def co_rnn_step(p, state, x):
+    """With a step of 0.042, gamma 2.7 and epsilon 4.7."""
+    y, z = state
+    force = np.tanh(affine(p, x, 0, 1) + recurrent(p, y, 0) + recurrent(p, z, 1))
+    z = z + 0.042 * (force - 2.7 * y - 4.7 * z)
+    return y + 0.042 * z, z
+
+
+def unicornn_step(p, state, x):
+    """With a step of 0.19 and alpha 30.65."""
+    (y, z), d = state, 0.19 * sigmoid(p.units["control"])
+    z = z - d * (np.tanh(p.units["recurrent"] * y + affine(p, x, 0, 1)) + 30.65 * y)
+    return y + d * z, z
+
+
 class MemoryState(NamedTuple):
     """State of the cell below: its output and a memory."""
 
@@ -309,6 +412,28 @@ ROWS = [
     Row("slstm", functools.partial(seqjax.slstm, heads=2), slstm_step),
     Row("lru", functools.partial(seqjax.lru, state_size=3), lru_step, lru_output),
     Row("rg_lru", functools.partial(seqjax.rg_lru, heads=2), rg_lru_step),
+    Row("coupled_lstm", seqjax.coupled_lstm, coupled_lstm_step),
+    Row(
+        "projected_lstm",
+        lambda size: seqjax.projected_lstm(size, memory_size=size),
+        projected_lstm_step,
+        projected_lstm_output,
+    ),
+    Row("layer_norm_lstm", seqjax.layer_norm_lstm, layer_norm_lstm_step),
+    Row("layer_norm_gru", seqjax.layer_norm_gru, layer_norm_gru_step),
+    Row("mgu", seqjax.mgu, mgu_step),
+    Row("antisymmetric_rnn", seqjax.antisymmetric_rnn, antisymmetric_rnn_step, known_step=True),
+    Row(
+        "antisymmetric_rnn_gated",
+        functools.partial(seqjax.antisymmetric_rnn, gated=True),
+        antisymmetric_rnn_step,
+    ),
+    Row("leaky_rnn", seqjax.leaky_rnn, leaky_rnn_step, known_step=True),
+    Row("leaky_rnn_learned", functools.partial(seqjax.leaky_rnn, learned=True), leaky_rnn_step),
+    Row("fast_grnn", seqjax.fast_grnn, fast_grnn_step),
+    Row("lem", functools.partial(seqjax.lem, step_size=0.31), lem_step),
+    Row("co_rnn", seqjax.co_rnn, co_rnn_step),
+    Row("unicornn", seqjax.unicornn, unicornn_step),
     Row("user", user_cell, user_step),
     Row("matrix", matrix_cell, matrix_step, matrix_output),
     Row("plain", PlainCell, plain_step),

@@ -20,14 +20,19 @@ from seqjax.cells._diagonals import is_pointwise
 from seqjax.gradflow._gates import activation_histogram
 
 BINS = 40
-# What a cell's `update` does to a gate where it is no logistic sigmoid; None: not a gate. Peepholes
-# start at zero, so that their gates are those of the pre-activations.
+# What a cell's `update` does to a gate where it is no logistic sigmoid; None: not a gate. Of a cell
+# that is not here, a user's own for one, no gate is drawn: only its author knows what squashes it.
+# Peepholes start at zero, so that their gates are those of the pre-activations.
 _SQUASHING: dict[str, dict[str, Any]] = {
     "rnn": {"hidden": jnp.tanh},
     "lstm": {"candidate": None},
-    "ind_rnn": {"hidden": None},
+    "gru": {},
     "peephole_lstm": {"candidate": None},
     "slstm": {"input": None, "candidate": None},
+    "coupled_lstm": {"candidate": None},
+    "projected_lstm": {"candidate": None},
+    "mgu": {"candidate": None},
+    "lem": {"memory": None, "output": None},
 }
 Arrays = dict[str, np.ndarray]
 
@@ -131,8 +136,8 @@ def _structure(cell: Cell, point: grid.Point, examples: int):
                 # By powers: eigenvalues exist on a CPU only.
                 spectra = gradflow.recurrent_spectra(cell, params, method="powers")
                 found["spectral_radius"] = jnp.stack([each.radius for each in spectra.values()])
-            if point.cell in grid.CELLS:  # of a user's own, only its author knows what squashes
-                functions = {"hidden": None} if relu else _SQUASHING.get(point.cell, {})
+            if point.cell in _SQUASHING and not relu:
+                functions = _SQUASHING[point.cell]
                 gates = gradflow.gate_activations(cell, params, xs, functions=functions)
         if _keeps_by_unit(cell) and point.cell != "rnn":
             kept = jnp.abs(_memory(gradflow.retention(cell, params, xs)))

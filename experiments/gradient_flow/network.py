@@ -29,7 +29,7 @@ def recurrent(cell: Cell) -> Network:
         cell_key, key = jax.random.split(key)
         return {
             "cell": cell.init(cell_key, in_size),
-            "read_out": _dense(key, cell.hidden_size, out_size),
+            "read_out": _dense(key, cell.out_size, out_size),
         }
 
     def apply(params: Any, inputs: Array) -> Array:

@@ -1,9 +1,7 @@
 """The independently recurrent network."""
 
-import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import DTypeLike
 
 from seqjax.cells._cell import HiddenState
 from seqjax.cells._gated import GatedCell, gated_cell
@@ -14,6 +12,7 @@ from seqjax.cells._operations import (
     bind,
     glorot_uniform,
     named_activation,
+    uniform,
 )
 
 
@@ -71,7 +70,7 @@ def ind_rnn(
         hidden_size,
         gates=("hidden",),
         heads=0,
-        units={"recurrent": bind(_uniform, high=1.0 if bound is None else bound)},
+        units={"recurrent": bind(uniform, high=1.0 if bound is None else bound)},
         update=bind(_update, activation=activation, bound=bound),
         kernel_init=kernel_init,
         learned_initial_state=learned_initial_state,
@@ -88,9 +87,3 @@ def _update(
 ) -> HiddenState:
     u = recurrent if bound is None else jnp.clip(recurrent, -bound, bound)
     return HiddenState(activate(activation, hidden + u * state.hidden))
-
-
-def _uniform(
-    key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32, *, high: float
-) -> Array:
-    return jax.random.uniform(key, shape, dtype, maxval=high)

@@ -40,11 +40,39 @@ def orthogonal(key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32)
     return jax.nn.initializers.orthogonal()(key, shape, wide).astype(dtype)
 
 
+def uniform(
+    key: Array,
+    shape: Sequence[int],
+    dtype: DTypeLike = jnp.float32,
+    *,
+    low: float = 0.0,
+    high: float = 1.0,
+) -> Array:
+    """Draws from `Uniform(low, high)` in float32 or wider, then casts."""
+    wide = jnp.promote_types(dtype, jnp.float32)
+    return jax.random.uniform(key, shape, wide, low, high).astype(dtype)
+
+
+def normal(
+    key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32, *, scale: float
+) -> Array:
+    """Draws from `N(0, scale^2)` in float32 or wider, then casts."""
+    wide = jnp.promote_types(dtype, jnp.float32)
+    return (scale * jax.random.normal(key, shape, wide)).astype(dtype)
+
+
 def constant(
     key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32, *, value: float
 ) -> Array:
     """Returns an array filled with one value."""
     return jnp.full(shape, value, dtype)
+
+
+def by_gate(
+    key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32, *, values: Sequence[float]
+) -> Array:
+    """Returns one value for all units of each gate, (G * H,), for `units` of that width."""
+    return jnp.repeat(jnp.asarray(values, dtype), shape[0])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +120,12 @@ def named_activation(where: str, argument: str, activation: Activation) -> Activ
 def activate(activation: Activation, x: Array) -> Array:
     """Applies an activation, given as a name or a function."""
     return ACTIVATIONS[activation](x) if isinstance(activation, str) else activation(x)
+
+
+def normalised(x: Array, epsilon: float) -> Array:
+    """Returns each row with mean 0 and variance 1, but for `epsilon`, which avoids 0 / 0."""
+    centred = x - x.mean(axis=-1, keepdims=True)
+    return centred * jax.lax.rsqrt((centred**2).mean(axis=-1, keepdims=True) + epsilon)
 
 
 @jax.custom_jvp

@@ -9,16 +9,27 @@ import jax
 import jax.numpy as jnp
 
 from seqjax._checks import check_function, check_kind
+from seqjax.cells._antisymmetric_rnn import antisymmetric_rnn
 from seqjax.cells._cell import Cell, advance
+from seqjax.cells._co_rnn import co_rnn
+from seqjax.cells._coupled_lstm import coupled_lstm
 from seqjax.cells._elman import elman
+from seqjax.cells._fast_grnn import fast_grnn
 from seqjax.cells._gru import gru
 from seqjax.cells._ind_rnn import ind_rnn
+from seqjax.cells._layer_norm_gru import layer_norm_gru
+from seqjax.cells._layer_norm_lstm import layer_norm_lstm
+from seqjax.cells._leaky_rnn import leaky_rnn
+from seqjax.cells._lem import lem
 from seqjax.cells._lru import lru
 from seqjax.cells._lstm import lstm
+from seqjax.cells._mgu import mgu
 from seqjax.cells._min_gru import min_gru
 from seqjax.cells._peephole_lstm import peephole_lstm
+from seqjax.cells._projected_lstm import projected_lstm
 from seqjax.cells._rg_lru import rg_lru
 from seqjax.cells._slstm import slstm
+from seqjax.cells._unicornn import unicornn
 
 Constructor = Callable[..., Cell]
 """`constructor(hidden_size, **options) -> cell`."""
@@ -33,6 +44,17 @@ CELLS: dict[str, Constructor] = {
     "slstm": slstm,
     "lru": lru,
     "rg_lru": rg_lru,
+    "coupled_lstm": coupled_lstm,
+    "projected_lstm": projected_lstm,
+    "layer_norm_lstm": layer_norm_lstm,
+    "layer_norm_gru": layer_norm_gru,
+    "mgu": mgu,
+    "antisymmetric_rnn": antisymmetric_rnn,
+    "leaky_rnn": leaky_rnn,
+    "fast_grnn": fast_grnn,
+    "lem": lem,
+    "co_rnn": co_rnn,
+    "unicornn": unicornn,
 }
 """Constructors of the library's cells, by name."""
 USER_CELLS: dict[str, Constructor] = {}

@@ -99,6 +99,18 @@ def test_parts_that_do_not_fit(options, message):
         (lambda: seqjax.slstm(4, heads=3), "`heads` must divide hidden_size = 4"),
         (lambda: seqjax.slstm(4, block_ratio=2.0), "`block_ratio` must lie in [0, 1], got 2.0."),
         (lambda: seqjax.ind_rnn(4, max_timescale=0.0), "`max_timescale` must be above 0 steps"),
+        (lambda: seqjax.projected_lstm(4, memory_size=3), "at least hidden_size = 4, got 3."),
+        (lambda: seqjax.projected_lstm(4, memory_size=5.0), "`memory_size` must be an integer of"),
+        (lambda: seqjax.layer_norm_lstm(4, epsilon=0.0), "`epsilon` must be above 0, got 0.0."),
+        (lambda: seqjax.layer_norm_gru(4, epsilon=-1.0), "`epsilon` must be above 0, got -1.0."),
+        (lambda: seqjax.antisymmetric_rnn(4, step_size=0.0), "at least 0, got 0.0, 0.1 and 1.0."),
+        (lambda: seqjax.antisymmetric_rnn(4, damping=-0.1), "at least 0, got 0.1, -0.1 and 1.0."),
+        (lambda: seqjax.leaky_rnn(4, time_constant=0.5), "at least 1 step, above 1 with `learned`"),
+        (lambda: seqjax.leaky_rnn(4, time_constant=1, learned=True), "`learned`, got 1."),
+        (lambda: seqjax.leaky_rnn(4, time_constant=float("nan")), "must be finite and at least 1"),
+        (lambda: seqjax.lem(4, step_size=1.5), "`step_size` must lie in (0, 1], got 1.5."),
+        (lambda: seqjax.co_rnn(4, damping=-1.0), "at least 0, got 0.042, 2.7 and -1.0."),
+        (lambda: seqjax.unicornn(4, step_size=0.0), "`stiffness` at least 0, got 0.0 and 30.65."),
     ],
 )
 def test_options_out_of_range(make, message):

@@ -10,9 +10,12 @@ from cell_table import ROWS, every_cell
 
 import seqjax
 from seqjax.cells import GatedCell
+from seqjax.cells._operations import glorot_uniform, orthogonal
 
 GATED = [row for row in ROWS if isinstance(row.cell, GatedCell)]
-ORTHOGONAL = [row for row in GATED if row.cell.heads == 1]
+USUAL = [row for row in GATED if type(row.cell).init is GatedCell.init]
+ORTHOGONAL = [r for r in USUAL if r.cell.heads == 1 and r.cell.recurrent_init is orthogonal]
+GLOROT = [row for row in USUAL if row.cell.kernel_init is glorot_uniform]
 KEY = jax.random.key(7)
 ZEROS = jax.nn.initializers.zeros  # in place of an orthogonal kernel of hundreds of units
 SIZE = 16
@@ -28,7 +31,7 @@ def test_recurrent_blocks_are_orthogonal_each_by_itself(row):
         assert np.abs(a - b).max() > 0.1
 
 
-@pytest.mark.parametrize("row", GATED, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", GLOROT, ids=lambda row: row.name)
 def test_input_blocks_are_glorot_each_by_itself(row):
     """Bounded by sqrt(6 / (D + H)), not by the narrower sqrt(6 / (D + gates * H))."""
     kernel = np.asarray(row.make(SIZE).init(KEY, 8).input_kernel)
@@ -181,3 +184,78 @@ def test_slstm_forget_biases():
     place = np.array([0, 0.5, 1])
     np.testing.assert_allclose(bias[1], np.tile(5 - 12 * place**0.95, 2), rtol=1e-5)
     assert (np.delete(np.asarray(bias), 1, axis=0) == 0).all()
+
+
+def moments(leaf):
+    """Standard deviation, and the largest magnitude in units of it: 1.73 for a uniform draw."""
+    leaf = np.asarray(leaf, np.float64)
+    assert abs(leaf.mean()) < 5 * leaf.std() / np.sqrt(leaf.size)
+    return leaf.std(), np.abs(leaf).max() / leaf.std()
+
+
+def test_projected_lstm_kernels():
+    """The rows of `R` stay orthonormal when there are fewer of them than columns."""
+    params = seqjax.projected_lstm(3).init(KEY, 2)
+    assert params.extra["projection"].shape == (12, 3)
+    for block in np.split(np.asarray(params.recurrent_kernel, np.float64), 4, axis=1):
+        np.testing.assert_allclose(block @ block.T, np.eye(3), atol=1e-5)
+    np.testing.assert_array_equal(params.bias[12:24], np.ones(12))
+
+
+def test_layer_norm_gains_and_forget_bias():
+    units = seqjax.layer_norm_lstm(2, forget_bias=3.0).init(KEY, 2).units
+    assert units["gate_bias"].tolist() == [0, 0, 3, 3, 0, 0, 0, 0]
+    assert (units["input_gain"] == 1).all()
+    assert (units["recurrent_gain"] == 1).all()
+    assert (units["memory_gain"] == 1).all()
+    assert (units["memory_shift"] == 0).all()
+
+
+def test_antisymmetric_kernels():
+    """The paper's normal draws; the kernel that a step multiplies with is skew but for damping."""
+    cell = seqjax.antisymmetric_rnn(200, recurrent_scale=3.0, damping=0.25, gated=True)
+    params = cell.init(KEY, 50)
+    assert moments(params.input_kernel)[0] == pytest.approx(50**-0.5, rel=0.05)
+    assert moments(params.recurrent_kernel)[0] == pytest.approx(3 * 200**-0.5, rel=0.05)
+    gate, candidate = np.split(np.asarray(cell.prepare(params).recurrent_kernel), 2, axis=1)
+    np.testing.assert_array_equal(gate, candidate)
+    np.testing.assert_allclose(gate + gate.T, -0.5 * np.eye(200), atol=1e-6)
+
+
+def test_leaky_rnn_starts_at_its_time_constant():
+    leak = seqjax.leaky_rnn(3, time_constant=20.0, learned=True).init(KEY, 2).units["leak"]
+    np.testing.assert_allclose(1 + np.exp(-leak), 20.0, rtol=1e-5)
+
+
+def test_fast_grnn_starts_as_published():
+    params = seqjax.fast_grnn(200).init(KEY, 50)
+    assert moments(params.input_kernel)[0] == pytest.approx(0.1, rel=0.05)
+    assert moments(params.recurrent_kernel)[0] == pytest.approx(0.1, rel=0.05)
+    assert {name: float(unit.mean()) for name, unit in params.units.items()} == {
+        "gate_bias": 1.0,
+        "candidate_bias": 1.0,
+        "zeta": 1.0,
+        "nu": -4.0,
+    }
+
+
+def test_uniform_draws_of_oscillators_and_of_lem():
+    """The bound of a uniform draw is the square root of 3 times its standard deviation."""
+    for params, bound in [
+        (seqjax.lem(100).init(KEY, 50), 100**-0.5),
+        (seqjax.co_rnn(100).init(KEY, 50), 250**-0.5),
+    ]:
+        for leaf in (params.input_kernel, params.recurrent_kernel, params.bias):
+            deviation, largest = moments(leaf)
+            assert deviation == pytest.approx(bound / 3**0.5, rel=0.1)
+            assert largest * deviation <= bound
+    biases = np.split(np.asarray(seqjax.lem(100).init(KEY, 50).bias), 4)
+    assert len({float(bias[0]) for bias in biases}) == 4  # every gate draws its own
+
+    params = seqjax.unicornn(200).init(KEY, 50)
+    deviation, largest = moments(params.input_kernel)
+    assert deviation == pytest.approx((2 / 65 / 50) ** 0.5, rel=0.05)
+    assert largest < 1.8
+    units = params.units
+    assert 0 <= units["recurrent"].min() < 0.1 < 0.9 < units["recurrent"].max() <= 1
+    assert -0.1 <= units["control"].min() < -0.09 < 0.09 < units["control"].max() <= 0.1

@@ -9,6 +9,7 @@ from jax.sharding import PartitionSpec
 # Of a cell with 4 hidden units and 3 input features; a change here breaks old checkpoints.
 _GRU_BEFORE = {"input_kernel": (3, 12), "recurrent_kernel": (4, 12), "bias": (12,)}
 _LSTM = {"input_kernel": (3, 16), "recurrent_kernel": (4, 16), "bias": (16,)}
+_TWO_GATES = {"input_kernel": (3, 8), "recurrent_kernel": (4, 8), "bias": (8,)}
 _ELMAN = {"input_kernel": (3, 4), "recurrent_kernel": (4, 4), "bias": (4,)}
 LAYOUT = {
     "elman_tanh": _ELMAN,
@@ -39,6 +40,43 @@ LAYOUT = {
         "gate_kernel": (2, 2, 4),
         "gate_bias": (8,),
         "input_kernel": (3, 4),
+    },
+    "coupled_lstm": _GRU_BEFORE,
+    "projected_lstm": {**_LSTM, "extra.projection": (4, 4)},
+    "layer_norm_lstm": {
+        "input_kernel": (3, 16),
+        "recurrent_kernel": (4, 16),
+        **dict.fromkeys(("units.gate_bias", "units.input_gain"), (16,)),
+        **dict.fromkeys(("units.memory_gain", "units.memory_shift"), (4,)),
+        "units.recurrent_gain": (16,),
+    },
+    "layer_norm_gru": {
+        "input_kernel": (3, 12),
+        "recurrent_kernel": (4, 12),
+        **dict.fromkeys(("units.gate_bias", "units.input_gain"), (12,)),
+        "units.recurrent_bias": (4,),
+        "units.recurrent_gain": (12,),
+    },
+    "mgu": _TWO_GATES,
+    "antisymmetric_rnn": _ELMAN,
+    "antisymmetric_rnn_gated": {**_TWO_GATES, "recurrent_kernel": (4, 4)},
+    "leaky_rnn": _ELMAN,
+    "leaky_rnn_learned": {**_ELMAN, "units.leak": (4,)},
+    "fast_grnn": {
+        "input_kernel": (3, 4),
+        "recurrent_kernel": (4, 4),
+        "units.candidate_bias": (4,),
+        "units.gate_bias": (4,),
+        "units.nu": (1,),
+        "units.zeta": (1,),
+    },
+    "lem": _LSTM,
+    "co_rnn": {**_ELMAN, "recurrent_kernel": (4, 8)},
+    "unicornn": {
+        "input_kernel": (3, 4),
+        "bias": (4,),
+        "units.control": (4,),
+        "units.recurrent": (4,),
     },
     "user": {**_LSTM, "recurrent_bias": (8,)},
     "matrix": {**dict.fromkeys(("decay", "key", "query", "value"), (3, 4)), "order": (4,)},

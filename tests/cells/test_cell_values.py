@@ -37,6 +37,18 @@ def test_cells_made_alike_are_one_value(name):
         (seqjax.lru, {"state_size": 3, "min_radius": 0.5}),
         (seqjax.rg_lru, {"heads": 2}),
         (seqjax.min_gru, {"max_timescale": 20.0}),
+        (seqjax.coupled_lstm, {"max_timescale": 20.0}),
+        (seqjax.projected_lstm, {"memory_size": 6}),
+        (seqjax.layer_norm_lstm, {"epsilon": 1e-3}),
+        (seqjax.layer_norm_gru, {"epsilon": 1e-3}),
+        (seqjax.mgu, {"activation": "relu"}),
+        (seqjax.antisymmetric_rnn, {"gated": True}),
+        (seqjax.antisymmetric_rnn, {"damping": 0.2}),
+        (seqjax.leaky_rnn, {"learned": True}),
+        (seqjax.fast_grnn, {"kernel_init": jax.random.normal}),
+        (seqjax.lem, {"step_size": 0.5}),
+        (seqjax.co_rnn, {"stiffness": 1.0}),
+        (seqjax.unicornn, {"stiffness": 1.0}),
     ],
 )
 def test_options_are_part_of_the_value(make, options):
@@ -160,6 +172,23 @@ def test_integers_stay_integers(clip):
         xs.reshape(2, 2, 3),
     )
     assert int(chunks[1]) == 4
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_leaky_rnn_keeps_its_time_constant_under_bfloat16(learned):
+    """A time constant of 1,000 steps is a decay of 0.999, which bfloat16 would round to 1."""
+    cell = seqjax.leaky_rnn(1, time_constant=1000.0, learned=learned)
+    params = cell.init(jax.random.key(0), 1)
+    kernels = {"input_kernel": jnp.zeros((1, 1)), "recurrent_kernel": jnp.zeros((1, 1))}
+    _, _, states = seqjax.unroll(
+        cell,
+        params._replace(**kernels),
+        jnp.zeros((2000, 1), jnp.bfloat16),
+        initial_state=HiddenState(jnp.ones(1)),
+        return_states=True,
+    )
+    half_life = int((states.hidden[:, 0] > 0.5).sum())
+    assert abs(half_life / (np.log(0.5) / np.log(0.999)) - 1) < 0.01
 
 
 @pytest.mark.parametrize("name", ["lru", "rg_lru"])

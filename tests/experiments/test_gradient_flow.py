@@ -135,18 +135,29 @@ def test_every_point_can_be_measured(point):
     params = jax.eval_shape(lambda key: cell.init(key, 2), jax.random.key(0))
     xs = jax.ShapeDtypeStruct((10, 3, 2), jnp.float32)
     found = jax.eval_shape(measure._structure(cell, point, 2), params, xs)
-    # Real numbers of a state: two fields, four fields, complex ones.
-    size = {"lstm": 8, "peephole_lstm": 8, "slstm": 16, "lru": 8}.get(point.cell, 4)
+    # Real numbers of a state: complex ones count twice, booleans not at all.
+    counted = {"f": 1, "c": 2, "b": 0}
+    size = sum(counted[leaf.dtype.kind] * leaf.size for leaf in cell.initial_state(params))
     assert found["log_singular_values"].shape == (4, 2, size)
     assert found["lyapunov"].shape == (2, size)
     assert all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in found.values())
-    assert ("time_scale" in found) == (point.cell != "rnn")
-    assert ("spectral_radius" in found) == (point.cell in RECURRENT_KERNELS)
-    rectified = point.init == "identity" or point.cell == "ind_rnn"
-    assert any(name.startswith("histogram_") for name in found) == (not rectified)
+    assert ("time_scale" in found) == (point.cell not in ("rnn", *MIXING))
+    assert ("spectral_radius" in found) == (point.cell not in WITHOUT_RECURRENT_KERNEL)
+    without_gates = point.init == "identity" or point.cell in WITHOUT_GATES
+    assert any(name.startswith("histogram_") for name in found) == (not without_gates)
 
 
-RECURRENT_KERNELS = ("rnn", "lstm", "peephole_lstm", "gru", "slstm")
+MIXING = ("layer_norm_lstm", "layer_norm_gru")
+WITHOUT_RECURRENT_KERNEL = ("ind_rnn", "min_gru", "lru", "rg_lru", "unicornn")
+WITHOUT_GATES = (
+    *MIXING,
+    "ind_rnn",
+    "antisymmetric_rnn",
+    "leaky_rnn",
+    "fast_grnn",
+    "co_rnn",
+    "unicornn",
+)
 
 
 def test_complex_and_boolean_states(tmp_path):
