@@ -25,7 +25,8 @@ def gradient_norms(
     The function splits the parameters of gated cells by gate, as in
     `encoder/recurrent_kernel/forget`. It recognises them anywhere in the tree by a
     `recurrent_kernel` of shape (H, G * H), or (n, H / n, G * H / n) with heads. It also splits the
-    `input_kernel`, `bias` and `recurrent_bias` next to it. Any other leaf has one norm.
+    `input_kernel` and `bias` next to it, if they have as many columns, and the `recurrent_bias`.
+    Any other leaf has one norm.
 
     Args:
       gradients: a pytree of arrays, such as `GatedParams`, dicts, lists, or the state of an NNX
@@ -66,11 +67,12 @@ def gradient_norms(
         raise ValueError(
             f"{where}: `gradients` must hold arrays, got an empty {type(gradients).__name__}."
         )
+    cell = gates if isinstance(gates, GatedCell) else None
     if isinstance(gates, Cell):
-        gates = gates.gates if isinstance(gates, GatedCell) else None
+        gates = cell.gates if cell else None
     squares: dict[str, list[Array]] = {}
     for path, leaf in leaves.items():
-        for name, part in _split_by_gate(path, leaf, leaves, gates):
+        for name, part in _split_by_gate(path, leaf, leaves, gates, cell):
             part = part.astype(jnp.promote_types(part.dtype, jnp.float32))
             group = name if depth is None else name[:depth]
             squares.setdefault("/".join(group) or "all", []).append(jnp.sum(jnp.abs(part) ** 2))
@@ -98,19 +100,25 @@ def _split_by_gate(
     leaf: Array,
     leaves: dict[tuple[str, ...], Array],
     gates: Sequence[str] | None,
+    cell: GatedCell | None,
 ) -> list[tuple[tuple[str, ...], Array]]:
     kernel = leaves.get((*path[:-1], "recurrent_kernel"))
     if not path or path[-1] not in _BY_GATE or kernel is None or kernel.ndim not in (2, 3):
         return [(path, leaf)]
     *heads, size, columns = kernel.shape
-    width = size
+    if cell and not heads and columns == len(cell.gates) * cell.hidden_size:
+        size = cell.hidden_size  # a projection has fewer rows
+    width, total = size, columns
     if heads:
         bias = leaves.get((*path[:-1], "bias"))
         if bias is None or bias.shape != (heads[0] * columns,):
             return [(path, leaf)]  # stacked kernels of several networks, not heads
-        width = size if path[-1] == "recurrent_kernel" else heads[0] * size
+        if path[-1] != "recurrent_kernel":
+            width, total = heads[0] * size, heads[0] * columns
     if columns % size or leaf.shape[-1] % width:
         return [(path, leaf)]
+    if path[-1] != "recurrent_bias" and leaf.shape[-1] != total:
+        return [(path, leaf)]  # gates that share the input, or the recurrent kernel
     names = [str(number) for number in range(columns // size)]
     if gates is not None and len(gates) == len(names):
         names = list(gates)

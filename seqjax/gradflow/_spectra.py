@@ -8,6 +8,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from seqjax._checks import check_choice, check_names
+from seqjax._unroll import widened
 from seqjax.cells._cell import Cell, check_cell
 from seqjax.cells._gated import GatedCell
 from seqjax.cells._product import dense_kernel
@@ -90,7 +91,7 @@ def recurrent_spectra(
     *,
     method: Method = "eigenvalues",
 ) -> dict[str, Spectrum]:
-    """Returns the spectrum of each gate's block of the recurrent kernel.
+    """Returns the spectrum of each gate's block of the recurrent kernel, after `cell.prepare`.
 
     With heads, the block of a gate is itself block-diagonal. For the whole kernel, all gates at
     once, use `largest_singular_value`.
@@ -121,6 +122,9 @@ def recurrent_spectra(
     check_cell(where, cell)
     check_names(where, gates=gates)
     kernel = getattr(params, "recurrent_kernel", None)
+    if kernel is not None:
+        # What a step multiplies with, which may be made of the parameters: antisymmetric, low rank.
+        kernel = cell.prepare(widened(params)).recurrent_kernel
     if kernel is None:
         raise ValueError(
             f"{where}: the parameters of {cell!r} have no `recurrent_kernel`. Use "

@@ -4,7 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cell_table import BY_NAME, every_step_in_sequence, problem, random_params, random_state
+from cell_table import (
+    BY_NAME,
+    HIDDEN,
+    every_step_in_sequence,
+    problem,
+    random_params,
+    random_state,
+)
 from linear_network import SIZE, LinearNetwork, non_normal_matrix, normal_matrix
 
 import seqjax
@@ -203,6 +210,21 @@ def test_spectra():
     spectra = gradflow.recurrent_spectra(before, params)
     expected = np.abs(np.linalg.eigvals(params.recurrent_kernel[:, 8:])).max()
     assert spectra["candidate"].radius == pytest.approx(expected)
+
+
+def test_spectra_of_the_kernel_that_a_step_multiplies_with():
+    """`M - M^T - damping I` has imaginary eigenvalues but for the damping; `M` has not."""
+    cell = seqjax.antisymmetric_rnn(HIDDEN, damping=0.5)
+    params = random_params(cell)
+    kernel = np.asarray(params.recurrent_kernel)
+    turning = np.linalg.eigvals(kernel - kernel.T).imag
+    spectrum = gradflow.recurrent_spectra(cell, params)["candidate"]
+    assert spectrum.radius == pytest.approx(np.hypot(turning, 0.5).max())
+    cell = seqjax.projected_lstm(2, memory_size=HIDDEN)
+    params = random_params(cell)
+    spectra = gradflow.recurrent_spectra(cell, params)
+    expected = np.linalg.svd(params.extra["projection"] @ params.recurrent_kernel[:, :HIDDEN])[1]
+    assert spectra["input"].sigma == pytest.approx(expected.max())
 
 
 @pytest.mark.parametrize("method", ["eigenvalues", "powers"])

@@ -61,6 +61,30 @@ def test_groups_with_heads():
     assert sorted(gradflow.gradient_norms(two)) == whole
 
 
+def test_groups_of_kernels_that_are_not_square_or_shared():
+    """A block is never called by the name of a gate that it does not belong to."""
+    cell = seqjax.projected_lstm(2, memory_size=8)
+    params = random_params(cell)
+    norms = gradflow.gradient_norms(params, gates=cell)
+    for number, gate in enumerate(cell.gates):
+        for name in ("input_kernel", "recurrent_kernel", "bias"):
+            expected = np.linalg.norm(getattr(params, name)[..., 8 * number : 8 * number + 8])
+            assert norms[f"{name}/{gate}"] == pytest.approx(expected)
+    assert norms["extra/projection"] == pytest.approx(np.linalg.norm(params.extra["projection"]))
+    norms = gradflow.gradient_norms(
+        random_params(BY_NAME["co_rnn"].cell), gates=BY_NAME["co_rnn"].cell
+    )
+    assert sorted(norms) == [
+        "bias",
+        "input_kernel",
+        "recurrent_kernel/position",
+        "recurrent_kernel/velocity",
+    ]
+    cell = BY_NAME["antisymmetric_rnn_gated"].cell
+    norms = gradflow.gradient_norms(random_params(cell), gates=cell)
+    assert {"input_kernel", "bias"} < set(norms)
+
+
 def test_complex_gradients():
     norms = gradflow.gradient_norms({"a": jnp.array([3 + 4j, 12j])})
     assert norms["a"] == 13
