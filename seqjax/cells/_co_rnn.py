@@ -27,7 +27,7 @@ def co_rnn(
         y_t = y_{t-1} + dt z_t
 
     with the step `dt`, the stiffness `k` and the damping `e`. Each unit is a damped oscillator,
-    driven by the input and by all other units. States and gradients stay bounded for small `dt`.
+    driven by the input and by all other units.
 
     Differs from `elman`: it is of second order in time. The damping is explicit, it sees `z_{t-1}`,
     as in the authors' code; the paper also has the form that sees `z_t`.
@@ -35,8 +35,7 @@ def co_rnn(
     Args:
       hidden_size: oscillators, `H`.
       step_size: `dt`, above 0. The defaults are the authors' for sequential MNIST; tune all three.
-      stiffness: `k`, at least 0; the paper's gamma.
-      damping: `e`, at least 0; the paper's epsilon.
+      stiffness, damping: `k` and `e`, at least 0; the paper's gamma and epsilon.
 
     Returns:
       The cell. Its state is `OscillatorState(hidden, velocity)`; its parameters are `GatedParams`
@@ -51,9 +50,8 @@ def co_rnn(
       >>> import jax, jax.numpy as jnp, seqjax
       >>> cell = seqjax.co_rnn(4, step_size=0.1)
       >>> params = cell.init(jax.random.key(0), 3)
-      >>> ys, state = seqjax.unroll(cell, params, jnp.ones((7, 2, 3)))
-      >>> ys.shape, state.velocity.shape
-      ((7, 2, 4), (2, 4))
+      >>> seqjax.unroll(cell, params, jnp.ones((7, 2, 3)))[1].velocity.shape
+      (2, 4)
 
     Reference: Rusch and Mishra (2021), Coupled oscillatory recurrent neural network (coRNN).
     """
@@ -84,7 +82,7 @@ class _CoRNN(GatedCell):
         kernel, recurrent, bias = (draw(k, s, dtype) for k, s in zip(keys, shapes, strict=True))
         return GatedParams(kernel, recurrent, bias)
 
-    def prepare(self, params):
+    def prepare(self, params, key=None):
         # The input and the bias enter through the gate "position" alone.
         kernel = jnp.pad(params.input_kernel, ((0, 0), (0, self.hidden_size)))
         bias = jnp.pad(params.bias, (0, self.hidden_size))

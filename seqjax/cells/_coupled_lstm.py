@@ -92,7 +92,8 @@ def _update(
     *,
     activation: Activation,
     gate_activation: Activation,
+    candidate_factor: Array | float = 1.0,
 ) -> LSTMState:
     f, o = activate(gate_activation, forget), activate(gate_activation, output)
-    cell = f * state.cell + (1 - f) * activate(activation, candidate)
+    cell = f * state.cell + (1 - f) * candidate_factor * activate(activation, candidate)
     return LSTMState(hidden=o * activate(activation, cell), cell=cell)

@@ -32,11 +32,9 @@ def layer_norm_gru(
         n = tanh(p_n * N(W_n x_t) + b_n + r * (q_n * N(R_n h_{t-1}) + b_h))
         h_t = (1 - z) * h_{t-1} + z * n
 
-    The gains `p` and `q` start at 1. The scale of the kernels and of the input does not matter.
-
-    Differs from `gru` in `N`. This is the form of the paper, with the two gates normalised apart
-    from the candidate; its shifts that only repeat `b` and `b_n` are left out. haste normalises
-    all three together.
+    The gains `p` and `q` start at 1. Differs from `gru` in `N`. This is the form of the paper, with
+    the two gates normalised apart from the candidate; its shifts that only repeat `b` and `b_n` are
+    left out. haste normalises all three together.
 
     Args:
       hidden_size: hidden units, `H`.
@@ -56,9 +54,9 @@ def layer_norm_gru(
       >>> import jax, jax.numpy as jnp, seqjax
       >>> cell = seqjax.layer_norm_gru(4)
       >>> params = cell.init(jax.random.key(0), 3)
-      >>> ys, state = seqjax.unroll(cell, params, jnp.ones((7, 2, 3)))
-      >>> ys.shape, params.bias is None, params.units["input_gain"].shape
-      ((7, 2, 4), True, (12,))
+      >>> ys, _ = seqjax.unroll(cell, params, jnp.ones((7, 2, 3)))
+      >>> ys.shape, params.units["input_gain"].shape
+      ((7, 2, 4), (12,))
 
     Reference: Ba, Kiros and Hinton (2016), Layer normalization.
     """
@@ -85,7 +83,7 @@ def layer_norm_gru(
     )
 
 
-def _update(state: HiddenState, update, reset, candidate, *, epsilon: float, **units: Array):
+def _update(state, update, reset, candidate, *, epsilon, candidate_factor=1.0, **units):
     def normal(z: Array, r: Array, n: Array) -> Array:
         gates = normalised(jnp.concatenate([z, r], axis=-1), epsilon)
         return jnp.concatenate([gates, normalised(n, epsilon)], axis=-1)
@@ -96,5 +94,5 @@ def _update(state: HiddenState, update, reset, candidate, *, epsilon: float, **u
         jnp.split(part, 3, axis=-1) for part in (drive, units["recurrent_gain"] * recurrent)
     )
     z, r = sigmoid(z + z_h), sigmoid(r + r_h)
-    n = jnp.tanh(n + r * (n_h + units["recurrent_bias"]))
+    n = candidate_factor * jnp.tanh(n + r * (n_h + units["recurrent_bias"]))
     return HiddenState((1 - z) * state.hidden + z * n)

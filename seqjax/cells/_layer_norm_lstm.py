@@ -1,7 +1,6 @@
 """The LSTM with layer normalisation."""
 
 import jax.numpy as jnp
-from jax import Array
 from jax.nn import sigmoid
 
 from seqjax.cells._gated import GatedCell, gated_cell
@@ -90,11 +89,11 @@ def layer_norm_lstm(
     )
 
 
-def _update(state: LSTMState, input, forget, candidate, output, *, normal, **units: Array):
+def _update(state, input, forget, candidate, output, *, normal, candidate_factor=1.0, **units):
     pairs = zip(input, forget, candidate, output, strict=True)
     drive, recurrent = (normal(jnp.concatenate(parts, axis=-1)) for parts in pairs)
     gates = units["input_gain"] * drive + units["recurrent_gain"] * recurrent + units["gate_bias"]
     i, f, g, o = jnp.split(gates, 4, axis=-1)
-    cell = sigmoid(f) * state.cell + sigmoid(i) * jnp.tanh(g)
+    cell = sigmoid(f) * state.cell + sigmoid(i) * candidate_factor * jnp.tanh(g)
     shown = units["memory_gain"] * normal(cell) + units["memory_shift"]
     return LSTMState(sigmoid(o) * jnp.tanh(shown), cell)

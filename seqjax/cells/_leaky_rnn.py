@@ -54,8 +54,7 @@ def leaky_rnn(
       `units["leak"]` if `tau` is learned.
 
     Raises:
-      ValueError: if `hidden_size` is below 1, `time_constant` is below 1, or 1 and `learned`, or
-        `activation` is unknown.
+      ValueError: if `hidden_size` or `time_constant` is too small, or `activation` is unknown.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax

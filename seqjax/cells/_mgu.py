@@ -87,9 +87,10 @@ def _update(
     *,
     gate_activation: Activation,
     activation: Activation,
+    candidate_factor: Array | float = 1.0,
 ) -> HiddenState:
-    f = activate(gate_activation, forget)
-    return HiddenState((1 - f) * state.hidden + f * activate(activation, candidate))
+    f, n = activate(gate_activation, forget), candidate_factor * activate(activation, candidate)
+    return HiddenState((1 - f) * state.hidden + f * n)
 
 
 def _forgotten(state: HiddenState, forget: Array, *, gate_activation: Activation) -> Array:

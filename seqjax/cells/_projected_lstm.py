@@ -40,8 +40,9 @@ def projected_lstm(
     The other arguments are those of `lstm`.
 
     Returns:
-      The cell. Its state is `LSTMState(hidden, cell)` with `m` as `hidden`; its parameters are
-      `GatedParams`, with the transpose of `P` as `extra["projection"]`.
+      The cell. Its state is `LSTMState(hidden, cell)` with `m` as `hidden`, which is also what the
+      functions of `seqjax.transforms` change; its parameters are `GatedParams`, with the transpose
+      of `P` as `extra["projection"]`.
 
     Raises:
       ValueError: if `hidden_size` is below 1, `memory_size` is below `hidden_size`, or
@@ -87,7 +88,7 @@ class _ProjectedLSTM(GatedCell):
         kernel = params.recurrent_kernel[: shape[1]]  # pyright: ignore[reportOptionalSubscript]
         return params._replace(recurrent_kernel=kernel, extra={"projection": projection})
 
-    def prepare(self, params):
+    def prepare(self, params, key=None):
         kernel = affine(params.extra["projection"], params.recurrent_kernel)
         return params._replace(recurrent_kernel=kernel)
 

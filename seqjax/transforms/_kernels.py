@@ -29,7 +29,8 @@ def weight_drop(cell: GatedCell, rate: float = 0.5) -> GatedCell:
 
     Raises:
       TypeError: if `cell` is not a `GatedCell`.
-      ValueError: if `rate` is not in [0, 1), or the cell has no recurrent product.
+      ValueError: if `rate` is not in [0, 1), or the cell has no recurrent product, or
+        computes its kernel from other parameters.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -41,7 +42,7 @@ def weight_drop(cell: GatedCell, rate: float = 0.5) -> GatedCell:
 
     Reference: Merity, Keskar and Socher (2018), Regularizing and optimizing LSTM language models.
     """
-    check_gated("weight_drop", cell)
+    _check_kernel("weight_drop", cell)
     return _mapped(cell, _Drop(check_rate("seqjax.transforms.weight_drop: `rate`", rate)))
 
 
@@ -61,8 +62,8 @@ def weight_norm(cell: GatedCell) -> GatedCell:
 
     Raises:
       TypeError: if `cell` is not a `GatedCell`.
-      ValueError: if the cell has no recurrent product, or another transform has already changed its
-        kernel.
+      ValueError: if the cell has no recurrent product, computes its kernel from other parameters,
+        or another transform has already changed it.
 
     Example:
       >>> import jax, seqjax
@@ -73,7 +74,7 @@ def weight_norm(cell: GatedCell) -> GatedCell:
 
     Reference: Salimans and Kingma (2016), Weight normalization.
     """
-    check_gated("weight_norm", cell)
+    _check_kernel("weight_norm", cell)
     if cell.kernel_maps:
         raise ValueError(
             f"seqjax.transforms.weight_norm: it must be the first transform of the kernel, got "
@@ -102,7 +103,7 @@ def spectral_bound(cell: GatedCell, bound: float = 1.0, *, iterations: int = 30)
     Raises:
       TypeError: if `cell` is not a `GatedCell`.
       ValueError: if `bound` is not above 0, `iterations` is below 1, or the cell has no recurrent
-        product.
+        product, or computes its kernel from other parameters.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -113,7 +114,7 @@ def spectral_bound(cell: GatedCell, bound: float = 1.0, *, iterations: int = 30)
 
     Reference: Miyato et al. (2018), Spectral normalization for generative adversarial networks.
     """
-    check_gated("spectral_bound", cell)
+    _check_kernel("spectral_bound", cell)
     if not bound > 0 or iterations < 1:
         raise ValueError(
             "seqjax.transforms.spectral_bound: `bound` must be above 0 and `iterations` at least "
@@ -140,7 +141,8 @@ def orthogonal(cell: GatedCell, method: Literal["cayley", "exponential"] = "cayl
 
     Raises:
       TypeError: if `cell` is not a `GatedCell`.
-      ValueError: if `method` is unknown, or the cell has no recurrent product.
+      ValueError: if `method` is unknown, or the cell has no recurrent product, or
+        computes its kernel from other parameters.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -153,13 +155,23 @@ def orthogonal(cell: GatedCell, method: Literal["cayley", "exponential"] = "cayl
     Cayley transform; Lezcano-Casado and Martinez-Rubio (2019), Cheap orthogonal constraints in
     neural networks.
     """
-    check_gated("orthogonal", cell)
+    _check_kernel("orthogonal", cell)
     if method not in ("cayley", "exponential"):
         raise ValueError(
             "seqjax.transforms.orthogonal: `method` must be one of cayley, exponential, got "
             f"{method!r}."
         )
     return _mapped(cell, _Orthogonal(method))
+
+
+def _check_kernel(where: str, cell: GatedCell) -> None:
+    """Refuses a cell whose steps multiply with another kernel than that among its parameters."""
+    check_gated(where, cell)
+    if type(cell).prepare is not GatedCell.prepare:
+        raise ValueError(
+            f"seqjax.transforms.{where}: the recurrent kernel of `cell` must be a parameter, got "
+            f"{cell!r}, whose `prepare` computes it. Use a cell such as seqjax.lstm(64)."
+        )
 
 
 def _mapped(cell: GatedCell, kernel_map: KernelMap) -> GatedCell:

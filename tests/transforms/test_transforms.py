@@ -31,6 +31,11 @@ GATED = {
     "orthogonal": transforms.orthogonal(seqjax.slstm(H, heads=2)),
     "layer_norm": transforms.layer_norm(seqjax.gru(H, reset_after=False)),
     "residual": transforms.residual(seqjax.lstm(H)),
+    "projected": transforms.recurrent_dropout(
+        transforms.variational_dropout(seqjax.projected_lstm(H, memory_size=6), 0.3), 0.4
+    ),
+    "co_rnn": transforms.variational_dropout(seqjax.co_rnn(H), 0.4),
+    "layer_norm_gru": transforms.recurrent_dropout(seqjax.layer_norm_gru(H), 0.4),
 }
 LINEAR = {
     "zoneout_lru": transforms.zoneout(seqjax.lru(H), 0.3),
@@ -356,6 +361,10 @@ REFUSED = {
     "no product": (
         lambda: transforms.weight_drop(seqjax.ind_rnn(4), 0.1),
         r"must have a recurrent product, got ind_rnn\(4\)",
+    ),
+    "computed kernel": (
+        lambda: transforms.spectral_bound(seqjax.antisymmetric_rnn(4)),
+        r"got antisymmetric_rnn\(4\), whose `prepare` computes it",
     ),
     "untied heads": (
         lambda: transforms.variational_dropout(seqjax.slstm(4, heads=2), 0.1, untied=True),
