@@ -13,6 +13,7 @@ from seqjax.cells import coupled_lstm as coupled_lstm
 from seqjax.cells import elman as elman
 from seqjax.cells import fast_grnn as fast_grnn
 from seqjax.cells import gated_cell as gated_cell
+from seqjax.cells import gla as gla
 from seqjax.cells import gru as gru
 from seqjax.cells import ind_rnn as ind_rnn
 from seqjax.cells import layer_norm_gru as layer_norm_gru
@@ -23,12 +24,16 @@ from seqjax.cells import linear_cell as linear_cell
 from seqjax.cells import lru as lru
 from seqjax.cells import lstm as lstm
 from seqjax.cells import make_cell as make_cell
+from seqjax.cells import mamba2 as mamba2
 from seqjax.cells import mgu as mgu
 from seqjax.cells import min_gru as min_gru
+from seqjax.cells import min_lstm as min_lstm
 from seqjax.cells import peephole_lstm as peephole_lstm
 from seqjax.cells import projected_lstm as projected_lstm
 from seqjax.cells import register_cell as register_cell
 from seqjax.cells import rg_lru as rg_lru
+from seqjax.cells import s5 as s5
+from seqjax.cells import s6 as s6
 from seqjax.cells import slstm as slstm
 from seqjax.cells import unicornn as unicornn
 

@@ -236,6 +236,77 @@ def unicornn_step(p, state, x):
     return y + d * z, z
 
 
+def min_lstm_step(p, state, x):
+    (h,) = state
+    f, i, candidate = np.split(x @ p["input_kernel"] + p["bias"], 3)
+    f, i = sigmoid(f), sigmoid(i)
+    return (f / (f + i) * h + i / (f + i) * candidate,)
+
+
+def s5_step(p, state, x):
+    (h,) = state
+    x = x @ p["map_kernel"]
+    rate, step = p["rate"] + 1j * p["frequency"], np.exp(p["log_step"])
+    kernel = p["input_kernel"][:, :3] + 1j * p["input_kernel"][:, 3:]
+    a = np.exp(rate * step)
+    return (a * h + (a - 1) / rate * (x @ kernel),)
+
+
+def s5_output(p, state, x):
+    kernel = p["output_kernel"][:3] + 1j * p["output_kernel"][3:]
+    return 2 * (state[0] @ kernel).real + p["skip"] * (x @ p["map_kernel"])
+
+
+def softplus(z):
+    return np.log1p(np.exp(z))
+
+
+def s6_step(p, state, x):
+    """With two states a unit, and steps of rank 1."""
+    (h,) = state
+    x = x @ p["input_kernel"]
+    low, b = np.split(x @ p["select_kernel"], [1])
+    step = softplus(low @ p["step_kernel"] + p["step_bias"])
+    new = np.zeros_like(h)
+    for unit in range(len(x)):
+        a = np.exp(-step[unit] * np.exp(p["decay_log"][unit]))
+        new[unit] = a * h[unit] + step[unit] * b * x[unit]
+    return (new,)
+
+
+def s6_output(p, state, x):
+    x = x @ p["input_kernel"]
+    return state[0] @ (x @ p["read_kernel"]) + p["skip"] * x
+
+
+def mamba2_step(p, state, x):
+    """With two heads of two units, and three states."""
+    (h,) = state
+    v, b, step = np.split(x @ p["input_kernel"], [4, 7])
+    step = softplus(step + p["step_bias"])
+    a = np.exp(-np.exp(p["decay_log"]) * step)
+    return (np.stack([a[i] * h[i] + step[i] * np.outer(v[2 * i :][:2], b) for i in range(2)]),)
+
+
+def mamba2_output(p, state, x):
+    v, c = (x @ p["input_kernel"])[:4], x @ p["read_kernel"]
+    return np.concatenate([state[0][i] @ c + p["skip"][i] * v[2 * i :][:2] for i in range(2)])
+
+
+def gla_step(p, state, x):
+    """With two heads, keys of three features and values of two."""
+    (s,) = state
+    k, v = np.split(x @ p["input_kernel"], [6])
+    a = sigmoid(x @ p["decay_in_kernel"] @ p["decay_out_kernel"] + p["decay_bias"]) ** (1 / 4)
+    heads = zip(s, *(np.split(part, 2) for part in (a, k, v)), strict=True)
+    return (np.stack([np.diag(a) @ s + np.outer(k, v) for s, a, k, v in heads]),)
+
+
+def gla_output(p, state, x):
+    q = np.split(x @ p["read_kernel"], 2)
+    return np.concatenate([s.T @ q / np.sqrt(3) for s, q in zip(state[0], q, strict=True)])
+
+
 class MemoryState(NamedTuple):
     """State of the cell below: its output and a memory."""
 
@@ -434,6 +505,21 @@ ROWS = [
     Row("lem", functools.partial(seqjax.lem, step_size=0.31), lem_step),
     Row("co_rnn", seqjax.co_rnn, co_rnn_step),
     Row("unicornn", seqjax.unicornn, unicornn_step),
+    Row("min_lstm", seqjax.min_lstm, min_lstm_step),
+    Row("s5", functools.partial(seqjax.s5, state_size=6), s5_step, s5_output),
+    Row("s6", functools.partial(seqjax.s6, state_size=2), s6_step, s6_output),
+    Row(
+        "mamba2",
+        functools.partial(seqjax.mamba2, state_size=3, heads=2),
+        mamba2_step,
+        mamba2_output,
+    ),
+    Row(
+        "gla",
+        functools.partial(seqjax.gla, heads=2, key_size=3, rank=2, temperature=4.0),
+        gla_step,
+        gla_output,
+    ),
     Row("user", user_cell, user_step),
     Row("matrix", matrix_cell, matrix_step, matrix_output),
     Row("plain", PlainCell, plain_step),

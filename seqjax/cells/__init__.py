@@ -11,6 +11,7 @@ from seqjax.cells._fast_grnn import fast_grnn as fast_grnn
 from seqjax.cells._gated import GatedCell as GatedCell
 from seqjax.cells._gated import GatedParams as GatedParams
 from seqjax.cells._gated import gated_cell as gated_cell
+from seqjax.cells._gla import gla as gla
 from seqjax.cells._gru import gru as gru
 from seqjax.cells._ind_rnn import ind_rnn as ind_rnn
 from seqjax.cells._initializers import chrono as chrono
@@ -25,9 +26,11 @@ from seqjax.cells._linear import linear_cell as linear_cell
 from seqjax.cells._lru import lru as lru
 from seqjax.cells._lstm import LSTMState as LSTMState
 from seqjax.cells._lstm import lstm as lstm
+from seqjax.cells._mamba2 import mamba2 as mamba2
 from seqjax.cells._mgu import mgu as mgu
 from seqjax.cells._min_gru import MinGRUParams as MinGRUParams
 from seqjax.cells._min_gru import min_gru as min_gru
+from seqjax.cells._min_lstm import min_lstm as min_lstm
 from seqjax.cells._operations import affine as affine
 from seqjax.cells._peephole_lstm import peephole_lstm as peephole_lstm
 from seqjax.cells._projected_lstm import projected_lstm as projected_lstm
@@ -36,6 +39,8 @@ from seqjax.cells._registry import USER_CELLS as USER_CELLS
 from seqjax.cells._registry import make_cell as make_cell
 from seqjax.cells._registry import register_cell as register_cell
 from seqjax.cells._rg_lru import rg_lru as rg_lru
+from seqjax.cells._s5 import s5 as s5
+from seqjax.cells._s6 import s6 as s6
 from seqjax.cells._slstm import SLSTMState as SLSTMState
 from seqjax.cells._slstm import slstm as slstm
 from seqjax.cells._unicornn import unicornn as unicornn

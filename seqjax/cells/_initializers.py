@@ -60,3 +60,23 @@ def ring_log_radius(key: Array, size: int, min_radius: float, max_radius: float)
     """Draws `log |a|` of `size` decays, with `|a|^2` uniform between the squared radii."""
     square = jax.random.uniform(key, (size,), minval=1e-6, maxval=1 - 1e-6)
     return 0.5 * jnp.log(square * (max_radius**2 - min_radius**2) + min_radius**2)
+
+
+def log_uniform(key: Array, size: tuple[int, ...], low: float, high: float) -> Array:
+    """Draws numbers whose logarithm is uniform between those of `low` and `high`."""
+    return jnp.exp(jax.random.uniform(key, size, minval=jnp.log(low), maxval=jnp.log(high)))
+
+
+def inverse_softplus(x: Array) -> Array:
+    """Returns `y` with `softplus(y) = x`, for positive `x`."""
+    return x + jnp.log(-jnp.expm1(-x))
+
+
+def fan_in_normal(key: Array, shape: tuple[int, ...]) -> Array:
+    """Draws a kernel (D, N) from a normal distribution with variance `1 / D`."""
+    return shape[0] ** -0.5 * jax.random.normal(key, shape)
+
+
+def fan_in_uniform(key: Array, shape: tuple[int, ...]) -> Array:
+    """Draws a kernel (D, N) uniformly between `-1 / sqrt(D)` and `1 / sqrt(D)`."""
+    return shape[0] ** -0.5 * jax.random.uniform(key, shape, minval=-1.0)

@@ -202,3 +202,27 @@ def check_features(name: str, x: Array, kernel: Array) -> None:
             f"axis, got shape {x.shape}. Make the parameters with "
             f"init(key, in_size={x.shape[-1] if x.ndim else '...'}), or fix the input."
         )
+
+
+def check_steps(name: str, low: float, high: float) -> None:
+    """Refuses a range of initial step sizes that is empty or not positive."""
+    if not 0 < low < high:
+        raise ValueError(
+            f"seqjax.{name}: `min_step` and `max_step` must satisfy 0 < min_step < max_step, got "
+            f"{low} and {high}."
+        )
+
+
+def heads_of(name: str, hidden_size: int, heads: int | None, *, size: int) -> int:
+    """Returns the number of heads: by default one for `size` units, or 1 if that does not divide.
+
+    Raises:
+      ValueError: if `heads` does not divide `hidden_size`.
+    """
+    if heads is None:
+        return 1 if hidden_size % size else hidden_size // size
+    if heads < 1 or hidden_size % heads:
+        raise ValueError(
+            f"seqjax.{name}: `heads` must divide hidden_size = {hidden_size}, got {heads}."
+        )
+    return heads

@@ -15,6 +15,7 @@ from seqjax.cells._co_rnn import co_rnn
 from seqjax.cells._coupled_lstm import coupled_lstm
 from seqjax.cells._elman import elman
 from seqjax.cells._fast_grnn import fast_grnn
+from seqjax.cells._gla import gla
 from seqjax.cells._gru import gru
 from seqjax.cells._ind_rnn import ind_rnn
 from seqjax.cells._layer_norm_gru import layer_norm_gru
@@ -23,11 +24,15 @@ from seqjax.cells._leaky_rnn import leaky_rnn
 from seqjax.cells._lem import lem
 from seqjax.cells._lru import lru
 from seqjax.cells._lstm import lstm
+from seqjax.cells._mamba2 import mamba2
 from seqjax.cells._mgu import mgu
 from seqjax.cells._min_gru import min_gru
+from seqjax.cells._min_lstm import min_lstm
 from seqjax.cells._peephole_lstm import peephole_lstm
 from seqjax.cells._projected_lstm import projected_lstm
 from seqjax.cells._rg_lru import rg_lru
+from seqjax.cells._s5 import s5
+from seqjax.cells._s6 import s6
 from seqjax.cells._slstm import slstm
 from seqjax.cells._unicornn import unicornn
 
@@ -55,6 +60,11 @@ CELLS: dict[str, Constructor] = {
     "lem": lem,
     "co_rnn": co_rnn,
     "unicornn": unicornn,
+    "min_lstm": min_lstm,
+    "s5": s5,
+    "s6": s6,
+    "mamba2": mamba2,
+    "gla": gla,
 }
 """Constructors of the library's cells, by name."""
 USER_CELLS: dict[str, Constructor] = {}

@@ -78,6 +78,35 @@ LAYOUT = {
         "units.control": (4,),
         "units.recurrent": (4,),
     },
+    "min_lstm": {"input_kernel": (3, 12), "bias": (12,)},
+    "s5": {
+        **dict.fromkeys(("rate", "frequency", "log_step"), (3,)),
+        "map_kernel": (3, 4),
+        "input_kernel": (4, 6),
+        "output_kernel": (6, 4),
+        "skip": (4,),
+    },
+    "s6": {
+        "decay_log": (4, 2),
+        "input_kernel": (3, 4),
+        "select_kernel": (4, 3),
+        "step_kernel": (1, 4),
+        "step_bias": (4,),
+        "read_kernel": (4, 2),
+        "skip": (4,),
+    },
+    "mamba2": {
+        **dict.fromkeys(("decay_log", "step_bias", "skip"), (2,)),
+        "input_kernel": (3, 4 + 3 + 2),
+        "read_kernel": (3, 3),
+    },
+    "gla": {
+        "decay_in_kernel": (3, 2),
+        "decay_out_kernel": (2, 6),
+        "decay_bias": (6,),
+        "input_kernel": (3, 6 + 4),
+        "read_kernel": (3, 6),
+    },
     "user": {**_LSTM, "recurrent_bias": (8,)},
     "matrix": {**dict.fromkeys(("decay", "key", "query", "value"), (3, 4)), "order": (4,)},
     "plain": _ELMAN,
@@ -124,12 +153,13 @@ def test_partition(row):
     partition = row.cell.partition(params)
     assert jax.tree.structure(partition) == jax.tree.structure(params)
     split = {"slstm": {"input_kernel"}, "plain": set(), "lru": set(), "rg_lru": set()}
-    split |= {"matrix": set(), "min_gru": {"input_kernel"}}
+    split |= {name: set() for name in ("matrix", "s5", "s6", "mamba2", "gla")}
+    split |= {name: {"input_kernel"} for name in ("min_gru", "min_lstm")}
     expected = split.get(row.name, {"input_kernel", "recurrent_kernel"})
     for (path, spec), leaf in zip(
         jax.tree_util.tree_leaves_with_path(partition), jax.tree.leaves(params), strict=True
     ):
-        columns = getattr(path[-1], "name", None) in expected
+        columns = (getattr(path[-1], "name", None) or path[-1].key) in expected
         assert spec == (PartitionSpec(None, "hidden") if columns else PartitionSpec())
         assert len(spec) in (0, leaf.ndim)
 

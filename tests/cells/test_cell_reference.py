@@ -66,7 +66,7 @@ def test_initial_state(row):
         for index, (name, leaf) in enumerate(state._asdict().items()):
             assert leaf.shape == (*batch, *alone[index].shape)
             kinds = {"fresh": jnp.dtype(bool)}
-            if row.name == "lru":
+            if row.name in ("lru", "s5"):
                 kinds["hidden"] = jnp.dtype(jnp.complex64)
             assert leaf.dtype == kinds.get(name, dtype)
             start = jnp.asarray(starts.get(name, 0.0)) if learned is None else learned[index]
@@ -85,7 +85,8 @@ def test_cell_is_a_frozen_hashable_value(row):
 def test_kinds():
     kinds = {row.name: row.cell for row in ROWS}
     assert not isinstance(kinds.pop("plain"), GatedCell | LinearCell)
-    for name in ("min_gru", "lru", "rg_lru", "matrix"):
+    linear = ("min_gru", "lru", "rg_lru", "min_lstm", "s5", "s6", "mamba2", "gla", "matrix")
+    for name in linear:
         assert isinstance(kinds.pop(name), LinearCell)
     assert all(isinstance(cell, GatedCell) for cell in kinds.values())
 
