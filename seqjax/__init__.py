@@ -10,9 +10,11 @@ from seqjax.cells import antisymmetric_rnn as antisymmetric_rnn
 from seqjax.cells import chrono as chrono
 from seqjax.cells import co_rnn as co_rnn
 from seqjax.cells import coupled_lstm as coupled_lstm
+from seqjax.cells import delta_net as delta_net
 from seqjax.cells import elman as elman
 from seqjax.cells import fast_grnn as fast_grnn
 from seqjax.cells import gated_cell as gated_cell
+from seqjax.cells import gated_delta_net as gated_delta_net
 from seqjax.cells import gla as gla
 from seqjax.cells import gru as gru
 from seqjax.cells import ind_rnn as ind_rnn
@@ -28,6 +30,7 @@ from seqjax.cells import mamba2 as mamba2
 from seqjax.cells import mgu as mgu
 from seqjax.cells import min_gru as min_gru
 from seqjax.cells import min_lstm as min_lstm
+from seqjax.cells import mlstm as mlstm
 from seqjax.cells import peephole_lstm as peephole_lstm
 from seqjax.cells import projected_lstm as projected_lstm
 from seqjax.cells import register_cell as register_cell

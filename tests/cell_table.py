@@ -307,6 +307,61 @@ def gla_output(p, state, x):
     return np.concatenate([s.T @ q / np.sqrt(3) for s, q in zip(state[0], q, strict=True)])
 
 
+def mlstm_step(p, state, x):
+    """With two heads of two units."""
+    memory, normaliser, m = state
+    k, v = np.split(x @ p["input_kernel"] + p["input_bias"], 2)
+    i, f = np.split(x @ p["gate_kernel"] + p["gate_bias"], 2)
+    f = np.log(sigmoid(f))
+    largest = np.maximum(f + m, i)
+    after = []
+    for head in range(2):
+        key, value = (part[2 * head : 2 * head + 2] for part in (k / np.sqrt(2), v))
+        keep, weight = np.exp(f + m - largest)[head], np.exp(i - largest)[head]
+        after.append(
+            (
+                keep * memory[head] + weight * np.outer(key, value),
+                keep * normaliser[head] + weight * key,
+            )
+        )
+    return *(np.stack(field) for field in zip(*after, strict=True)), largest
+
+
+def mlstm_output(p, state, x):
+    q, o = np.split(x @ p["read_kernel"] + p["read_bias"], 2)
+    heads = []
+    for memory, normaliser, m, query in zip(*state, np.split(q, 2), strict=True):
+        heads.append(memory.T @ query / max(abs(normaliser @ query), np.exp(-m)))
+    return sigmoid(o) * np.concatenate(heads)
+
+
+def unit(x):
+    """The silu of `x`, of length 1; the library keeps clear of a division by zero."""
+    x = x * sigmoid(x)
+    return x / np.sqrt(x @ x + 1e-6)
+
+
+def delta_net_step(negative_eigenvalues, p, state, x):
+    """With two heads of two units."""
+    (s,) = state
+    k, v, b = np.split(x @ p["input_kernel"], [4, 8])
+    b, v = sigmoid(b) * (2 if negative_eigenvalues else 1), v * sigmoid(v)
+    decay = np.ones(2)
+    if "decay_log" in p:
+        decay = np.exp(-np.exp(p["decay_log"]) * softplus(x @ p["decay_kernel"] + p["step_bias"]))
+    after = []
+    for head in range(2):
+        key, value = unit(k[2 * head : 2 * head + 2]), v[2 * head : 2 * head + 2]
+        turned = np.eye(2) - b[head] * np.outer(key, key)
+        after.append(decay[head] * turned @ s[head] + b[head] * np.outer(key, value))
+    return (np.stack(after),)
+
+
+def delta_net_output(p, state, x):
+    q = np.split(x @ p["read_kernel"], 2)
+    return np.concatenate([s.T @ unit(q) / np.sqrt(2) for s, q in zip(state[0], q, strict=True)])
+
+
 class MemoryState(NamedTuple):
     """State of the cell below: its output and a memory."""
 
@@ -520,15 +575,31 @@ ROWS = [
         gla_step,
         gla_output,
     ),
+    Row("mlstm", functools.partial(seqjax.mlstm, heads=2), mlstm_step, mlstm_output),
+    Row(
+        "delta_net",
+        functools.partial(seqjax.delta_net, heads=2, negative_eigenvalues=True),
+        functools.partial(delta_net_step, True),
+        delta_net_output,
+    ),
+    Row(
+        "gated_delta_net",
+        functools.partial(seqjax.gated_delta_net, heads=2),
+        functools.partial(delta_net_step, False),
+        delta_net_output,
+    ),
     Row("user", user_cell, user_step),
     Row("matrix", matrix_cell, matrix_step, matrix_output),
     Row("plain", PlainCell, plain_step),
 ]
 BY_NAME = {row.name: row for row in ROWS}
 
-# One of each kind - `GatedCell`, plain `Cell`, `LinearCell`, complex, with starts - for what no
-# single cell can change.
-KINDS = [BY_NAME[name] for name in ("lstm_learned", "plain", "min_gru", "lru", "rg_lru")]
+# One of each kind - `GatedCell`, plain `Cell`, `LinearCell`, complex, with starts, two of
+# `AssociativeCell` - for what no single cell can change.
+KINDS = [
+    BY_NAME[name]
+    for name in ("lstm_learned", "plain", "min_gru", "lru", "rg_lru", "mlstm", "delta_net")
+]
 
 
 def on_executors(rows: list[Row]) -> list[Row]:

@@ -1,16 +1,19 @@
 """Cells: each defines one time step of a recurrence as pure functions."""
 
 from seqjax.cells._antisymmetric_rnn import antisymmetric_rnn as antisymmetric_rnn
+from seqjax.cells._associative import AssociativeCell as AssociativeCell
 from seqjax.cells._cell import Cell as Cell
 from seqjax.cells._cell import HiddenState as HiddenState
 from seqjax.cells._co_rnn import OscillatorState as OscillatorState
 from seqjax.cells._co_rnn import co_rnn as co_rnn
 from seqjax.cells._coupled_lstm import coupled_lstm as coupled_lstm
+from seqjax.cells._delta_net import delta_net as delta_net
 from seqjax.cells._elman import elman as elman
 from seqjax.cells._fast_grnn import fast_grnn as fast_grnn
 from seqjax.cells._gated import GatedCell as GatedCell
 from seqjax.cells._gated import GatedParams as GatedParams
 from seqjax.cells._gated import gated_cell as gated_cell
+from seqjax.cells._gated_delta_net import gated_delta_net as gated_delta_net
 from seqjax.cells._gla import gla as gla
 from seqjax.cells._gru import gru as gru
 from seqjax.cells._ind_rnn import ind_rnn as ind_rnn
@@ -31,6 +34,8 @@ from seqjax.cells._mgu import mgu as mgu
 from seqjax.cells._min_gru import MinGRUParams as MinGRUParams
 from seqjax.cells._min_gru import min_gru as min_gru
 from seqjax.cells._min_lstm import min_lstm as min_lstm
+from seqjax.cells._mlstm import MLSTMState as MLSTMState
+from seqjax.cells._mlstm import mlstm as mlstm
 from seqjax.cells._operations import affine as affine
 from seqjax.cells._peephole_lstm import peephole_lstm as peephole_lstm
 from seqjax.cells._projected_lstm import projected_lstm as projected_lstm

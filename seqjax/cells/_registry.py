@@ -13,8 +13,10 @@ from seqjax.cells._antisymmetric_rnn import antisymmetric_rnn
 from seqjax.cells._cell import Cell, advance
 from seqjax.cells._co_rnn import co_rnn
 from seqjax.cells._coupled_lstm import coupled_lstm
+from seqjax.cells._delta_net import delta_net
 from seqjax.cells._elman import elman
 from seqjax.cells._fast_grnn import fast_grnn
+from seqjax.cells._gated_delta_net import gated_delta_net
 from seqjax.cells._gla import gla
 from seqjax.cells._gru import gru
 from seqjax.cells._ind_rnn import ind_rnn
@@ -28,6 +30,7 @@ from seqjax.cells._mamba2 import mamba2
 from seqjax.cells._mgu import mgu
 from seqjax.cells._min_gru import min_gru
 from seqjax.cells._min_lstm import min_lstm
+from seqjax.cells._mlstm import mlstm
 from seqjax.cells._peephole_lstm import peephole_lstm
 from seqjax.cells._projected_lstm import projected_lstm
 from seqjax.cells._rg_lru import rg_lru
@@ -65,6 +68,9 @@ CELLS: dict[str, Constructor] = {
     "s6": s6,
     "mamba2": mamba2,
     "gla": gla,
+    "mlstm": mlstm,
+    "delta_net": delta_net,
+    "gated_delta_net": gated_delta_net,
 }
 """Constructors of the library's cells, by name."""
 USER_CELLS: dict[str, Constructor] = {}

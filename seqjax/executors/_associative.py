@@ -1,4 +1,4 @@
-"""`Associative` runs linear cells in parallel in time."""
+"""`Associative` runs linear and associative cells in parallel in time."""
 
 import dataclasses
 import functools
@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from seqjax._padding import select
-from seqjax.cells._cell import Cell
+from seqjax.cells._associative import AssociativeCell
+from seqjax.cells._cell import Cell, project
 from seqjax.cells._linear import LinearCell
 from seqjax.executors._executor import Inputs
 from seqjax.executors._linear import as_carry, coefficients, with_fresh
@@ -20,8 +21,9 @@ from seqjax.executors._transposable import linear_map
 class Associative:
     """Runs a linear cell with an associative scan, in about log2(T) steps instead of T.
 
-    The backward pass is one scan in the opposite direction. It needs the decays and the states, but
-    no intermediates of the forward scan. On a CPU, `Sequential` is faster.
+    The backward pass of a `LinearCell` is one scan in the opposite direction. It needs the decays
+    and the states, but no intermediates of the forward scan. An `AssociativeCell` brings its own
+    rule of combining steps, and JAX differentiates its scan. On a CPU, `Sequential` is faster.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -36,8 +38,8 @@ class Associative:
     """
 
     def refusal(self, cell: Cell) -> str | None:
-        """Refuses a cell that is not linear in its state."""
-        if isinstance(cell, LinearCell):
+        """Refuses a cell whose steps cannot be combined."""
+        if isinstance(cell, LinearCell | AssociativeCell):
             return None
         return f"it needs a LinearCell, such as min_gru or lru, and {cell!r} is a {_kind(cell)}"
 
@@ -53,9 +55,11 @@ class Associative:
         all_states: bool,
     ) -> tuple[Any, Any]:
         """Runs the cell, see `Executor.run`."""
-        assert isinstance(cell, LinearCell)
         if not inputs.xs.shape[0]:
             return state, jax.tree.map(lambda leaf: jnp.zeros((0, *leaf.shape), leaf.dtype), state)
+        if isinstance(cell, AssociativeCell):
+            return _run_combined(cell, params, inputs, state, reset_state, reverse)
+        assert isinstance(cell, LinearCell)
         a, b = as_carry(coefficients(cell, params, inputs), state.hidden)
         a = jnp.broadcast_to(a, b.shape)
         if inputs.resets is not None:
@@ -66,6 +70,47 @@ class Associative:
         states = linear_recurrence(a, b, state.hidden, inputs.resets, reverse)
         final = states[0 if reverse else -1]
         return with_fresh(cell, (final, states), inputs, state, reverse=reverse)
+
+
+def _run_combined(
+    cell: AssociativeCell, params: Any, inputs: Inputs, state: Any, reset_state: Any, reverse: bool
+) -> tuple[Any, Any]:
+    """Runs an associative cell.
+
+    Scans triples: an element, whether it does anything, and whether the state is reset before it.
+    The second is the identity that masked steps need, which a cell need not have.
+    """
+    shape = inputs.xs.shape[:-1]
+    valid = jnp.ones(shape, bool) if inputs.valid is None else inputs.valid
+    resets = jnp.zeros(shape, bool) if inputs.resets is None else inputs.resets
+    elements = cell.element(project(cell, params, inputs.clean_xs(), inputs.starts))
+    # An element that is constant in time may have a time axis of size 1.
+    elements = jax.tree.map(
+        lambda leaf: jnp.broadcast_to(leaf, (shape[0], *leaf.shape[1:])), elements
+    )
+
+    def chosen(condition: Array, on_true: Any, on_false: Any) -> Any:
+        return jax.tree.map(functools.partial(select, condition), on_true, on_false)
+
+    def combine(left: Any, right: Any) -> Any:
+        (before, moves, reset), (after, moves_right, reset_right) = left, right
+        seen = moves & ~reset_right
+        # What a reset drops may not be finite; its product would be NaN even if it is not chosen.
+        both = cell.combine(chosen(seen, before, after), after)
+        after = chosen(seen, both, after)
+        return chosen(moves_right, after, before), seen | moves_right, reset | reset_right
+
+    scanned = lax.associative_scan(combine, (elements, valid, resets), reverse=reverse)
+    elements, moves, reset = scanned
+    before = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[None], (shape[0], *leaf.shape)), state)
+    if inputs.resets is not None:
+        again = jax.tree.map(lambda leaf, to: jnp.broadcast_to(leaf, to.shape), reset_state, before)
+        before = chosen(reset, again, before)
+    states = jax.tree.map(
+        lambda leaf, old: leaf.astype(old.dtype), cell.apply(elements, before), before
+    )
+    states = chosen(moves, states, before)
+    return jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states), states
 
 
 def linear_recurrence(

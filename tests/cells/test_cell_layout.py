@@ -11,6 +11,7 @@ _GRU_BEFORE = {"input_kernel": (3, 12), "recurrent_kernel": (4, 12), "bias": (12
 _LSTM = {"input_kernel": (3, 16), "recurrent_kernel": (4, 16), "bias": (16,)}
 _TWO_GATES = {"input_kernel": (3, 8), "recurrent_kernel": (4, 8), "bias": (8,)}
 _ELMAN = {"input_kernel": (3, 4), "recurrent_kernel": (4, 4), "bias": (4,)}
+_DELTA_NET = {"input_kernel": (3, 4 + 4 + 2), "read_kernel": (3, 4)}
 LAYOUT = {
     "elman_tanh": _ELMAN,
     "elman_relu": _ELMAN,
@@ -107,6 +108,19 @@ LAYOUT = {
         "input_kernel": (3, 6 + 4),
         "read_kernel": (3, 6),
     },
+    "mlstm": {
+        **dict.fromkeys(("input_kernel", "read_kernel"), (3, 8)),
+        **dict.fromkeys(("input_bias", "read_bias"), (8,)),
+        "gate_kernel": (3, 4),
+        "gate_bias": (4,),
+    },
+    "delta_net": _DELTA_NET,
+    "gated_delta_net": {
+        **_DELTA_NET,
+        "decay_kernel": (3, 2),
+        "decay_log": (2,),
+        "step_bias": (2,),
+    },
     "user": {**_LSTM, "recurrent_bias": (8,)},
     "matrix": {**dict.fromkeys(("decay", "key", "query", "value"), (3, 4)), "order": (4,)},
     "plain": _ELMAN,
@@ -153,7 +167,8 @@ def test_partition(row):
     partition = row.cell.partition(params)
     assert jax.tree.structure(partition) == jax.tree.structure(params)
     split = {"slstm": {"input_kernel"}, "plain": set(), "lru": set(), "rg_lru": set()}
-    split |= {name: set() for name in ("matrix", "s5", "s6", "mamba2", "gla")}
+    matrices = ("matrix", "s5", "s6", "mamba2", "gla", "mlstm", "delta_net", "gated_delta_net")
+    split |= {name: set() for name in matrices}
     split |= {name: {"input_kernel"} for name in ("min_gru", "min_lstm")}
     expected = split.get(row.name, {"input_kernel", "recurrent_kernel"})
     for (path, spec), leaf in zip(

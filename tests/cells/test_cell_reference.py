@@ -17,7 +17,7 @@ from cell_table import (
 )
 
 import seqjax
-from seqjax.cells import CELLS, GatedCell, HiddenState, LinearCell, affine
+from seqjax.cells import CELLS, AssociativeCell, GatedCell, HiddenState, LinearCell, affine
 from seqjax.cells._cell import advance, project
 
 
@@ -88,6 +88,8 @@ def test_kinds():
     linear = ("min_gru", "lru", "rg_lru", "min_lstm", "s5", "s6", "mamba2", "gla", "matrix")
     for name in linear:
         assert isinstance(kinds.pop(name), LinearCell)
+    for name in ("mlstm", "delta_net", "gated_delta_net"):
+        assert isinstance(kinds.pop(name), AssociativeCell)
     assert all(isinstance(cell, GatedCell) for cell in kinds.values())
 
 

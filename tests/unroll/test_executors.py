@@ -10,16 +10,18 @@ import pytest
 from cell_table import BATCH, HIDDEN, ROWS, STEPS, assert_trees_close, problem, random_params
 
 import seqjax
-from seqjax.cells import LinearCell
+from seqjax.cells import AssociativeCell, LinearCell
 from seqjax.executors import EXECUTORS, Associative, Scan, Sequential
 
 LINEAR = tuple(row.name for row in ROWS if isinstance(row.cell, LinearCell))
+COMBINED = tuple(row.name for row in ROWS if isinstance(row.cell, AssociativeCell))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_who_runs_what(row):
     accepted = {name for name, made in EXECUTORS.items() if made().refusal(row.cell) is None}
-    expected = {"sequential", "scan"} | ({"associative"} if row.name in LINEAR else set())
+    parallel = row.name in LINEAR + COMBINED
+    expected = {"sequential", "scan"} | ({"associative"} if parallel else set())
     assert accepted == expected
 
 
@@ -161,7 +163,7 @@ def test_a_state_that_is_not_finite_ends_at_a_reset():
         np.testing.assert_array_equal(d_xs[:, 0, 0], [0, 0, 0, 3, 2, 1])
 
 
-@pytest.mark.parametrize("name", LINEAR)
+@pytest.mark.parametrize("name", LINEAR + COMBINED)
 def test_second_derivatives_of_linear_cells(x64, name):
     """Reverse over reverse and forward over reverse, with lengths and resets."""
     row = next(row for row in ROWS if row.name == name)

@@ -208,7 +208,7 @@ def test_states_are_consistent(row):
     clean = jnp.asarray(np.where(data.valid[..., None], data.xs, 0))
     outputs = row.cell.output(row.cell.prepare(params), states, clean)
     outputs = np.where(data.valid[..., None], outputs, 0)
-    assert_trees_equal(ys, outputs)
+    assert_trees_close(ys, outputs)  # a compiler may fuse the product and the sum of a read-out
 
 
 def test_return_states_is_opt_in():

@@ -1,0 +1,137 @@
+"""The matrix LSTM of xLSTM: a matrix of keys and values as memory, and exponential gates."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from seqjax.cells._associative import AssociativeCell
+from seqjax.cells._cell import batch_axes
+from seqjax.cells._initializers import fan_in_uniform
+from seqjax.cells._operations import affine, check_features, check_in_size, heads_of
+from seqjax.cells._product import split_heads
+
+
+class MLSTMState(NamedTuple):
+    """Memory `C` (*B, n, d, d), normaliser `n` (*B, n, d) and log scale `m` (*B, n) of `n` heads.
+
+    `C` and `n` are `exp(m)` times smaller than in the equations without `m`.
+    """
+
+    memory: Array
+    normaliser: Array
+    stabiliser: Array
+
+
+class MLSTMElement(NamedTuple):
+    """Several steps: the sum of `log f`, and what they add to the state."""
+
+    log_forget: Array
+    added: MLSTMState
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class mlstm(AssociativeCell):
+    """The mLSTM cell; each head stores values under keys in a matrix.
+
+        q_t = W_q x_t + b_q,    k_t = (W_k x_t + b_k) / sqrt(d),    v_t = W_v x_t + b_v
+        m_t = max(log f_t + m_{t-1}, i~_t),    f_t = sigmoid(w_f x_t + b_f),    i~_t = w_i x_t + b_i
+        C_t = exp(log f_t + m_{t-1} - m_t) C_{t-1} + exp(i~_t - m_t) k_t v_t^T
+        n_t = exp(log f_t + m_{t-1} - m_t) n_{t-1} + exp(i~_t - m_t) k_t
+        h_t = sigmoid(W_o x_t + b_o) * C_t^T q_t / max(|n_t^T q_t|, exp(-m_t))
+
+    `m` keeps the exponentials in range and changes no output; it starts at minus infinity. `w_i`
+    and `w_f` start at zero, `b_f` evenly from 3 to 6 over the heads, `b_i` at random near zero.
+    The biases of the gates stay in float32 under a narrower `dtype`.
+
+    Differs from `slstm`: no gate sees the state, so that steps run in parallel in time. `C` is the
+    transpose of the paper's. Published kernels scale `q`, not `k`, by `1 / sqrt(d)`: the outputs
+    are equal, the states are not.
+
+    Args:
+      hidden_size: features of the output, `H`; each head has `d = H / heads`.
+      heads: heads; by default one for 32 units, or one in all if 32 does not divide `H`.
+
+    Raises:
+      ValueError: if `heads` does not divide `hidden_size`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, seqjax
+      >>> cell = seqjax.mlstm(4, heads=2)
+      >>> params = cell.init(jax.random.key(0), 3)
+      >>> ys, state = seqjax.unroll(cell, params, jnp.ones((7, 2, 3)))
+      >>> ys.shape, state.memory.shape
+      ((7, 2, 4), (2, 2, 2, 2))
+
+    Reference: Beck et al. (2024), xLSTM: extended long short-term memory.
+    """
+
+    heads: int | None = None
+    full_precision = ("gate_bias",)
+
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, "heads", heads_of("mlstm", self.hidden_size, self.heads, size=32))
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        """Heads, and the size of each."""
+        assert self.heads is not None
+        return self.heads, self.hidden_size // self.heads
+
+    def init(self, key, in_size, dtype=jnp.float32):
+        check_in_size("mlstm", in_size)
+        keys, (heads, _), units = jax.random.split(key, 3), self._shape, self.hidden_size
+        bias = 0.1 * jax.random.normal(keys[2], (heads,)), jnp.linspace(3.0, 6.0, heads)
+        params = {
+            "input_kernel": fan_in_uniform(keys[0], (in_size, 2 * units)),  # k, v
+            "input_bias": jnp.zeros(2 * units),
+            "gate_kernel": jnp.zeros((in_size, 2 * heads)),  # i, f
+            "gate_bias": jnp.concatenate(bias),
+            "read_kernel": fan_in_uniform(keys[1], (in_size, 2 * units)),  # q, o
+            "read_bias": jnp.zeros(2 * units),
+        }
+        return jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+
+    def initial_state(self, params, batch_shape=(), dtype=jnp.float32):
+        heads, size = self._shape
+        shape = *batch_axes("mlstm", batch_shape), heads
+        memory, normaliser = (jnp.zeros((*shape, *rest), dtype) for rest in ((size, size), (size,)))
+        return MLSTMState(memory, normaliser, jnp.full(shape, -jnp.inf, dtype))
+
+    def project(self, params, xs):
+        check_features("mlstm", xs, params["input_kernel"])
+        heads, size = self._shape
+        parts = jnp.split(affine(xs, params["input_kernel"], params["input_bias"]), 2, axis=-1)
+        key, value = (split_heads(part, heads) for part in parts)
+        gates = affine(xs, params["gate_kernel"], params["gate_bias"])
+        admit, forget = jnp.split(gates, 2, axis=-1)
+        return key * size**-0.5, value, admit, jax.nn.log_sigmoid(forget)
+
+    def element(self, drive):
+        key, value, admit, log_forget = drive
+        added = MLSTMState(key[..., :, None] * value[..., None, :], key, admit)
+        return MLSTMElement(log_forget, added)
+
+    def combine(self, left, right):
+        return MLSTMElement(left.log_forget + right.log_forget, self.apply(right, left.added))
+
+    def apply(self, element, state):
+        kept, added = state.stabiliser + element.log_forget, element.added
+        stabiliser = jnp.maximum(kept, added.stabiliser)
+        old, new = jnp.exp(kept - stabiliser), jnp.exp(added.stabiliser - stabiliser)
+        memory = old[..., None, None] * state.memory + new[..., None, None] * added.memory
+        normaliser = old[..., None] * state.normaliser + new[..., None] * added.normaliser
+        return MLSTMState(memory, normaliser, stabiliser)
+
+    def output(self, params, states, xs):
+        parts = jnp.split(affine(xs, params["read_kernel"], params["read_bias"]), 2, axis=-1)
+        query, gate = (split_heads(part, self._shape[0]) for part in parts)
+        read = jnp.einsum("...pkv,...pk->...pv", states.memory, query)
+        weight = jnp.abs(jnp.einsum("...pk,...pk->...p", states.normaliser, query))
+        # Bounded, since exp overflows before the first step, where m is minus infinity.
+        least = jnp.exp(-jnp.clip(states.stabiliser, -80, 80))
+        ys = jax.nn.sigmoid(gate) * read / jnp.maximum(weight, least)[..., None]
+        return ys.reshape(*xs.shape[:-1], self.hidden_size)
