@@ -33,6 +33,7 @@ from seqjax.cells import min_lstm as min_lstm
 from seqjax.cells import mlstm as mlstm
 from seqjax.cells import peephole_lstm as peephole_lstm
 from seqjax.cells import projected_lstm as projected_lstm
+from seqjax.cells import qrnn as qrnn
 from seqjax.cells import register_cell as register_cell
 from seqjax.cells import rg_lru as rg_lru
 from seqjax.cells import s5 as s5

@@ -307,6 +307,15 @@ def gla_output(p, state, x):
     return np.concatenate([s.T @ q / np.sqrt(3) for s, q in zip(state[0], q, strict=True)])
 
 
+def qrnn_step(p, state, x):
+    """With a window of three inputs: the newest adds to the gates of this step and of two more."""
+    _, c, pending = state
+    taps = (x @ p["input_kernel"]).reshape(3, 3, 4)
+    z, f, o = taps[0] + p["bias"].reshape(3, 4) + pending[0]
+    c = sigmoid(f) * c + (1 - sigmoid(f)) * np.tanh(z)
+    return sigmoid(o) * c, c, np.stack([pending[1] + taps[1], taps[2]])
+
+
 def mlstm_step(p, state, x):
     """With two heads of two units."""
     memory, normaliser, m = state
@@ -561,6 +570,7 @@ ROWS = [
     Row("co_rnn", seqjax.co_rnn, co_rnn_step),
     Row("unicornn", seqjax.unicornn, unicornn_step),
     Row("min_lstm", seqjax.min_lstm, min_lstm_step),
+    Row("qrnn", functools.partial(seqjax.qrnn, window=3), qrnn_step),
     Row("s5", functools.partial(seqjax.s5, state_size=6), s5_step, s5_output),
     Row("s6", functools.partial(seqjax.s6, state_size=2), s6_step, s6_output),
     Row(

@@ -39,6 +39,8 @@ from seqjax.cells._mlstm import mlstm as mlstm
 from seqjax.cells._operations import affine as affine
 from seqjax.cells._peephole_lstm import peephole_lstm as peephole_lstm
 from seqjax.cells._projected_lstm import projected_lstm as projected_lstm
+from seqjax.cells._qrnn import QRNNState as QRNNState
+from seqjax.cells._qrnn import qrnn as qrnn
 from seqjax.cells._registry import CELLS as CELLS
 from seqjax.cells._registry import USER_CELLS as USER_CELLS
 from seqjax.cells._registry import make_cell as make_cell

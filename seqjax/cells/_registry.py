@@ -33,6 +33,7 @@ from seqjax.cells._min_lstm import min_lstm
 from seqjax.cells._mlstm import mlstm
 from seqjax.cells._peephole_lstm import peephole_lstm
 from seqjax.cells._projected_lstm import projected_lstm
+from seqjax.cells._qrnn import qrnn
 from seqjax.cells._rg_lru import rg_lru
 from seqjax.cells._s5 import s5
 from seqjax.cells._s6 import s6
@@ -64,6 +65,7 @@ CELLS: dict[str, Constructor] = {
     "co_rnn": co_rnn,
     "unicornn": unicornn,
     "min_lstm": min_lstm,
+    "qrnn": qrnn,
     "s5": s5,
     "s6": s6,
     "mamba2": mamba2,

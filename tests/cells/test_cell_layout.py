@@ -80,6 +80,7 @@ LAYOUT = {
         "units.recurrent": (4,),
     },
     "min_lstm": {"input_kernel": (3, 12), "bias": (12,)},
+    "qrnn": {"input_kernel": (3, 3 * 12), "bias": (12,)},
     "s5": {
         **dict.fromkeys(("rate", "frequency", "log_step"), (3,)),
         "map_kernel": (3, 4),
@@ -167,7 +168,17 @@ def test_partition(row):
     partition = row.cell.partition(params)
     assert jax.tree.structure(partition) == jax.tree.structure(params)
     split = {"slstm": {"input_kernel"}, "plain": set(), "lru": set(), "rg_lru": set()}
-    matrices = ("matrix", "s5", "s6", "mamba2", "gla", "mlstm", "delta_net", "gated_delta_net")
+    matrices = (
+        "matrix",
+        "s5",
+        "s6",
+        "mamba2",
+        "gla",
+        "qrnn",
+        "mlstm",
+        "delta_net",
+        "gated_delta_net",
+    )
     split |= {name: set() for name in matrices}
     split |= {name: {"input_kernel"} for name in ("min_gru", "min_lstm")}
     expected = split.get(row.name, {"input_kernel", "recurrent_kernel"})

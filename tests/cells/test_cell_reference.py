@@ -88,7 +88,7 @@ def test_kinds():
     linear = ("min_gru", "lru", "rg_lru", "min_lstm", "s5", "s6", "mamba2", "gla", "matrix")
     for name in linear:
         assert isinstance(kinds.pop(name), LinearCell)
-    for name in ("mlstm", "delta_net", "gated_delta_net"):
+    for name in ("qrnn", "mlstm", "delta_net", "gated_delta_net"):
         assert isinstance(kinds.pop(name), AssociativeCell)
     assert all(isinstance(cell, GatedCell) for cell in kinds.values())
 
