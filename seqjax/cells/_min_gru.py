@@ -85,6 +85,7 @@ def min_gru(
             learned=learned_initial_state,
         ),
         coefficients=_coefficients,
+        full_precision=("bias",),
         split=("input_kernel",),
     )
 

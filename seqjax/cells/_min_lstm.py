@@ -41,7 +41,7 @@ class min_lstm(LinearCell):
     """
 
     forget_bias: float = 0.0
-    split = ("input_kernel",)
+    full_precision, split = ("bias",), ("input_kernel",)
 
     def init(self, key, in_size, dtype=jnp.float32):
         check_in_size("min_lstm", in_size)

@@ -41,7 +41,8 @@ class Associative:
         """Refuses a cell whose steps cannot be combined."""
         if isinstance(cell, LinearCell | AssociativeCell):
             return None
-        return f"it needs a LinearCell, such as min_gru or lru, and {cell!r} is a {_kind(cell)}"
+        needed = "a LinearCell or an AssociativeCell, such as lru or mlstm"
+        return f"it needs {needed}, and {cell!r} is a {_kind(cell)}"
 
     def run(
         self,

@@ -259,3 +259,60 @@ def test_uniform_draws_of_oscillators_and_of_lem():
     units = params.units
     assert 0 <= units["recurrent"].min() < 0.1 < 0.9 < units["recurrent"].max() <= 1
     assert -0.1 <= units["control"].min() < -0.09 < 0.09 < units["control"].max() <= 0.1
+
+
+def test_s5_starts_at_hippo():
+    """At the eigenvalues of the normal part of HiPPO-LegS, one of each pair, and its vectors."""
+    root = np.sqrt(2 * np.arange(6) + 1)
+    hippo = -(np.tril(np.outer(root, root)) - np.diag(np.arange(6)))
+    normal = hippo + np.outer(root, root) / 2
+    params = seqjax.s5(500, state_size=12, blocks=2).init(KEY, 500)
+    values = np.linalg.eigvals(normal)
+    expected = np.sort(values.imag[values.imag > 0])
+    np.testing.assert_allclose(params["frequency"], np.tile(expected, 2), rtol=1e-5)
+    np.testing.assert_allclose(params["rate"], values.real.mean(), rtol=1e-6)
+    assert "map_kernel" not in params  # as published
+    # From B in the basis of the eigenvectors back to a real one: 2 Re(V B), of unit variance / H.
+    vectors = np.linalg.eig(normal)[1][:, np.argsort(values.imag)[6 // 2 :]]
+    real, imag = np.split(np.asarray(params["input_kernel"]), 2, axis=-1)
+    drive = (real + 1j * imag)[:, :3]
+    assert abs((2 * (drive @ vectors.T).real).std() * np.sqrt(500) - 1) < 0.1
+    steps = np.exp(params["log_step"])
+    assert 0.001 <= steps.min() < steps.max() <= 0.1
+
+
+def test_decays_and_steps_of_selective_cells():
+    def steps(bias):
+        return np.log1p(np.exp(np.asarray(bias, np.float64)))
+
+    params = seqjax.s6(800, state_size=3).init(KEY, 800)
+    np.testing.assert_allclose(np.exp(params["decay_log"]), np.tile([1, 2, 3], (800, 1)), rtol=1e-6)
+    assert params["step_kernel"].shape == (50, 800)
+    assert "input_kernel" not in params  # as published
+    for name in ("s6", "mamba2", "gated_delta_net"):
+        options = {} if name == "s6" else {"heads": 800}
+        params = seqjax.make_cell(name, 800, **options).init(KEY, 2)
+        found = steps(params["step_bias"])
+        assert 0.001 * 0.99 <= found.min() < 0.0012
+        assert 0.08 < found.max() <= 0.1 * 1.01
+        # Log-uniform: half of them are below the geometric mean.
+        assert abs((found < 0.01).mean() - 0.5) < 0.1
+    decays = np.exp(seqjax.mamba2(800, heads=800).init(KEY, 2)["decay_log"])
+    assert 1 <= decays.min() < 1.2
+    assert 15.8 < decays.max() <= 16
+
+
+def test_mlstm_gates():
+    params = seqjax.mlstm(8, heads=4).init(KEY, 2)
+    i, f = np.split(np.asarray(params["gate_bias"]), 2)
+    np.testing.assert_allclose(f, [3, 4, 5, 6])
+    assert 0 < np.abs(i).max() < 0.5
+    assert (params["gate_kernel"] == 0).all()
+
+
+def test_default_heads():
+    """One head for 32 units, where 32 divides."""
+    for name in ("gla", "mlstm", "delta_net", "gated_delta_net"):
+        assert [seqjax.make_cell(name, size).heads for size in (128, 32, 8, 40)] == [4, 1, 1, 1]
+    assert seqjax.mamba2(128).heads == 2
+    assert seqjax.mlstm(64) == seqjax.mlstm(64, heads=2)

@@ -11,7 +11,6 @@ _GRU_BEFORE = {"input_kernel": (3, 12), "recurrent_kernel": (4, 12), "bias": (12
 _LSTM = {"input_kernel": (3, 16), "recurrent_kernel": (4, 16), "bias": (16,)}
 _TWO_GATES = {"input_kernel": (3, 8), "recurrent_kernel": (4, 8), "bias": (8,)}
 _ELMAN = {"input_kernel": (3, 4), "recurrent_kernel": (4, 4), "bias": (4,)}
-_DELTA_NET = {"input_kernel": (3, 4 + 4 + 2), "read_kernel": (3, 4)}
 LAYOUT = {
     "elman_tanh": _ELMAN,
     "elman_relu": _ELMAN,
@@ -115,9 +114,10 @@ LAYOUT = {
         "gate_kernel": (3, 4),
         "gate_bias": (4,),
     },
-    "delta_net": _DELTA_NET,
+    "delta_net": {"input_kernel": (3, 4 + 4 + 1), "read_kernel": (3, 4)},
     "gated_delta_net": {
-        **_DELTA_NET,
+        "input_kernel": (3, 4 + 4 + 2),
+        "read_kernel": (3, 4),
         "decay_kernel": (3, 2),
         "decay_log": (2,),
         "step_bias": (2,),

@@ -49,6 +49,15 @@ def test_cells_made_alike_are_one_value(name):
         (seqjax.lem, {"step_size": 0.5}),
         (seqjax.co_rnn, {"stiffness": 1.0}),
         (seqjax.unicornn, {"stiffness": 1.0}),
+        (seqjax.min_lstm, {"forget_bias": 1.0}),
+        (seqjax.qrnn, {"window": 3}),
+        (seqjax.s5, {"state_size": 8, "blocks": 2}),
+        (seqjax.s6, {"state_size": 2, "rank": 2}),
+        (seqjax.mamba2, {"state_size": 2, "heads": 2}),
+        (seqjax.gla, {"heads": 2, "key_size": 3}),
+        (seqjax.mlstm, {"heads": 2}),
+        (seqjax.delta_net, {"negative_eigenvalues": True}),
+        (seqjax.gated_delta_net, {"negative_eigenvalues": True}),
     ],
 )
 def test_options_are_part_of_the_value(make, options):
@@ -191,27 +200,148 @@ def test_leaky_rnn_keeps_its_time_constant_under_bfloat16(learned):
     assert abs(half_life / (np.log(0.5) / np.log(0.999)) - 1) < 0.01
 
 
-@pytest.mark.parametrize("name", ["lru", "rg_lru"])
+# A decay whose bias, log(decay / (1 - decay)), is far from any number of bfloat16.
+DECAY = 0.99898
+LOGIT = float(np.log(DECAY / (1 - DECAY)))
+STEP = float(np.log(np.expm1(-np.log(DECAY))))  # whose softplus is -log(decay)
+ONE, ALIVE = jnp.ones(1), jnp.array(False)
+# Of each cell with one unit, options, what differs from zero in its parameters, and a state.
+DECAYS = {
+    "lru": (
+        {},
+        {"decay_log": np.log(-np.log(DECAY)), "phase_log": -np.inf},
+        HiddenState(ONE + 0j),
+    ),
+    # Gates at one half: log a = -4 softplus(L).
+    "rg_lru": (
+        {},
+        {"decay": np.log(np.expm1(-np.log(DECAY) / 4))},
+        seqjax.cells.SegmentState(ONE, ALIVE),
+    ),
+    "min_gru": ({}, {"bias": [-LOGIT, 0]}, HiddenState(ONE)),
+    # sigmoid(0) = 1/2 against a share of it.
+    "min_lstm": ({}, {"bias": [0, np.log((1 - DECAY) / (3 * DECAY - 1)), 0]}, HiddenState(ONE)),
+    "qrnn": (
+        {},
+        {"bias": [0, LOGIT, 0]},
+        seqjax.cells.QRNNState(ONE, ONE, jnp.zeros((1, 3, 1))),
+    ),
+    "s5": ({}, {"rate": -1, "log_step": np.log(-np.log(DECAY))}, HiddenState(ONE + 0j)),
+    "s6": ({"state_size": 1}, {"step_bias": STEP}, HiddenState(jnp.ones((1, 1)))),
+    "mamba2": ({"state_size": 1}, {"step_bias": STEP}, HiddenState(jnp.ones((1, 1, 1)))),
+    "gla": (
+        {"temperature": 1.0},
+        {"decay_bias": LOGIT},
+        HiddenState(jnp.ones((1, 1, 1))),
+    ),
+    "mlstm": (
+        {},
+        {"gate_bias": [-30, LOGIT]},
+        seqjax.cells.MLSTMState(jnp.ones((1, 1, 1)), jnp.ones((1, 1)), jnp.zeros(1)),
+    ),
+    "gated_delta_net": ({}, {"step_bias": STEP}, HiddenState(jnp.ones((1, 1, 1)))),
+}
+
+
+@pytest.mark.parametrize("name", DECAYS)
 def test_cells_that_keep_decays_apart_do_so_under_bfloat16(name):
-    """A decay of 0.999 keeps its half-life within 1 % over 10,000 steps."""
-    cell = seqjax.make_cell(name, 1)
-    params = cell.init(jax.random.key(0), 1)
-    zeros = jax.tree.map(jnp.zeros_like, params)
-    if name == "lru":
-        nu = jnp.log(-jnp.log(jnp.array([0.999])))
-        params = {**zeros, "decay_log": nu, "phase_log": jnp.array([-jnp.inf])}
-        state = HiddenState(jnp.ones((1,), jnp.complex64))
-    else:
-        # Gates at one half: log a = -4 softplus(L).
-        target = -jnp.log(0.999) / 4
-        params = {**zeros, "decay": jnp.log(jnp.expm1(jnp.array([target])))}
-        state = seqjax.cells.SegmentState(jnp.ones(1), jnp.array(False))
+    """A decay near 0.999 keeps its half-life within 1 % over 10,000 steps."""
+    options, values, state = DECAYS[name]
+    cell = seqjax.make_cell(name, 1, **options)
+    params = jax.tree.map(jnp.zeros_like, cell.init(jax.random.key(0), 1))
+    as_dict = params._asdict() if hasattr(params, "_asdict") else params
+    changed = {
+        field: jnp.broadcast_to(jnp.asarray(value, jnp.float32), as_dict[field].shape)
+        for field, value in values.items()
+    }
+    params = params._replace(**changed) if hasattr(params, "_asdict") else params | changed
     xs = jnp.zeros((10_000, 1), jnp.bfloat16)
     for executor in ("sequential", "associative"):
         _, _, states = seqjax.unroll(
             cell, params, xs, initial_state=state, return_states=True, executor=executor
         )
-        sizes = np.abs(np.asarray(states.hidden[:, 0]))
+        kept = states.cell if name == "qrnn" else states[0]
+        sizes = np.abs(np.asarray(kept).ravel())
+        if name == "mlstm":
+            sizes = sizes * np.exp(np.asarray(states.stabiliser).ravel())
         half_life = int((sizes > 0.5).sum())
-        assert abs(half_life / (np.log(0.5) / np.log(0.999)) - 1) < 0.01
+        assert abs(half_life / (np.log(0.5) / np.log(DECAY)) - 1) < 0.01
         assert 0 < sizes[-1] < 1e-3
+
+
+def test_every_linear_cell_with_a_decay_is_tested_for_it():
+    combined = seqjax.cells.LinearCell, seqjax.cells.AssociativeCell
+    names = {name for name, make in CELLS.items() if isinstance(make(4), combined)}
+    assert names - set(DECAYS) == {"delta_net"}  # it has none
+
+
+@pytest.mark.parametrize("executor", ["sequential", "associative"])
+def test_delta_net_with_negative_eigenvalues_counts_modulo_two(executor):
+    """An input of 1 turns the sign of what is stored; without the option it cannot."""
+    bits = jax.random.bernoulli(jax.random.key(0), 0.5, (50,))
+    kernel = jnp.array([[50.0, 0, -50], [0, 0, 100]])  # key, value, rate; of a one and of the bit
+    params = {"input_kernel": kernel, "read_kernel": jnp.zeros((2, 1))}
+    xs = jnp.stack([jnp.ones(50), bits.astype(jnp.float32)], axis=-1)
+    start = HiddenState(jnp.ones((1, 1, 1)))
+
+    def stored(**options):
+        cell = seqjax.delta_net(1, **options)
+        given = {"initial_state": start, "return_states": True, "executor": executor}
+        return np.ravel(seqjax.unroll(cell, params, xs, **given)[2].hidden)
+
+    np.testing.assert_allclose(
+        stored(negative_eigenvalues=True), (-1.0) ** np.cumsum(bits), rtol=1e-4
+    )
+    assert stored().min() >= 0
+
+
+@pytest.mark.parametrize("window", [1, 2, 4])
+def test_the_window_of_a_qrnn_is_a_convolution_of_each_part(x64, window):
+    """Of the valid inputs between two resets, from zeros: nothing across a reset, no padding."""
+    steps, batch = 23, 6
+    rng = np.random.default_rng(0)
+    cell = seqjax.qrnn(2, window=window)
+    params = random_params(cell)
+    xs = rng.normal(size=(steps, batch, 3))
+    valid, resets = rng.random((2, steps, batch)) < np.array([0.8, 0.15])[:, None, None]
+    kernel = np.asarray(params["input_kernel"]).reshape(3, window, 6)
+
+    expected = np.zeros((steps, batch, 2))
+    for b in range(batch):
+        past, c = [], np.zeros(2)
+        for t in range(steps):
+            if resets[t, b]:
+                past, c = [], np.zeros(2)
+            if not valid[t, b]:
+                continue
+            past = [xs[t, b], *past][:window]
+            gates = params["bias"] + sum(x @ kernel[:, j] for j, x in enumerate(past))
+            z, f, o = np.split(np.asarray(gates), 3)
+            f, o = 1 / (1 + np.exp(-f)), 1 / (1 + np.exp(-o))
+            c = f * c + (1 - f) * np.tanh(z)
+            expected[t, b] = o * c
+    for executor in ("sequential", "associative", "scan"):
+        ys, _ = seqjax.unroll(cell, params, xs, mask=valid, resets=resets, executor=executor)
+        np.testing.assert_allclose(ys, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("executor", ["sequential", "associative"])
+def test_mlstm_with_gates_far_out_of_range(executor):
+    """Far above zero a common shift of the input gates changes nothing; below, nothing is read."""
+    cell = seqjax.mlstm(4, heads=2)
+    params = random_params(cell, dtype=jnp.float32)
+    xs = jax.random.normal(jax.random.key(1), (20, 3, 3))
+
+    def outputs(shift):
+        moved = {**params, "gate_bias": params["gate_bias"].at[:2].add(shift)}
+
+        def total(params):
+            ys = seqjax.unroll(cell, params, xs, executor=executor)[0]
+            return (ys**2).sum(), ys
+
+        gradient, ys = jax.grad(total, has_aux=True)(moved)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+        return ys
+
+    np.testing.assert_allclose(outputs(200.0), outputs(300.0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(outputs(-300.0), 0, atol=1e-20)
