@@ -27,7 +27,7 @@ class QRNNElement(NamedTuple):
     """Several steps: the first `window - 1` wait for earlier inputs, the others are `a c + b`.
 
     Attributes:
-      count: steps, at most `window`.
+      length: steps, at most `window`.
       waiting: gates of the first steps, from the inputs of these steps, (..., window - 1, 3, H).
       decay: `a` of the other steps.
       added: `b` of the other steps.
@@ -35,7 +35,7 @@ class QRNNElement(NamedTuple):
       pending: what these inputs add to the gates of later steps.
     """
 
-    count: Array
+    length: Array
     waiting: Array
     decay: Array
     added: Array
@@ -116,20 +116,20 @@ class qrnn(AssociativeCell):
 
     def element(self, drive):
         now, later = drive
-        count = jnp.ones(now.shape[:-2], jnp.int32)
+        length = jnp.ones(now.shape[:-2], jnp.int32)
         decay, added = jnp.ones_like(now[..., 0, :]), jnp.zeros_like(now[..., 0, :])
         if self.window == 1:
             decay, added = _pooling(now)
         waiting = jnp.concatenate([now[..., None, :, :], jnp.zeros_like(later)], axis=-3)
         waiting = waiting[..., : self.window - 1, :, :]
-        return QRNNElement(count, waiting, decay, added, now[..., 2, :], later)
+        return QRNNElement(length, waiting, decay, added, now[..., 2, :], later)
 
     def combine(self, left, right):
         waiting, decay, added, read = left.waiting, left.decay, left.added, right.read
         pending = right.pending
         for step in range(self.window - 1):  # of the steps on the right that wait
             gates = right.waiting[..., step, :, :] + left.pending[..., step, :, :]
-            here, place = step < right.count, left.count + step
+            here, place = step < right.length, left.length + step
             slot = jax.nn.one_hot(jnp.where(here, place, -1), self.window - 1, dtype=bool)
             waiting = jnp.where(slot[..., None, None], gates[..., None, :, :], waiting)
             known = (here & (place >= self.window - 1))[..., None]
@@ -138,18 +138,18 @@ class qrnn(AssociativeCell):
                 jnp.where(known, a * decay, decay),
                 jnp.where(known, a * added + b, added),
             )
-            last = (step == right.count - 1)[..., None]
+            last = (step == right.length - 1)[..., None]
             read = jnp.where(last, read + left.pending[..., step, 2, :], read)
-            shift = (step + 1 == right.count)[..., None, None, None]
+            shift = (step + 1 == right.length)[..., None, None, None]
             pending = jnp.where(shift, pending + _after(left.pending, step + 1), pending)
         decay, added = right.decay * decay, right.decay * added + right.added
-        count = jnp.minimum(left.count + right.count, self.window)
-        return QRNNElement(count, waiting, decay, added, read, pending)
+        length = jnp.minimum(left.length + right.length, self.window)
+        return QRNNElement(length, waiting, decay, added, read, pending)
 
     def apply(self, element, state):
         # The state is like many steps, of which `c` and the pending sums are all that is left.
-        count = jnp.full_like(element.count, self.window)
-        past = QRNNElement(count, state.pending, state.cell, state.cell, state.cell, state.pending)
+        length = jnp.full_like(element.length, self.window)
+        past = QRNNElement(length, state.pending, state.cell, state.cell, state.cell, state.pending)
         whole = self.combine(past, element)
         hidden = jax.nn.sigmoid(whole.read) * whole.added
         return QRNNState(hidden, whole.added, whole.pending)

@@ -163,6 +163,26 @@ def test_a_state_that_is_not_finite_ends_at_a_reset():
         np.testing.assert_array_equal(d_xs[:, 0, 0], [0, 0, 0, 3, 2, 1])
 
 
+@pytest.mark.parametrize("name", COMBINED)
+def test_a_combined_state_that_is_not_finite_ends_at_a_reset(x64, name):
+    """Elements before a reset are combined, too; what they hold must not reach beyond it."""
+    cell = next(row.cell for row in ROWS if row.name == name)
+    params, data = random_params(cell), problem(plain=True)
+    data.xs[1], data.resets[3] = np.nan, True
+
+    def results(xs, resets):
+        def total(xs):
+            ys, _ = seqjax.unroll(cell, params, xs, resets=resets, executor="associative")
+            return jnp.sin(ys[-4:]).sum(), ys[-4:]
+
+        d_xs, ys = jax.grad(total, has_aux=True)(jnp.asarray(xs))
+        return ys, d_xs[-4:]
+
+    assert STEPS == 7
+    own = results(data.xs[3:], None)
+    assert_trees_close(results(data.xs, data.resets), own)
+
+
 @pytest.mark.parametrize("name", LINEAR + COMBINED)
 def test_second_derivatives_of_linear_cells(x64, name):
     """Reverse over reverse and forward over reverse, with lengths and resets."""
