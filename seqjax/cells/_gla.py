@@ -7,7 +7,14 @@ import jax.numpy as jnp
 
 from seqjax.cells._initializers import fan_in_uniform
 from seqjax.cells._linear import LinearCell
-from seqjax.cells._operations import add_bias, affine, check_features, check_in_size, heads_of
+from seqjax.cells._operations import (
+    add_bias,
+    affine,
+    check_features,
+    check_in_size,
+    check_sizes,
+    heads_of,
+)
 from seqjax.cells._product import split_heads
 
 
@@ -56,11 +63,9 @@ class gla(LinearCell):
     def __post_init__(self):
         super().__post_init__()
         object.__setattr__(self, "heads", heads_of("gla", self.hidden_size, self.heads, size=32))
-        sizes = self.state_shape[1], self.rank, self.temperature
-        if min(sizes) <= 0:
-            raise ValueError(
-                f"seqjax.gla: `key_size`, `rank` and `temperature` must be above 0, got {sizes}."
-            )
+        check_sizes("gla", key_size=self.state_shape[1], rank=self.rank)
+        if not self.temperature > 0:
+            raise ValueError(f"seqjax.gla: `temperature` must be above 0, got {self.temperature}.")
 
     @property
     def state_shape(self):

@@ -12,6 +12,7 @@ from seqjax.cells._operations import (
     affine,
     check_features,
     check_in_size,
+    check_sizes,
     check_steps,
     heads_of,
 )
@@ -66,10 +67,7 @@ class mamba2(LinearCell):
         super().__post_init__()
         check_steps("mamba2", self.min_step, self.max_step)
         object.__setattr__(self, "heads", heads_of("mamba2", self.hidden_size, self.heads, size=64))
-        if self.state_size < 1:
-            raise ValueError(
-                f"seqjax.mamba2: `state_size` must be at least 1, got {self.state_size}."
-            )
+        check_sizes("mamba2", state_size=self.state_size)
 
     @property
     def state_shape(self):

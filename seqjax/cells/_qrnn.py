@@ -9,7 +9,13 @@ from jax import Array
 
 from seqjax.cells._associative import AssociativeCell
 from seqjax.cells._cell import batch_axes
-from seqjax.cells._operations import affine, check_features, check_in_size, glorot_uniform
+from seqjax.cells._operations import (
+    affine,
+    check_features,
+    check_in_size,
+    check_sizes,
+    glorot_uniform,
+)
 
 
 class QRNNState(NamedTuple):
@@ -81,8 +87,7 @@ class qrnn(AssociativeCell):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.window < 1:
-            raise ValueError(f"seqjax.qrnn: `window` must be at least 1, got {self.window}.")
+        check_sizes("qrnn", window=self.window)
 
     def init(self, key, in_size, dtype=jnp.float32):
         check_in_size("qrnn", in_size)

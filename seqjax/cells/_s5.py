@@ -9,7 +9,7 @@ from jax import Array, lax
 
 from seqjax.cells._initializers import fan_in_normal, log_uniform
 from seqjax.cells._linear import LinearCell
-from seqjax.cells._operations import affine, check_features, check_in_size, check_steps
+from seqjax.cells._operations import affine, check_features, check_in_size, check_sizes, check_steps
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -60,11 +60,11 @@ class s5(LinearCell):
     def __post_init__(self):
         super().__post_init__()
         check_steps("s5", self.min_step, self.max_step)
-        size, pairs = self._size, 2 * self.blocks
-        if pairs < 2 or size < 1 or size % pairs:
+        check_sizes("s5", state_size=self._size, blocks=self.blocks)
+        if self._size % (2 * self.blocks):
             raise ValueError(
-                f"seqjax.s5: `state_size` must be a multiple of 2 * blocks, got {size} and blocks="
-                f"{self.blocks}."
+                f"seqjax.s5: `state_size` must be a multiple of 2 * blocks = "
+                f"{2 * self.blocks}, got {self._size}."
             )
 
     @property

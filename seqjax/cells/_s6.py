@@ -13,6 +13,7 @@ from seqjax.cells._operations import (
     affine,
     check_features,
     check_in_size,
+    check_sizes,
     check_steps,
 )
 
@@ -62,11 +63,8 @@ class s6(LinearCell):
     def __post_init__(self):
         super().__post_init__()
         check_steps("s6", self.min_step, self.max_step)
-        if self.state_size < 1 or (self.rank is not None and self.rank < 1):
-            raise ValueError(
-                f"seqjax.s6: `state_size` and `rank` must be at least 1, got {self.state_size} and "
-                f"{self.rank}."
-            )
+        rank = 1 if self.rank is None else self.rank
+        check_sizes("s6", state_size=self.state_size, rank=rank)
 
     @property
     def state_shape(self):

@@ -84,7 +84,8 @@ def _run_combined(
     shape = inputs.xs.shape[:-1]
     valid = jnp.ones(shape, bool) if inputs.valid is None else inputs.valid
     resets = jnp.zeros(shape, bool) if inputs.resets is None else inputs.resets
-    elements = cell.element(project(cell, params, inputs.clean_xs(), inputs.starts))
+    drives = project(cell, params, inputs.clean_xs(), inputs.starts, inputs.noise)
+    elements = cell.element(drives)
     # An element that is constant in time may have a time axis of size 1.
     elements = jax.tree.map(
         lambda leaf: jnp.broadcast_to(leaf, (shape[0], *leaf.shape[1:])), elements
