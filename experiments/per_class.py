@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tabulate
@@ -32,9 +33,8 @@ def scores(counts: np.ndarray, names: Sequence[str]) -> dict[str, dict[str, floa
     from sklearn import metrics
 
     truth, predicted = np.indices(counts.shape).reshape(2, -1)
-    each = metrics.precision_recall_fscore_support(
-        truth, predicted, sample_weight=counts.ravel(), zero_division=0
-    )
+    options: dict[str, Any] = {"sample_weight": counts.ravel(), "zero_division": 0}
+    each: Any = metrics.precision_recall_fscore_support(truth, predicted, **options)
     rows = np.stack(each, axis=1).tolist()
     means = np.mean([row[:-1] for row in rows if row[-1]], axis=0).tolist()
     rows.append([*means, counts.sum()])

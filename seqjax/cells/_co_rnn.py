@@ -85,7 +85,7 @@ class _CoRNN(GatedCell):
     def prepare(self, params, key=None):
         # The input and the bias enter through the gate "position" alone.
         kernel = jnp.pad(params.input_kernel, ((0, 0), (0, self.hidden_size)))
-        bias = jnp.pad(params.bias, (0, self.hidden_size))
+        bias = jnp.pad(params.bias, (0, self.hidden_size))  # pyright: ignore[reportArgumentType]
         return params._replace(input_kernel=kernel, bias=bias)
 
 

@@ -51,7 +51,7 @@ class GatedParams(NamedTuple):
     """
 
     input_kernel: Array
-    recurrent_kernel: Array | None
+    recurrent_kernel: Any
     bias: Array | None
     recurrent_bias: Array | None = None
     initial_state: State | None = None

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from seqjax._checks import check_sizes
 from seqjax.cells._initializers import fan_in_uniform
 from seqjax.cells._linear import LinearCell
 from seqjax.cells._operations import (
@@ -12,7 +13,6 @@ from seqjax.cells._operations import (
     affine,
     check_features,
     check_in_size,
-    check_sizes,
     heads_of,
 )
 from seqjax.cells._product import split_heads
@@ -63,7 +63,7 @@ class gla(LinearCell):
     def __post_init__(self):
         super().__post_init__()
         object.__setattr__(self, "heads", heads_of("gla", self.hidden_size, self.heads, size=32))
-        check_sizes("gla", key_size=self.state_shape[1], rank=self.rank)
+        check_sizes("seqjax.gla", key_size=self.state_shape[1], rank=self.rank)
         if not self.temperature > 0:
             raise ValueError(f"seqjax.gla: `temperature` must be above 0, got {self.temperature}.")
 

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from seqjax._checks import check_sizes
 from seqjax.cells._initializers import fan_in_uniform, inverse_softplus, log_uniform
 from seqjax.cells._linear import LinearCell
 from seqjax.cells._operations import (
@@ -12,7 +13,6 @@ from seqjax.cells._operations import (
     affine,
     check_features,
     check_in_size,
-    check_sizes,
     check_steps,
     heads_of,
 )
@@ -67,7 +67,7 @@ class mamba2(LinearCell):
         super().__post_init__()
         check_steps("mamba2", self.min_step, self.max_step)
         object.__setattr__(self, "heads", heads_of("mamba2", self.hidden_size, self.heads, size=64))
-        check_sizes("mamba2", state_size=self.state_size)
+        check_sizes("seqjax.mamba2", state_size=self.state_size)
 
     @property
     def state_shape(self):

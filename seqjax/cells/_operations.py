@@ -204,15 +204,6 @@ def check_features(name: str, x: Array, kernel: Array) -> None:
         )
 
 
-def check_sizes(name: str, **sizes: int) -> None:
-    """Refuses a size that is not an integer of at least 1."""
-    for argument, size in sizes.items():
-        if isinstance(size, bool) or not hasattr(size, "__index__") or size < 1:
-            raise ValueError(
-                f"seqjax.{name}: `{argument}` must be an integer of at least 1, got {size!r}."
-            )
-
-
 def check_steps(name: str, low: float, high: float) -> None:
     """Refuses a range of initial step sizes that is empty or not positive."""
     if not 0 < low < high:
@@ -230,7 +221,7 @@ def heads_of(name: str, hidden_size: int, heads: int | None, *, size: int) -> in
     """
     if heads is None:
         return 1 if hidden_size % size else hidden_size // size
-    check_sizes(name, heads=heads)
+    check_sizes(f"seqjax.{name}", heads=heads)
     if hidden_size % heads:
         raise ValueError(
             f"seqjax.{name}: `heads` must divide hidden_size = {hidden_size}, got {heads}."

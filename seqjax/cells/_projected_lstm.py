@@ -5,9 +5,10 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from seqjax._checks import check_sizes
 from seqjax.cells._gated import GatedCell
 from seqjax.cells._lstm import lstm
-from seqjax.cells._operations import affine, check_hidden_size, glorot_uniform
+from seqjax.cells._operations import affine, glorot_uniform
 
 
 def projected_lstm(
@@ -59,7 +60,7 @@ def projected_lstm(
     Reference: Sak, Senior and Beaufays (2014), Long short-term memory based recurrent neural
     network architectures for large vocabulary speech recognition.
     """
-    check_hidden_size("projected_lstm", hidden_size)
+    check_sizes("seqjax.projected_lstm", hidden_size=hidden_size)
     size = 4 * hidden_size if memory_size is None else memory_size
     if not hasattr(size, "__index__") or size < hidden_size:
         raise ValueError(
@@ -89,7 +90,7 @@ class _ProjectedLSTM(GatedCell):
         return params._replace(recurrent_kernel=kernel, extra={"projection": projection})
 
     def prepare(self, params, key=None):
-        kernel = affine(params.extra["projection"], params.recurrent_kernel)
+        kernel = affine(params.extra["projection"], params.recurrent_kernel)  # pyright: ignore[reportOptionalSubscript]
         return params._replace(recurrent_kernel=kernel)
 
     def output(self, params, states, xs):

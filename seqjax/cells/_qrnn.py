@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from seqjax._checks import check_sizes
 from seqjax.cells._associative import AssociativeCell
 from seqjax.cells._cell import batch_axes
 from seqjax.cells._operations import (
     affine,
     check_features,
     check_in_size,
-    check_sizes,
     glorot_uniform,
 )
 
@@ -87,7 +87,7 @@ class qrnn(AssociativeCell):
 
     def __post_init__(self):
         super().__post_init__()
-        check_sizes("qrnn", window=self.window)
+        check_sizes("seqjax.qrnn", window=self.window)
 
     def init(self, key, in_size, dtype=jnp.float32):
         check_in_size("qrnn", in_size)

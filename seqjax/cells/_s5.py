@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from seqjax._checks import check_sizes
 from seqjax.cells._initializers import fan_in_normal, log_uniform
 from seqjax.cells._linear import LinearCell
-from seqjax.cells._operations import affine, check_features, check_in_size, check_sizes, check_steps
+from seqjax.cells._operations import affine, check_features, check_in_size, check_steps
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -60,7 +61,7 @@ class s5(LinearCell):
     def __post_init__(self):
         super().__post_init__()
         check_steps("s5", self.min_step, self.max_step)
-        check_sizes("s5", state_size=self._size, blocks=self.blocks)
+        check_sizes("seqjax.s5", state_size=self._size, blocks=self.blocks)
         if self._size % (2 * self.blocks):
             raise ValueError(
                 f"seqjax.s5: `state_size` must be a multiple of 2 * blocks = "

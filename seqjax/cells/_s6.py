@@ -6,6 +6,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from seqjax._checks import check_sizes
 from seqjax.cells._initializers import fan_in_normal, fan_in_uniform, inverse_softplus, log_uniform
 from seqjax.cells._linear import LinearCell
 from seqjax.cells._operations import (
@@ -13,7 +14,6 @@ from seqjax.cells._operations import (
     affine,
     check_features,
     check_in_size,
-    check_sizes,
     check_steps,
 )
 
@@ -64,7 +64,7 @@ class s6(LinearCell):
         super().__post_init__()
         check_steps("s6", self.min_step, self.max_step)
         rank = 1 if self.rank is None else self.rank
-        check_sizes("s6", state_size=self.state_size, rank=rank)
+        check_sizes("seqjax.s6", state_size=self.state_size, rank=rank)
 
     @property
     def state_shape(self):

@@ -104,7 +104,7 @@ def fit_presence(presence: Any, labels: np.ndarray, *, l2: float = 3.0) -> tuple
         odds = (1.0 + labels.sum()) / (1.0 + (~labels).sum())
         return np.zeros(presence.shape[1], np.float32), float(np.log(odds))
     ratio = _log_count_ratio(presence, labels)
-    logistic = LogisticRegression(C=1 / l2, tol=1e-6, max_iter=200)
+    logistic: Any = LogisticRegression(C=1 / l2, tol=1e-6, max_iter=200)
     logistic.fit(presence @ sparse.diags(ratio, format="csr"), labels)
     return (ratio * logistic.coef_[0]).astype(np.float32), float(logistic.intercept_[0])
 

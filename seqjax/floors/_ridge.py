@@ -1,7 +1,7 @@
 """Ridge regression in closed form, and features of sequences for it."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -69,7 +69,7 @@ def fit_ridge(
             )
     from sklearn import preprocessing
 
-    scaler = preprocessing.StandardScaler()
+    scaler: Any = preprocessing.StandardScaler()
     standard = scaler.fit_transform(np.asarray(x, np.float64))
     y_mean = y.mean(axis=0, dtype=np.float64)
     values, vectors = np.linalg.eigh(standard.T @ standard / len(x))
