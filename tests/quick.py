@@ -15,4 +15,5 @@ QUICK = {
     "gradflow": ["gradflow/test_gradflow_norms.py::test_closed_form"],
     "nn": ["nn/test_nn_recurrent.py::test_rnn_is_unroll_batch_first"],
     "train": ["train/test_step.py", "train/test_resume.py::test_same_bits"],
+    "transforms": ["transforms/test_transforms.py::test_zoneout_keeps_each_field_by_its_own_draw"],
 }
