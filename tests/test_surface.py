@@ -23,12 +23,9 @@ PACKAGES = (
     "seqjax.convert",
 )
 EXEMPT = {
-    "records of arrays, which check nothing": """
-        HiddenState SegmentState GatedParams MinGRUParams LSTMState SLSTMState Inputs NormSummary
-        Saturation Spectrum TruncationBias ClippingStatistics""",
     "an error, a protocol, an executor without options": "ConvertError Executor Associative",
     "takes any array": "time_scale",
-}
+}  # and records of arrays, which check nothing
 
 KEY = jax.random.key(0)
 CELL, OTHER = seqjax.lstm(4), seqjax.lstm(6)
@@ -109,6 +106,7 @@ ROWS = {
     ],
     "Cell": [(lambda f: f(0), at_least("hidden_size"))],
     "LinearCell": [(lambda f: f(2.5), at_least("hidden_size", 2.5))],
+    "AssociativeCell": [(lambda f: f(0), at_least("hidden_size"))],
     "GatedCell": [(lambda f: f(4, **(GATED | {"gates": ()})), "one or more distinct names")],
     "RNN": [
         (lambda f: f("lstm", 8, rngs=RNGS), "`cell` must be a cell such as seqjax.lstm(64)"),
@@ -345,10 +343,13 @@ ROWS = {
         (lambda f: f("x", [1]), "must be given a flat mapping of names to arrays")
     ],
 }
-for name in ("elman", "lstm", "gru", "min_gru", "ind_rnn", "peephole_lstm"):
-    ROWS[name] = [(lambda f: f(0), at_least("hidden_size"))]
-for name in ("lru", "rg_lru", "slstm"):
-    ROWS[name].append((lambda f: f(4.5), at_least("hidden_size", 4.5)))
+# Every cell checks its size, a new one too.
+for make in cells.CELLS.values():
+    ROWS[make.__name__] = [
+        *ROWS.get(make.__name__, []),
+        (lambda f: f(0), at_least("hidden_size")),
+        (lambda f: f(4.5), at_least("hidden_size", 4.5)),
+    ]
 
 PUBLIC = {
     name: getattr(importlib.import_module(package), name)
@@ -359,7 +360,9 @@ PUBLIC = {
 PUBLIC = {
     name: value
     for name, value in PUBLIC.items()
-    if callable(value) and getattr(value, "__module__", "").startswith("seqjax")
+    if callable(value)
+    and getattr(value, "__module__", "").startswith("seqjax")
+    and not hasattr(value, "_fields")
 }
 
 
