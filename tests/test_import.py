@@ -30,7 +30,7 @@ print(sorted(name for name in sys.modules if name.count(".") == 1 and name.start
 """
     others, own = run_python(program).splitlines()
     assert others == "['seqjax']"
-    core = ["_axes", "_padding", "_unroll", "cells", "executors"]
+    core = ["_axes", "_checks", "_padding", "_unroll", "cells", "executors"]
     assert own == str([f"seqjax.{name}" for name in core])
 
 

@@ -21,6 +21,7 @@ PACKAGES = (
     "seqjax.gradflow",
     "seqjax.executors",
     "seqjax.convert",
+    "seqjax.transforms",
 )
 EXEMPT = {
     "an error, a protocol, an executor without options": "ConvertError Executor Associative",
@@ -338,6 +339,25 @@ ROWS = {
             "`platforms` must be one of cpu, cuda, tpu, rocm, got 'gpu'.",
         ),
     ],
+    "zoneout": [
+        (lambda f: f(3, 0.1), NO_CELL),
+        (lambda f: f(CELL, 1.2), "`rate` " + RATE + "1.2"),
+        (lambda f: f(CELL, {"hidden": -1}), "`rate['hidden']` " + RATE + "-1"),
+    ],
+    "recurrent_dropout": [
+        (lambda f: f(CELL, 1.0), "`rate` " + RATE + "1.0"),
+        (lambda f: f(CELL, 0.1, per="batch"), "`per` must be one of step, sequence, got 'batch'"),
+    ],
+    "variational_dropout": [
+        (lambda f: f(seqjax.lru(4), 0.1), "`cell` must be a GatedCell, such as seqjax.lstm(64)"),
+        (lambda f: f(CELL, 0.1, input_rate=2), "`input_rate` " + RATE + "2"),
+    ],
+    "weight_drop": [(lambda f: f(CELL, -0.5), "`rate` " + RATE + "-0.5")],
+    "weight_norm": [(lambda f: f(seqjax.ind_rnn(4)), "must have a recurrent product")],
+    "spectral_bound": [(lambda f: f(CELL, -1.0), "`bound` must be above 0")],
+    "orthogonal": [(lambda f: f(CELL, "qr"), "`method` must be one of cayley, exponential")],
+    "layer_norm": [(lambda f: f(CELL, epsilon=0.0), "`epsilon` must be above 0, got 0.0")],
+    "residual": [(lambda f: f(3), NO_CELL)],
     "read_safetensors": [(lambda f: f(__file__), "must be a whole safetensors file")],
     "write_safetensors": [
         (lambda f: f("x", [1]), "must be given a flat mapping of names to arrays")

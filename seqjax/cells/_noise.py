@@ -64,10 +64,3 @@ def hits(key: Array, xs: Array, shape: tuple[int, ...], draw: Draw) -> Array:
 def kept(hit: Array, rate: float, dtype: Any) -> Array:
     """Returns the factor of dropout: 0 where `hit`, and 1 / (1 - rate) elsewhere."""
     return jnp.where(hit, 0, 1 / (1 - rate)).astype(dtype)
-
-
-def check_rate(where: str, rate: Any) -> float:
-    """Returns a rate as a float, or refuses it unless 0 <= rate < 1."""
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
-        raise ValueError(f"{where} must be a number in [0, 1), got {rate!r}.")
-    return float(rate)

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.scipy.linalg import expm
 
+from seqjax._checks import check_choice, check_rates
 from seqjax.cells._gated import GatedCell, KernelMap
-from seqjax.cells._noise import check_rate
 from seqjax.transforms._variational_dropout import check_gated
 
 
@@ -43,7 +43,8 @@ def weight_drop(cell: GatedCell, rate: float = 0.5) -> GatedCell:
     Reference: Merity, Keskar and Socher (2018), Regularizing and optimizing LSTM language models.
     """
     _check_kernel("weight_drop", cell)
-    return _mapped(cell, _Drop(check_rate("seqjax.transforms.weight_drop: `rate`", rate)))
+    check_rates("seqjax.transforms.weight_drop", rate=rate)
+    return _mapped(cell, _Drop(rate))
 
 
 def weight_norm(cell: GatedCell) -> GatedCell:
@@ -156,11 +157,7 @@ def orthogonal(cell: GatedCell, method: Literal["cayley", "exponential"] = "cayl
     neural networks.
     """
     _check_kernel("orthogonal", cell)
-    if method not in ("cayley", "exponential"):
-        raise ValueError(
-            "seqjax.transforms.orthogonal: `method` must be one of cayley, exponential, got "
-            f"{method!r}."
-        )
+    check_choice("seqjax.transforms.orthogonal", "method", method, ("cayley", "exponential"))
     return _mapped(cell, _Orthogonal(method))
 
 

@@ -3,11 +3,10 @@
 import dataclasses
 from typing import Any
 
-import jax.numpy as jnp
 from jax import Array
 
 from seqjax.cells._gated import GatedCell
-from seqjax.cells._operations import bind, ones
+from seqjax.cells._operations import bind, normalised, ones
 from seqjax.transforms._variational_dropout import check_gated
 
 
@@ -55,13 +54,13 @@ def layer_norm(cell: GatedCell, *, epsilon: float = 1e-5) -> GatedCell:
     if {name for name, _ in cell.units} & {*names}:
         raise ValueError(f"{where}: a cell can be normalised once, got {cell!r} that already is.")
 
-    def normalised(function: Any) -> Any:
+    def with_norm(function: Any) -> Any:
         return bind(_normalised, inner_function=function, gain_names=tuple(names), epsilon=epsilon)
 
     return dataclasses.replace(
         cell,
-        update=normalised(cell.update),
-        inner_state=None if cell.inner_state is None else normalised(cell.inner_state),
+        update=with_norm(cell.update),
+        inner_state=None if cell.inner_state is None else with_norm(cell.inner_state),
         units=(*cell.units, *((name, ones) for name in names)),
         rowwise=True,
     )
@@ -78,8 +77,7 @@ def _normalised(
     gains = {name: values.pop(name) for name in gain_names}
 
     def norm(z: Array, name: str) -> Array:
-        centred = z - z.mean(axis=-1, keepdims=True)
-        return gains[name] * centred / jnp.sqrt((centred**2).mean(axis=-1, keepdims=True) + epsilon)
+        return gains[name] * normalised(z, epsilon)
 
     for gate in [name.removeprefix("gamma_") for name in gain_names]:
         match values.get(gate):

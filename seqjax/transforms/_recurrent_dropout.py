@@ -6,13 +6,13 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from seqjax.cells._cell import Cell
+from seqjax._checks import check_choice, check_rates
+from seqjax.cells._cell import Cell, check_cell
 from seqjax.cells._gated import GatedCell
 from seqjax.cells._linear import LinearCell
-from seqjax.cells._noise import Draw, check_rate, kept
+from seqjax.cells._noise import Draw, kept
 from seqjax.cells._operations import Bound, bind
 from seqjax.transforms._noisy import NoisyLinear, with_update
-from seqjax.transforms._residual import check_cell
 
 PER = ("step", "sequence")
 
@@ -49,10 +49,9 @@ def recurrent_dropout(cell: Cell, rate: float, *, per: str = "step") -> Cell:
     Reference: Semeniuta, Severyn and Barth (2016), Recurrent dropout without memory loss.
     """
     where = "seqjax.transforms.recurrent_dropout"
-    check_cell("recurrent_dropout", cell)
-    rate = check_rate(f"{where}: `rate`", rate)
-    if per not in PER:
-        raise ValueError(f"{where}: `per` must be one of {', '.join(PER)}, got {per!r}.")
+    check_cell("seqjax.transforms.recurrent_dropout", cell)
+    check_rates(where, rate=rate)
+    check_choice(where, "per", per, PER)
     if isinstance(cell, LinearCell):
         noise = Draw("candidate", rate, per)
         return NoisyLinear(

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from seqjax.cells._cell import Cell
+from seqjax.cells._cell import Cell, check_cell
 
 
 def residual(cell: Cell) -> Cell:
@@ -29,14 +29,5 @@ def residual(cell: Cell) -> Cell:
     Reference: Kim, El-Khamy and Lee (2017), Residual LSTM; He et al. (2016), Deep residual learning
     for image recognition.
     """
-    check_cell("residual", cell)
+    check_cell("seqjax.transforms.residual", cell)
     return dataclasses.replace(cell, residual=True)
-
-
-def check_cell(where: str, cell: object) -> None:
-    """Refuses what is not a cell."""
-    if not isinstance(cell, Cell):
-        raise TypeError(
-            f"seqjax.transforms.{where}: `cell` must be a cell such as seqjax.lstm(64), got "
-            f"{cell!r}."
-        )

@@ -2,9 +2,9 @@
 
 import dataclasses
 
+from seqjax._checks import check_rates
+from seqjax.cells._cell import check_cell
 from seqjax.cells._gated import GatedCell
-from seqjax.cells._noise import check_rate
-from seqjax.transforms._residual import check_cell
 
 
 def variational_dropout(
@@ -46,19 +46,20 @@ def variational_dropout(
     """
     where = "seqjax.transforms.variational_dropout"
     check_gated("variational_dropout", cell)
+    check_rates(where, rate=rate, input_rate=input_rate)
     if untied and cell.heads != 1:
         raise ValueError(f"{where}: `untied` needs a dense kernel, got {cell.heads} heads.")
     return dataclasses.replace(
         cell,
-        hidden_dropout=check_rate(f"{where}: `rate`", rate),
-        input_dropout=check_rate(f"{where}: `input_rate`", input_rate),
+        hidden_dropout=rate,
+        input_dropout=input_rate,
         untied_dropout=untied,
     )
 
 
 def check_gated(where: str, cell: object, *, product: bool = True) -> None:
     """Refuses a cell that is not gated or, with `product`, has no recurrent product."""
-    check_cell(where, cell)
+    check_cell(f"seqjax.transforms.{where}", cell)
     if not isinstance(cell, GatedCell):
         raise TypeError(
             f"seqjax.transforms.{where}: `cell` must be a GatedCell, such as seqjax.lstm(64), got "

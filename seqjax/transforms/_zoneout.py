@@ -6,13 +6,13 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from seqjax.cells._cell import Cell
+from seqjax._checks import check_rates
+from seqjax.cells._cell import Cell, check_cell
 from seqjax.cells._gated import GatedCell
 from seqjax.cells._linear import LinearCell
-from seqjax.cells._noise import Draw, check_rate
+from seqjax.cells._noise import Draw
 from seqjax.cells._operations import bind
 from seqjax.transforms._noisy import NoisyLinear, NoisyStep, with_update
-from seqjax.transforms._residual import check_cell
 
 DEFAULT_FIELDS = ("hidden", "cell")
 
@@ -51,7 +51,7 @@ def zoneout(cell: Cell, rate: float | Mapping[str, float]) -> Cell:
     Reference: Krueger et al. (2017), Zoneout: regularizing RNNs by randomly preserving hidden
     activations.
     """
-    check_cell("zoneout", cell)
+    check_cell("seqjax.transforms.zoneout", cell)
     rates = _rates(cell, rate)
     if isinstance(cell, LinearCell):
         noise = Draw("hidden", dict(rates)["hidden"])
@@ -67,21 +67,22 @@ def zoneout(cell: Cell, rate: float | Mapping[str, float]) -> Cell:
 
 
 def _rates(cell: Cell, rate: float | Mapping[str, float]) -> tuple[tuple[str, float], ...]:
-    where = "seqjax.transforms.zoneout: `rate`"
+    where = "seqjax.transforms.zoneout"
     fields = _fields(cell)
     if not isinstance(rate, Mapping):
-        check_rate(where, rate)
+        check_rates(where, rate=rate)
         if fields is not None and (others := sorted({*fields} - {*DEFAULT_FIELDS, "fresh"})):
             raise ValueError(
-                f"{where} must name the fields of {cell!r}, whose state also has {others}, got "
-                f"{rate!r}. Write rate={{'hidden': {rate}}}."
+                f"{where}: `rate` must name fields of {cell!r}, whose state also has {others}, "
+                f"got {rate!r}. Write rate={{'hidden': {rate}}}."
             )
         rate = {field: rate for field in fields or ("hidden",) if field in DEFAULT_FIELDS}
     if unknown := sorted({*rate} - {*(fields or rate)}):
-        raise ValueError(f"{where} must name fields of {cell!r}, {fields}, got {unknown}.")
+        raise ValueError(f"{where}: `rate` must name fields of {cell!r}, {fields}, got {unknown}.")
     if not rate:
-        raise ValueError(f"{where} must name at least one field, got none.")
-    return tuple((field, check_rate(f"{where}[{field!r}]", p)) for field, p in rate.items())
+        raise ValueError(f"{where}: `rate` must name at least one field, got none.")
+    check_rates(where, **{f"rate[{field!r}]": p for field, p in rate.items()})
+    return tuple(rate.items())
 
 
 def _fields(cell: Cell) -> tuple[str, ...] | None:

@@ -331,10 +331,13 @@ def _own(hidden_size):
 
 
 REFUSED = {
-    "rate above 1": (lambda: transforms.zoneout(seqjax.lstm(4), 1.2), r"in \[0, 1\), got 1.2"),
+    "rate above 1": (
+        lambda: transforms.zoneout(seqjax.lstm(4), 1.2),
+        r"`rate` must lie in \[0, 1\), got 1.2",
+    ),
     "rate of a field": (
         lambda: transforms.zoneout(seqjax.lstm(4), {"hidden": -1}),
-        r"`rate`\['hidden'\] must be a number in \[0, 1\), got -1",
+        r"`rate\['hidden'\]` must lie in \[0, 1\), got -1",
     ),
     "unknown field": (
         lambda: transforms.zoneout(seqjax.lstm(4), {"memory": 0.1}),
