@@ -309,8 +309,7 @@ def test_layers_draw_noise_only_with_a_key():
     assert not (noisy == other).all()
     assert not (noisy == test).all()
     both = stack.layers[0]
-    same_weights = both.forward.params, both.forward.params
-    both.forward.params, both.backward.params = same_weights
+    both.backward.weights = both.forward.weights
     forward, backward = jnp.split(both(jnp.ones((B, T, D)), key=KEY), 2, axis=-1)
     assert not jnp.allclose(forward, backward[:, ::-1])  # each direction has its own draws
 
