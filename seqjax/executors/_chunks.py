@@ -53,7 +53,10 @@ def scan_chunks(
         carry, results = lax.scan(
             lambda carry, at: body(carry, *at), carry, (starts, split), reverse=reverse
         )
-        merged = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), results)
+        # Not -1, which nothing determines where the batch or a field is empty.
+        merged = jax.tree.map(
+            lambda leaf: leaf.reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:]), results
+        )
         return carry, merged
 
     if not rest:

@@ -90,10 +90,14 @@ def test_any_batch_rank(row, batch):
     assert_trees_close(got, reference(row, params, data, start))
 
 
-def test_empty_batch():
+@pytest.mark.parametrize("executor", ["sequential", "scan"])
+def test_empty_batch(executor):
     cell = seqjax.gru(HIDDEN)
-    ys, state = unroll_with(cell, random_params(cell), jnp.ones((STEPS, 0, IN)))
-    assert ys.shape == (STEPS, 0, HIDDEN)
+    for chunk_size in (100, 3):
+        xs = jnp.ones((STEPS, 0, IN))
+        given = {"executor": executor, "chunk_size": chunk_size}
+        ys, state = unroll_with(cell, random_params(cell), xs, **given)
+        assert ys.shape == (STEPS, 0, HIDDEN)
     assert state.hidden.shape == (0, HIDDEN)
 
 
