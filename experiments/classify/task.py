@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.classify.class_folders import find_class_folders
 from experiments.classify.config import Config
 from experiments.classify.inputs import DNA, ROWS, SOUND, WORDS, Inputs, make_inputs
+from experiments.classify.motifs import MOTIF_CLASSES, generate_motifs
+from experiments.csv_tasks import only_answers
 from experiments.tables import last_column, read_table, warn_of_ids
 from seqjax import data
 from seqjax.data._audio import Sound
-from seqjax.data._class_folders import find_class_folders
-from seqjax.data._csv_task import only_answers
-from seqjax.data._motifs import MOTIF_CLASSES, generate_motifs
 from seqjax.data._splice import SPLICE_CLASSES
 from seqjax.data._splitting import split_validation, text_hashes
 from seqjax.data._spoken_digits import DIGITS_RATE

@@ -5,13 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.generate.chord_progressions import chord_progressions
 from experiments.generate.config import Config
+from experiments.generate.grammar_text import grammar_text
 from seqjax import data, floors
 from seqjax.data._batching import bucket_lengths
 from seqjax.data._characters import split_characters
 from seqjax.data._chorales import NUM_NOTES, Rolls, transposed
-from seqjax.data._chord_progressions import chord_progressions
-from seqjax.data._grammar_text import grammar_text
 from seqjax.data._segments import sequence_segments
 from seqjax.data._text_file import read_text
 from seqjax.floors._notes import note_rates, note_repetition

@@ -29,7 +29,9 @@ class Config:
         choices=DATASETS,
     )
     data_dir: str | None = setting(
-        None, "folder of prepared data; default: TFDS_DATA_DIR, then ~/tensorflow_datasets"
+        None,
+        "folder of the reviews: prepared by TFDS, the published archive, or what it unpacks to; "
+        "default: TFDS_DATA_DIR, then ~/tensorflow_datasets",
     )
     seeds: int = setting(3, "number of seeds, trained one after the other", minimum=1)
     seed: int = setting(0, "the first seed", minimum=0)

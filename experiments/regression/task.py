@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.command_line import ConfigError
+from experiments.csv_tasks import row_parts, row_splits, series_splits, series_training_rows
 from experiments.regression.config import GENERATED, Config
 from experiments.tables import names_in, read_table, warn_of_ids
 from seqjax import data
-from seqjax.data._csv_task import row_parts, row_splits, series_splits, series_training_rows
 from seqjax.data._ett import ETT_VARIABLES
 from seqjax.data._sequences import Splits
 from seqjax.data._table import Table

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.tagging.config import Config
+from experiments.tagging.generated_tags import generate_tagged
 from experiments.tagging.vocabulary import Encoded, Vocabulary, build_vocabulary, pieces
 from seqjax import data
 from seqjax.data._batching import bucket_lengths, bucketed_batches
 from seqjax.data._conllu import TaggedSplits, load_conllu
-from seqjax.data._generated_tags import generate_tagged
 
 
 class Batch(NamedTuple):

@@ -12,10 +12,10 @@ import numpy as np
 
 from experiments.finished import open_finished, read_saved, saved_vector
 from experiments.transcribe.config import Config
+from experiments.transcribe.digit_strings import DigitStrings
 from experiments.transcribe.model import BLANK, model_functions
 from experiments.transcribe.task import Scales, sequences
 from seqjax import data, decode
-from seqjax.data._digit_strings import DigitStrings
 from seqjax.data._spoken_digits import DIGITS_RATE
 from seqjax.train._files import replace_file
 

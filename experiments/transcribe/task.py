@@ -8,11 +8,11 @@ import numpy as np
 
 from experiments.command_line import ConfigError
 from experiments.transcribe.config import Config
+from experiments.transcribe.digit_strings import DigitStrings, draw_digit_strings
+from experiments.transcribe.tones import generate_tones
 from seqjax import data
 from seqjax.data._audio import stack_steps
-from seqjax.data._digit_strings import DigitStrings, draw_digit_strings
 from seqjax.data._spoken_digits import DIGITS_RATE, Recordings, SpokenDigits
-from seqjax.data._tones import generate_tones
 
 DIGITS = 10
 _TRAIN, _VALIDATION, _TEST, _SCALE = range(1, 5)  # streams of random numbers, apart

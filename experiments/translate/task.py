@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.translate.config import Config
+from experiments.translate.transduction import generate_translations
 from seqjax import data
 from seqjax.data._batching import Batch, bucket_lengths, bucketed_batches
 from seqjax.data._parallel_text import Pairs, ParallelText
 from seqjax.data._subwords import END_ID
-from seqjax.data._transduction import generate_translations
 
 SOURCE_FILE, TARGET_FILE = "source_vocabulary.json", "target_vocabulary.json"
 

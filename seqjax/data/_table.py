@@ -349,6 +349,9 @@ def _read(path: str | os.PathLike[str], header: str) -> _Csv:
     import pandas as pd  # here: `import seqjax.data` needs NumPy only
 
     text = read_text(path)
+    if "\0" in text:  # at which some versions of pandas end a cell
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise DataError(f"csv: {path}, line {line}: text is required, got a zero byte.")
     delimiter = max(",;\t", key=text.lstrip().split("\n", 1)[0].count)
     try:
         cells = pd.read_csv(

@@ -100,7 +100,7 @@ def test_truncate(keep, expected):
 def test_truncate_mistakes():
     with pytest.raises(ValueError, match="`max_length` must be an integer of at least 1, got 0"):
         truncate(np.arange(3), 0)
-    with pytest.raises(ValueError, match="`keep` must be 'first', 'last' or 'both', got 'end'"):
+    with pytest.raises(ValueError, match="`keep` must be one of first, last, both, got 'end'"):
         truncate(np.arange(3), 2, "end")
 
 

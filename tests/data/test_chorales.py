@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.generate.chord_progressions import chord_progressions
 from seqjax import data
 from seqjax.data._chorales import piano_roll, transposed
-from seqjax.data._chord_progressions import chord_progressions
 
 PIECE = [[60, 64, 67, -1]] * 5 + [[62, 65, 65, 48]] * 4
 

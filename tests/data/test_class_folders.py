@@ -1,7 +1,7 @@
 import pytest
 
+from experiments.classify.class_folders import find_class_folders
 from seqjax.data import DataError
-from seqjax.data._class_folders import find_class_folders
 
 
 def make(root, *names):

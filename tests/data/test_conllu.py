@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from experiments.tagging.generated_tags import GENERATED_TAGS, generate_tagged
 from seqjax import data
 from seqjax.data._conllu import load_conllu
-from seqjax.data._generated_tags import GENERATED_TAGS, generate_tagged
 
 SMALL = """# sent_id = 1
 # text = I don't know.

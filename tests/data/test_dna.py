@@ -3,8 +3,8 @@ import os
 import numpy as np
 import pytest
 
+from experiments.classify.motifs import _FIRST, _SECOND, generate_motifs
 from seqjax.data import DataError, encode_dna, load_splice
-from seqjax.data._motifs import _FIRST, _SECOND, generate_motifs
 
 ROW = "EI, name, " + "ACGTN" * 12
 

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
+from experiments.classify.class_folders import find_class_folders
 from seqjax import data
-from seqjax.data._class_folders import find_class_folders
 from seqjax.data._conllu import load_conllu
 from seqjax.data._text_file import list_files, read_text
 

@@ -8,10 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments.translate.transduction import (
+    ADJECTIVES,
+    ARTICLES,
+    NOUNS,
+    VERBS,
+    generate_translations,
+)
 from seqjax import data
 from seqjax.data._parallel_text import Pairs
 from seqjax.data._subwords import END_ID, START_ID
-from seqjax.data._transduction import ADJECTIVES, ARTICLES, NOUNS, VERBS, generate_translations
 from seqjax.data._vocabulary import PADDING_ID, UNKNOWN_ID
 
 TEXTS = ["der hund sieht den kater", "ein hund schläft", "der kater sieht 2 hunde !"]

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
+from experiments.transcribe.digit_strings import draw_digit_strings
+from experiments.transcribe.tones import generate_tones  # fmt: skip
 from seqjax.data import DataError, load_spoken_digits
-from seqjax.data._digit_strings import draw_digit_strings
 from seqjax.data._spoken_digits import Recordings
-from seqjax.data._tones import generate_tones  # fmt: skip
 
 
 @pytest.fixture(scope="module")

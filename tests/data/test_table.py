@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from experiments.csv_tasks import row_splits, series_splits, series_training_rows
 from seqjax import data
-from seqjax.data._csv_task import row_splits, series_splits, series_training_rows
 from seqjax.data._table import Table, id_columns
 
 GOOD = "date,load,heat\n2020-01-01,1,2\n2020-01-02,3,4\n2020-01-03,5,6\n"
@@ -121,7 +121,7 @@ def test_is_read_as_text_and_rounded_correctly(write):
         ("t,a\n2020-01-01,2\n01/02/2020,3\n", {"time_column": "t"}, "row 3, .* got '01/02/2020'"),
         ("t,a\n5,2\n5,3\n", {"time_column": "t"}, "row 3, .* must occur once, .* `group_column`"),
         ('a,b\n1,"2\n', {}, "cannot be read: EOF inside string"),
-        ("a,b\n1,2\x00\n", {}, r"row 2, column 2 \(b\): a number is required"),
+        ("a,b\n1,2\x00\n", {}, "line 2: text is required, got a zero byte"),
         ("a,b\n1,-nan\n", {}, r"row 2, column 2 \(b\): a number is required, got '-nan'"),
     ],
 )

@@ -16,12 +16,12 @@ from experiments import classify, command_line
 from experiments.classify.config import command
 from experiments.classify.inputs import Inputs
 from experiments.classify.model import make_loss, model_functions
+from experiments.classify.motifs import MOTIF_CLASSES, generate_motifs
 from experiments.classify.scoring import nearest_mean, scores
 from experiments.classify.task import READERS, load_task, split
 from experiments.functions import make_answers
+from experiments.transcribe.tones import generate_tones
 from seqjax import data, train
-from seqjax.data._motifs import MOTIF_CLASSES, generate_motifs
-from seqjax.data._tones import generate_tones
 
 SMALL = {
     "cell": "rnn", "hidden_size": 5, "batch_size": 16, "train_size": 60, "num_buckets": 1,

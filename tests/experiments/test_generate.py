@@ -12,6 +12,7 @@ import programs
 import pytest
 
 from experiments import command_line, generate
+from experiments.generate.chord_progressions import chord_progressions
 from experiments.generate.config import command
 from experiments.generate.midi import midi_bytes
 from experiments.generate.model import Asked, make_judge, make_loss, model_functions, zero_state
@@ -19,7 +20,6 @@ from experiments.generate.predict import answer
 from seqjax import data, train
 from seqjax.data._characters import split_characters
 from seqjax.data._chorales import NUM_NOTES, piano_roll
-from seqjax.data._chord_progressions import chord_progressions
 from seqjax.data._segments import sequence_segments
 from seqjax.floors._notes import note_rates
 

@@ -13,12 +13,12 @@ import pytest
 
 from experiments import command_line, per_class, tagging
 from experiments.tagging.config import command
+from experiments.tagging.generated_tags import GENERATED_TAGS, generate_tagged
 from experiments.tagging.model import make_loss, model_functions
 from experiments.tagging.task import load_task, make_batches
 from experiments.tagging.vocabulary import Vocabulary, build_vocabulary, pieces
 from seqjax import data, train
 from seqjax.data._conllu import TaggedSentence, TaggedSplits
-from seqjax.data._generated_tags import GENERATED_TAGS, generate_tagged
 
 SMALL = {
     "task": "generated", "train_size": 60, "seeds": 2, "epochs": 4, "learning_rate": 0.02,

@@ -17,8 +17,8 @@ from experiments.transcribe.floors import loud_pieces
 from experiments.transcribe.model import BLANK, ctc_losses, make_loss, model_functions
 from experiments.transcribe.scoring import beam, greedy, scores
 from experiments.transcribe.task import load_task, sequences
+from experiments.transcribe.tones import generate_tones
 from seqjax import data, decode, train
-from seqjax.data._tones import generate_tones
 
 SMALL = {
     "cell": "rnn", "hidden_size": 6, "num_mels": 10, "batch_size": 8, "train_size": 40,

@@ -18,8 +18,8 @@ from experiments.translate.config import command
 from experiments.translate.model import make_loss, model_functions
 from experiments.translate.scoring import bleu
 from experiments.translate.task import as_published, load_task
+from experiments.translate.transduction import generate_translations
 from seqjax import data, train
-from seqjax.data._transduction import generate_translations
 
 SMALL = {
     "task": "generated", "cell": "rnn", "train_size": 60, "test_size": 20, "epochs": 3, "seeds": 2,

@@ -1,7 +1,7 @@
 import pytest
 
+from experiments.tagging.generated_tags import generate_tagged
 from seqjax import floors
-from seqjax.data._generated_tags import generate_tagged
 
 
 def test_words_then_endings_then_the_majority():
