@@ -123,6 +123,7 @@ def read_table(
 
     Example:
       >>> import tempfile
+      >>> from pathlib import Path
       >>> path = Path(tempfile.mkdtemp()) / "data.csv"
       >>> _ = path.write_text("a,b\n1,2\n3,\n")
       >>> read_table(path, missing="previous").values.tolist()
