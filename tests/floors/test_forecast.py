@@ -27,6 +27,25 @@ def test_ridge_solves_its_equations(regularisation):
     np.testing.assert_allclose(fitted(x), z @ scaled + y.mean(0), atol=1e-9)
 
 
+@pytest.mark.parametrize("regularisation", [1e-6, 0.1, 10.0])
+def test_ridge_of_more_features_than_examples(regularisation):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(12, 40)) * 3 + 1, rng.normal(size=(12, 2))
+    fitted = floors.fit_ridge(x, y, x, y, regularisations=(regularisation,))
+    z = (x - x.mean(axis=0)) / x.std(axis=0)
+    normal = z.T @ z / 12 + regularisation * np.eye(40)
+    weights = np.linalg.solve(normal, z.T @ (y - y.mean(axis=0)) / 12)
+    np.testing.assert_allclose(fitted(x), z @ weights + y.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(fitted.weights, weights / x.std(axis=0)[:, None], rtol=1e-5)
+
+
+def test_ridge_on_a_hundred_thousand_features():
+    """Their square would take 74 GiB."""
+    x, y = np.random.default_rng(0).normal(size=(6, 100_000)), np.arange(6.0)[:, None]
+    fitted = floors.fit_ridge(x, y, x, y, regularisations=(1e-6,))
+    np.testing.assert_allclose(fitted(x), y, atol=1e-4)
+
+
 def test_ridge_chooses_on_validation():
     rng = np.random.default_rng(2)
     truth = rng.normal(size=(30, 1))
