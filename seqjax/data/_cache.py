@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from seqjax.data._reviews import Reviews
 from seqjax.data._vocabulary import TOKENIZER_VERSION, Vocabulary, build_vocabulary
 
 _SPLITS = ("train", "test", "unlabelled")
+_ABANDONED_S = 3600  # no process writes an entry for so long
 _LAYOUT = 1  # of the file; raised when its arrays change
 
 
@@ -92,7 +94,9 @@ def encode_reviews(
 def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
     """Returns the folder of cached data: `cache_dir`, or the user's own by default."""
     if cache_dir is None:
-        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "seqjax"
+        default = Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache"))
+        # A user without a home, as in a container, has no cache: nothing can be written there.
+        return (default if default.is_absolute() else Path(os.devnull)) / "seqjax"
     return Path(cache_dir).expanduser()
 
 
@@ -135,12 +139,9 @@ def read_entry(
 
 
 def _set_aside(entry: Path) -> Path:
-    aside, number = entry.with_name(entry.name + ".damaged"), 1
-    while aside.exists():
-        number += 1
-        aside = entry.with_name(f"{entry.name}.damaged-{number}")
+    aside = entry.with_name(entry.name + ".damaged")  # one is enough to look at
     with contextlib.suppress(OSError):
-        os.rename(entry, aside)
+        os.replace(entry, aside)
     return aside
 
 
@@ -156,6 +157,10 @@ def write_entry(entry: Path, key: str, arrays: dict[str, np.ndarray]) -> None:
       OSError: if it cannot be written.
     """
     entry.parent.mkdir(parents=True, exist_ok=True)
+    for left in entry.parent.glob("*.partial"):  # by a process that was killed
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _ABANDONED_S:
+                left.unlink()
     handle, partial = tempfile.mkstemp(dir=entry.parent, prefix=entry.name, suffix=".partial")
     try:
         checksum = np.frombuffer(_checksum(key, arrays), np.uint8)

@@ -1,4 +1,5 @@
 import multiprocessing
+import os
 
 import numpy as np
 import pytest
@@ -82,7 +83,8 @@ def made_of_objects(entry):
 def test_damage_is_told_set_aside_and_mended(reviews, tmp_path, damage):
     expected = encode_reviews(reviews, 50, tmp_path).train.tokens
     (entry,) = tmp_path.iterdir()
-    for name in (f"{entry.name}.damaged", f"{entry.name}.damaged-2"):
+    name = f"{entry.name}.damaged"  # of which the newest is kept
+    for _ in range(2):
         damage(entry)
         bad = entry.read_bytes()
         heard, notify = notices()
@@ -94,6 +96,7 @@ def test_damage_is_told_set_aside_and_mended(reviews, tmp_path, damage):
         assert f"kept as {name}" in line
         assert "\n" not in line
         assert (tmp_path / name).read_bytes() == bad
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([entry.name, name])
     heard, notify = notices()
     encode_reviews(reviews, 50, tmp_path, notify)
     assert heard == []
@@ -105,6 +108,26 @@ def test_goes_on_without_a_cache(reviews, tmp_path):
     assert len(encode_reviews(reviews, 50, tmp_path / "file" / "cache", notify).train) == 20
     assert len(heard) == 1
     assert "cannot write" in heard[0]
+
+
+def test_what_a_kill_left_is_removed(reviews, tmp_path):
+    old, new = tmp_path / "a.npz1.partial", tmp_path / "a.npz2.partial"
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (0, 0))
+    encode_reviews(reviews, 50, tmp_path)
+    assert not old.exists()
+    assert new.exists()  # another process may be writing it
+
+
+def test_a_user_without_a_home_has_no_cache(reviews, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    heard, notify = notices()
+    assert len(encode_reviews(reviews, 50, notify=notify).train) == 20
+    assert "going on without it" in heard[0]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_default_folder(reviews, tmp_path, monkeypatch):
