@@ -63,8 +63,8 @@ class Config(TableSettings):
     max_length: int = setting(400, "words of a text that are read, from both ends", minimum=1)
     embedding_size: int = setting(64, "size of a word vector", minimum=1)
     num_buckets: int = setting(2, "padded lengths, hence compiled programs", minimum=1)
-    seeds: int = setting(5, "number of seeds, trained one after the other", minimum=1)
-    seed: int = setting(0, "the first seed", minimum=0)
+    seeds: int = setting(5, "number of seeds, trained one after the other", minimum=1, below=2**31)
+    seed: int = setting(0, "the first seed", minimum=0, below=2**31)
     epochs: int = setting(30, "epochs at most", minimum=1)
     patience: int = setting(30, "stop after this many epochs without improvement", minimum=1)
     select: str = setting(

@@ -69,7 +69,7 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
     """Loads the data, fits the floors and makes the model."""
     task = load_task(config, notify)
     functions = model_functions(config, task.inputs)
-    steps_per_epoch = len(epoch_batches(config, task, config.seed, epoch=1))
+    steps_per_epoch = len(epoch_batches(config, task, seed=0, epoch=1))
     step = train.make_train_step(
         make_loss(functions, config.label_smoothing),
         make_optimizer(config, steps_per_epoch * config.epochs),

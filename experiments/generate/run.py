@@ -68,7 +68,7 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
     """Loads the data, fits the floors and makes the model."""
     task = load_task(config)
     functions = model_functions(config, task.num_kinds)
-    first = epoch_segments(config, task, config.seed, 1)
+    first = epoch_segments(config, task, seed=0, epoch=1)
     step = train.make_train_step(
         make_loss(functions),
         make_optimizer(config, len(first) * config.epochs),

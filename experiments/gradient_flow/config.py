@@ -34,8 +34,8 @@ class Config:
     jacobian_examples: int = setting(
         1, "sequences of them whose Jacobians are multiplied", minimum=1
     )
-    seeds: int = setting(5, "number of seeds", minimum=1)
-    seed: int = setting(0, "the first seed", minimum=0)
+    seeds: int = setting(5, "number of seeds", minimum=1, below=2**31)
+    seed: int = setting(0, "the first seed", minimum=0, below=2**31)
     tasks: str = setting("adding,copying", f"tasks to train, of {', '.join(TASKS)}")
     train_inits: str = setting("radius_1,identity,forget_1,default", "initialisations to train")
     steps: int = setting(1500, "updates of a network", minimum=1)

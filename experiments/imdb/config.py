@@ -33,8 +33,9 @@ class Config:
         "folder of the reviews: prepared by TFDS, the published archive, or what it unpacks to; "
         "default: TFDS_DATA_DIR, then ~/tensorflow_datasets",
     )
-    seeds: int = setting(3, "number of seeds, trained one after the other", minimum=1)
-    seed: int = setting(0, "the first seed", minimum=0)
+    split_seed: int = setting(0, "draws which reviews choose the epoch", minimum=0)
+    seeds: int = setting(3, "number of seeds, trained one after the other", minimum=1, below=2**31)
+    seed: int = setting(0, "the first seed", minimum=0, below=2**31)
     epochs: int = setting(3, "epochs at most", minimum=1)
     patience: int = setting(2, "stop after this many epochs without improvement", minimum=1)
     batch_size: int = setting(96, "reviews in a batch", minimum=1)

@@ -68,7 +68,7 @@ def prepare(
     """Loads the reviews and makes the model."""
     task = load_task(config, cache_dir, notify)
     functions = model_functions(config, len(task.vocabulary))
-    steps_per_epoch = len(epoch_batches(config, task, config.seed, epoch=1))
+    steps_per_epoch = len(epoch_batches(config, task, seed=0, epoch=1))
     num_steps = steps_per_epoch * config.epochs
     step = train.make_train_step(
         make_loss(functions, config.soft_labels),

@@ -92,7 +92,7 @@ def load_task(config: Config, cache_dir: str | None, notify: Callable[[str], Non
     train, validation = split_validation(
         everything.labels,
         config.validation_fraction,
-        config.seed,
+        config.split_seed,
         groups=text_hashes(reviews.train_texts),
     )
     buckets = bucket_lengths(

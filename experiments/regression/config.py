@@ -62,6 +62,11 @@ class Config(TableSettings):
         None, "columns of a series to foretell, by name: a,b; default: all that are read"
     )
     features: int = setting(1, "numbers in a step of a sequence in a row", minimum=1)
+    split_seed: int = setting(
+        0,
+        "draws which rows of a file validate and which test, where a row is a sequence",
+        minimum=0,
+    )
     lookback: int = setting(
         100, "steps that are seen: of a window, or of a generated sequence", minimum=2
     )
@@ -74,8 +79,8 @@ class Config(TableSettings):
     permutation_seed: int = setting(1, "draws the order of pixels in psmnist", minimum=0)
     period: int = setting(0, "steps of a season, for the seasonal floor; 0 for none", minimum=0)
     ridge_lags: int = setting(30, "steps the ridge floor looks back; 0 for none", minimum=0)
-    seeds: int = setting(3, "number of seeds, trained one after the other", minimum=1)
-    seed: int = setting(0, "the first seed", minimum=0)
+    seeds: int = setting(3, "number of seeds, trained one after the other", minimum=1, below=2**31)
+    seed: int = setting(0, "the first seed", minimum=0, below=2**31)
     epochs: int = setting(60, "epochs at most", minimum=1)
     patience: int = setting(60, "stop after this many epochs without improvement", minimum=1)
     monitor: str = setting(

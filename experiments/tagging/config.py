@@ -38,8 +38,8 @@ class Config:
         "upos", "the field of a CoNLL-U file that is the tag", choices=tuple(CONLLU_COLUMNS)
     )
     train_size: int = setting(1000, "training sentences of --task=generated", minimum=1)
-    seeds: int = setting(3, "number of seeds, trained one after the other", minimum=1)
-    seed: int = setting(0, "the first seed", minimum=0)
+    seeds: int = setting(3, "number of seeds, trained one after the other", minimum=1, below=2**31)
+    seed: int = setting(0, "the first seed", minimum=0, below=2**31)
     epochs: int = setting(20, "epochs at most", minimum=1)
     patience: int = setting(20, "stop after this many epochs without improvement", minimum=1)
     select: str = setting(

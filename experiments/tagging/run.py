@@ -63,7 +63,7 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
     task = load_task(config)
     tags = task.vocabulary.tags
     functions = model_functions(config, task.vocabulary.sizes)
-    steps_per_epoch = len(epoch_batches(config, task, config.seed, epoch=1))
+    steps_per_epoch = len(epoch_batches(config, task, seed=0, epoch=1))
     step = train.make_train_step(
         make_loss(functions),
         make_optimizer(config, steps_per_epoch * config.epochs),

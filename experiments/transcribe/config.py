@@ -46,8 +46,8 @@ class Config:
     stride: int = setting(3, "frames from one step to the next", minimum=1)
     num_buckets: int = setting(2, "padded lengths, hence compiled programs", minimum=1)
     beam_width: int = setting(16, "prefixes kept in decoding", minimum=1)
-    seeds: int = setting(3, "number of seeds, trained one after the other", minimum=1)
-    seed: int = setting(0, "the first seed", minimum=0)
+    seeds: int = setting(3, "number of seeds, trained one after the other", minimum=1, below=2**31)
+    seed: int = setting(0, "the first seed", minimum=0, below=2**31)
     epochs: int = setting(30, "epochs at most", minimum=1)
     patience: int = setting(30, "stop after this many epochs without improvement", minimum=1)
     select: str = setting(

@@ -47,8 +47,8 @@ class Config:
     )
     vocab_size: int = setting(2500, "pieces in each language, of bpe", minimum=5)
     min_frequency: int = setting(2, "rarer words are unknown, of words", minimum=1)
-    seeds: int = setting(1, "number of seeds, trained one after the other", minimum=1)
-    seed: int = setting(0, "the first seed", minimum=0)
+    seeds: int = setting(1, "number of seeds, trained one after the other", minimum=1, below=2**31)
+    seed: int = setting(0, "the first seed", minimum=0, below=2**31)
     epochs: int = setting(7, "epochs at most", minimum=1)
     patience: int = setting(7, "stop after this many epochs without improvement", minimum=1)
     monitor: str = setting(

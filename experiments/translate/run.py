@@ -77,7 +77,7 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
     if config.task == "generated":
         notify("Translating a made-up language; real text needs --data_dir or --task=folder.")
     functions = model_functions(config, len(task.source), len(task.target))
-    num_steps = len(epoch_batches(config, task, config.seed, 1)) * config.epochs
+    num_steps = len(epoch_batches(config, task, seed=0, epoch=1)) * config.epochs
     step = train.make_train_step(
         make_loss(config, functions),
         make_optimizer(config, num_steps),
