@@ -6,6 +6,9 @@ and its metadata (see `setting`) the help text and the choices.
 
 import dataclasses
 import difflib
+import hashlib
+import json
+import math
 import signal
 import sys
 import types
@@ -19,10 +22,12 @@ from absl import app, flags, logging
 from seqjax import train
 from seqjax._errors import OneLineError
 from seqjax.data import DataError
-from seqjax.train import DivergedError, RunError, StoppedError, _run_folder
+from seqjax.train import DivergedError, RunError, StoppedError
 from seqjax.train._errors import PeerError
+from seqjax.train._files import plain
 from seqjax.train._mesh import check_mesh
 from seqjax.train._processes import is_first_process
+from seqjax.train._streams import protect_streams
 
 FLAGS = flags.FLAGS
 flags.disclaim_key_flags()  # --help lists them as the program's own
@@ -150,10 +155,12 @@ def check_settings(config: Any) -> None:
         below = field.metadata["below"]
         if choices and value not in choices:
             raise ConfigError(f"--{field.name} must be one of {', '.join(choices)}; got {value!r}.")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"--{field.name} must be finite, got {value}.")
         if minimum is not None and value is not None and not value >= minimum:
             raise ConfigError(f"--{field.name} must be at least {minimum:g}, got {value}.")
         if below is not None and value is not None and not 0 <= value < below:
-            raise ConfigError(f"--{field.name} must lie in [0, {below:g}), got {value}.")
+            raise ConfigError(f"--{field.name} must lie in [0, {below:.10g}), got {value}.")
         if field.metadata["check"] is not None:
             field.metadata["check"](value)
 
@@ -192,7 +199,42 @@ def default_workdir(experiment: str, config: Any) -> Path:
     """
     fields = [field for field in dataclasses.fields(config) if field.metadata["names_run"]]
     settings = {field.name: getattr(config, field.name) for field in fields}
-    return _run_folder.default_workdir(experiment, config.cell, settings)
+    return named_workdir(experiment, config.cell, settings)
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """Returns a short name for a configuration.
+
+    Args:
+      config: every resolved setting.
+
+    Returns:
+      Ten hexadecimal digits, whatever the order of the settings.
+
+    Example:
+      >>> config_hash({"a": 1, "b": 2}) == config_hash({"b": 2, "a": 1})
+      True
+    """
+    text = json.dumps(plain(dict(config)), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def named_workdir(experiment: str, cell: str, config: Mapping[str, Any]) -> Path:
+    """Returns where a run goes if nobody says otherwise.
+
+    Args:
+      experiment: name of the experiment.
+      cell: name of the cell; its colons become points, since not every file system has them.
+      config: every resolved setting.
+
+    Returns:
+      `runs/<experiment>/<cell>-<config hash>`.
+
+    Example:
+      >>> named_workdir("imdb", "bigru", {"seeds": 3}).as_posix()
+      'runs/imdb/bigru-38a0cb50fc'
+    """
+    return Path("runs") / experiment / f"{cell.replace(':', '.')}-{config_hash(config)}"
 
 
 def from_mapping(config_type: type, values: Mapping[str, Any]) -> Any:
@@ -301,12 +343,14 @@ def _define_device_flags() -> None:
 def run_program(define: Callable[[], None], body: Callable[[], None]) -> NoReturn:
     """Runs a program: exit status 0 if it finished, 2 with one line for a user's mistake.
 
-    After SIGTERM it is 143, after Ctrl-C 130, as shells have it.
+    After SIGTERM or SIGHUP it is 143, after Ctrl-C 130, as shells have it. Whatever the system
+    refuses is one line, too. Where nobody can receive the lines the program goes on without them.
 
     Args:
       define: defines the flags.
       body: the program, called after the flags are read.
     """
+    protect_streams()
     logging.set_verbosity(logging.WARNING)  # the libraries tell of every file they close
     define()
     app.run(lambda _: _run(body), flags_parser=_parse)
@@ -354,9 +398,26 @@ def _run(body: Callable[[], None]) -> None:
         if is_first_process():
             print(error, file=sys.stderr)
         raise SystemExit(128 + signal.SIGTERM) from None
+    except (OSError, MemoryError, RuntimeError) as error:
+        fail(_of_the_system(error))
     except KeyboardInterrupt:
         print("Interrupted; run the same command with --resume to continue.", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def _of_the_system(error: Exception) -> str:
+    """Returns what the system refused; raises the error if it was none of that."""
+    if isinstance(error, OSError):
+        names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+        reason = error.strerror or str(error) or type(error).__name__
+        return f"{' to '.join(names) or 'the system'}: {reason}."
+    # JAX's own kind is a RuntimeError with a code in front.
+    if isinstance(error, MemoryError) or str(error).startswith("RESOURCE_EXHAUSTED"):
+        reason = str(error).split("\n")[0] or "no more can be had"
+        return f"not enough memory: {reason} Lower --batch_size or the sizes of the model."
+    if "home directory" in str(error):  # pathlib's, of ~ or ~name
+        return "there is no such user, or no home folder to put for ~. Give the whole path."
+    raise error
 
 
 def fail(message: str) -> NoReturn:

@@ -12,6 +12,7 @@ from experiments import command_line
 from experiments.cells import keep_code
 from experiments.functions import Functions
 from seqjax import train
+from seqjax.train._files import expanded
 from seqjax.train._run_folder import read_object
 
 _Made = TypeVar("_Made")
@@ -78,7 +79,7 @@ def open_finished(path: str | Path, config_type: type) -> Finished:
       ConfigError: if its settings are those of another version or experiment, or name a cell of a
         user's own that the command line does not name.
     """
-    path = Path(path)
+    path = expanded(path)
     if not (path / "result.json").exists():
         raise train.RunError(
             f"--predict needs a finished run, and {path} holds none. Train it first with the same "

@@ -13,8 +13,8 @@ import jax
 import numpy as np
 import tabulate
 
+from experiments.summary import devices
 from seqjax import train
-from seqjax.train import _record
 
 if TYPE_CHECKING:
     from experiments.study import Study
@@ -32,13 +32,12 @@ def preview(config: Any, study: "Study", path: Path) -> str:
       Several lines of text.
     """
     seconds, num_steps, num_shapes = cost_of_epoch(study, study.batches(config.seed, 1))
-    devices = _record.devices()
-    copies = 4 + bool(config.ema_decay)  # weights, gradient, two moments, moving average
-    mebibytes = copies * study.functions.num_params * 4 / 2**20
+    about = devices()
+    mebibytes = state_bytes(config, study) / 2**20
     shapes = "1 compiled shape" if num_shapes == 1 else f"{num_shapes} compiled shapes"
     return "\n".join([
         f"data      {study.about}",
-        f"devices   {devices['count']} x {devices['kind']}",
+        f"devices   {about['count']} x {about['kind']}",
         f"run       {path}",
         "",
         study.functions.summary,
@@ -48,6 +47,11 @@ def preview(config: Any, study: "Study", path: Path) -> str:
         f"{config.seeds}; {shapes}; {mebibytes:.{0 if mebibytes >= 10 else 1}f} MiB of training "
         "state",
     ])  # fmt: skip
+
+
+def state_bytes(config: Any, study: "Study") -> int:
+    """Returns the bytes of weights, gradient, two moments and, if it is kept, moving average."""
+    return (4 + bool(config.ema_decay)) * study.functions.num_params * 4
 
 
 def cost_of_epoch(study: "Study", batches: Iterable[Any]) -> tuple[float, int, int]:

@@ -11,13 +11,15 @@ import jax
 from experiments import command_line, report
 from experiments.cells import keep_code
 from experiments.functions import Functions
+from experiments.memory import refuse_too_large
+from experiments.summary import devices, versions, write_summary
 from seqjax import train
 from seqjax.train import _processes
+from seqjax.train._files import expanded
 from seqjax.train._mesh import check_mesh
 from seqjax.train._population import can_train_together
 from seqjax.train._processes import is_first_process, of_first_process
-from seqjax.train._record import devices, params_sha256, summarise, versions
-from seqjax.train._summary import write_summary
+from seqjax.train._record import params_sha256, summarise
 
 CHECKPOINT_SECONDS = 10.0  # what a kill can cost, and how often short epochs are saved
 
@@ -121,7 +123,7 @@ def run_study(
       RunError: if the folder holds a run that may not be continued, or training diverges.
     """
     folder = workdir or command_line.default_workdir(experiment, config)
-    runs = {"": (config, Path(folder))}
+    runs = {"": (config, expanded(folder))}
     return run_studies(experiment, runs, prepare, resume=resume, mesh=mesh, notify=notify)[0]
 
 
@@ -203,9 +205,18 @@ def _begin(
             return Result(path, folder.result())
     notify("Reading the data and fitting the floors ...")  # a minute or more where it is large
     with _processes.together():
-        # Devices that cannot share the batch are refused before that.
+        # Devices that cannot share the batch, and sizes that cannot be, are refused before that.
         train.data_mesh(config.batch_size, mesh)
+        for name in ("hidden_size", "lookback", "length"):  # numbers of an example, at least
+            size = getattr(config, name, 1)
+            what = f"--batch_size={config.batch_size} with --{name}={size}"
+            refuse_too_large(what, 4 * config.batch_size * size)
         study = prepare(config, notify, mesh=mesh)
+        refuse_too_large(
+            f"--hidden_size={config.hidden_size}, with {study.functions.num_params:,} parameters,",
+            report.state_bytes(config, study),
+            on_devices=True,
+        )
     folder = folder or train.open_run(path, settings, resume=resume)
     folder.claim_data(study.sha256)
     with _processes.together():
@@ -312,8 +323,8 @@ def _finish(
             "seed_wall_s": summarise([fit.wall_s for fit in fits]),
         },
     }
-    folder.write_result(result)
-    write_summary(folder, command=study.command)
+    write_summary(folder, result, command=study.command)
+    folder.write_result(result)  # last: it says that all the rest is there
     return result
 
 

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from scipy import special
 
 from experiments import command_line
 from experiments.command_line import ConfigError
@@ -25,7 +24,6 @@ from experiments.study import run_studies
 from seqjax import train
 from seqjax.train._files import replace_file
 from seqjax.train._record import summarise
-from seqjax.train._run_folder import config_hash
 
 MOST = 10_000  # members; more are a slip, and would fill the memory before the first is trained
 LARGER_IS_BETTER = ("accuracy", "bleu")
@@ -122,7 +120,7 @@ def run_sweep(
     grid = parse(text, experiment.Config)
     configs = [experiment.configure(**{**given, **settings}) for settings in grid]
     about = {"experiment": name, "given": dict(given), "sweep": grid}
-    plain = Path("runs") / name / f"sweep-{config_hash(about)}"
+    plain = Path("runs") / name / f"sweep-{command_line.config_hash(about)}"
     folder = train.open_run(workdir or plain, about, resume=resume)
     prepare = functools.partial(experiment.prepare, **options)
     results: dict[str, dict[str, Any]] = {}
@@ -203,11 +201,13 @@ def paired_p(differences: Iterable[float]) -> float:
       >>> round(paired_p([1.0, 2.0, 3.0]), 4)
       0.0742
     """
+    from scipy import stats  # half a second, which only a finished sweep needs
+
     array = np.asarray(list(differences), np.float64)
-    spread = array.std(ddof=1) / math.sqrt(len(array))
-    if spread == 0:
+    if np.allclose(array, array[0], rtol=1e-12, atol=0):
         return 1.0 if array.mean() == 0 else 0.0
-    return float(2 * special.stdtr(len(array) - 1, -abs(array.mean() / spread)))
+    _, p = stats.ttest_1samp(array, 0.0)
+    return float(p)
 
 
 def _paired(values: Sequence[float], reference: Sequence[float]) -> str:

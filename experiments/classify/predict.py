@@ -71,7 +71,7 @@ def read_asked(config: Config, inputs: Inputs, asked: str) -> Sequence[Any]:
         return table.sequences if table.groups else list(table.values)
     lines = [asked]
     if os.path.isfile(os.path.expanduser(asked)):  # false of a text too long for a name, too
-        lines = [line.strip() for line in read_text(asked).splitlines()]
+        lines = [line.strip() for line in read_text(os.path.expanduser(asked)).splitlines()]
         lines = [line for line in lines if line]
     if not lines:
         raise data.DataError(f"--predict needs a file with a line in it, and {asked} is empty.")

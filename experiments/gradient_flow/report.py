@@ -2,14 +2,15 @@
 
 import dataclasses
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from experiments import summary
 from experiments.gradient_flow.config import Config
 from experiments.gradient_flow.grid import shared_programs
 from seqjax import train
-from seqjax.train import _record
-from seqjax.train._files import replace_file
+from seqjax.train._files import plain, replace_file
 
 CAPTIONS = {
     "gradient_norms": "Gradient norm against lag at initialisation.",
@@ -33,7 +34,7 @@ def preview(config: Config, path: Path) -> str:
     Returns:
       Several lines of text.
     """
-    devices, points = _record.devices(), config.points
+    devices, points = summary.devices(), config.points
     programs = len(shared_programs(points))
     networks = len(config.train_points) + 1
     return "\n".join([
@@ -58,18 +59,21 @@ def command(config: Config) -> str:
     return shlex.join(parts)
 
 
-def write_summary(folder: train.RunFolder, config: Config, findings: list[str]) -> Path:
+def write_summary(
+    folder: train.RunFolder, result: Mapping[str, Any], config: Config, findings: list[str]
+) -> Path:
     """Writes summary.md: the findings first, then the figures and every number.
 
     Args:
-      folder: a finished run.
+      folder: a run that is done.
+      result: as `RunFolder.write_result` takes it.
       config: its settings.
       findings: paragraphs, from `findings`.
 
     Returns:
       The path of summary.md.
     """
-    result = folder.result()
+    result = plain(result)
     devices = result["devices"]
     rows = [
         f"| {name} | {_number(metric['mean'])} | {_interval(metric['ci95'])} |"

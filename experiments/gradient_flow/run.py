@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from experiments import command_line
 from experiments.cells import keep_code
 from experiments.gradient_flow.config import Config
 from experiments.gradient_flow.figures import draw_measurements
@@ -23,10 +24,11 @@ from experiments.gradient_flow.report import command, preview, write_summary
 from experiments.gradient_flow.tasks import draw_test, make_task, window_floor
 from experiments.gradient_flow.train_figures import draw_training
 from experiments.gradient_flow.train_tasks import Clipped, Learnt, clipping_job, training_jobs
+from experiments.memory import refuse_too_large
+from experiments.summary import devices, versions
 from seqjax import train
-from seqjax.train._files import replace_file
-from seqjax.train._record import devices, params_sha256, versions
-from seqjax.train._run_folder import default_workdir
+from seqjax.train._files import expanded, replace_file
+from seqjax.train._record import params_sha256
 
 
 class Result(NamedTuple):
@@ -73,9 +75,10 @@ def run(
       >>> config = gradient_flow.Config(cells="rnn", lengths="20", tasks="", seeds=1)
       >>> result = gradient_flow.run(config).result  # doctest: +SKIP
     """
+    refuse_sizes(config)
     settings = dataclasses.asdict(config)
     cells = "+".join(dict.fromkeys(point.cell for point in config.points))
-    path = Path(workdir or default_workdir("gradient_flow", cells, settings))
+    path = expanded(workdir or command_line.named_workdir("gradient_flow", cells, settings))
     folder = train.open_run(path, settings, resume=resume)
     if folder.finished:
         notify(f"The run in {path} has finished already.")
@@ -83,7 +86,7 @@ def run(
     for point in config.points:
         keep_code(point.cell, path)
     for seed in config.all_seeds:
-        folder.rewind_metrics(seed, keep=0)
+        folder.rewind_metrics(seed)
     notify(preview(config, path))
 
     start = time.perf_counter()
@@ -117,13 +120,27 @@ def run(
         "floors": floors(config),
         "metrics": metrics,
     }
-    written = folder.write_result(result)
     found = findings(config, metrics)
-    write_summary(folder, config, found)
+    write_summary(folder, result, config, found)
+    written = folder.write_result(result)  # last: it says that all the rest is there
     notify("\n" + "\n\n".join(found) + f"\n\n{command(config)}\n")
     name = headline(metrics)
     notify(f"{name} {metrics[name]['mean']:.6g} {written}")
     return Result(path, folder.result(), found)
+
+
+def refuse_sizes(config: Config) -> None:
+    """Refuses settings whose largest arrays are larger than the memory, all seeds together."""
+    hidden, steps = config.hidden_size, config.measured_lengths[-1]
+    for what, numbers in {
+        f"--hidden_size={hidden}": hidden**2,
+        f"--batch_size={config.batch_size} with --lengths={steps}": config.batch_size * steps,
+        f"--train_batch_size={config.train_batch_size}": config.train_batch_size
+        * config.eval_every
+        * config.adding_length,
+        f"--test_size={config.test_size}": config.test_size * config.adding_length * hidden,
+    }.items():
+        refuse_too_large(what, 4 * config.seeds * numbers)
 
 
 def measure_grid(config: Config, folder: train.RunFolder) -> dict[Point, Arrays]:

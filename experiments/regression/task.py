@@ -8,6 +8,7 @@ import numpy as np
 
 from experiments.command_line import ConfigError
 from experiments.csv_tasks import row_parts, row_splits, series_splits, series_training_rows
+from experiments.memory import refuse_too_large
 from experiments.regression.config import GENERATED, Config
 from experiments.tables import names_in, read_table, warn_of_ids
 from seqjax import data
@@ -122,7 +123,7 @@ def load_task(config: Config, notify: Callable[[str], None] = print) -> Task:
                     table,
                     features=config.features,
                     binary=config.target_kind == "binary",
-                    seed=config.seed,
+                    seed=config.split_seed,
                 )
             else:
                 target_names = names_in(config.target_columns) or table.columns
@@ -160,6 +161,7 @@ def draw(config: Config, seed: list[int], size: int) -> data.Sequences:
     """Draws sequences of a generated task."""
     rng = np.random.default_rng(seed)
     length = config.lookback
+    refuse_too_large(f"{size} sequences of --lookback={length}", 8 * size * length)
     match config.task:
         case "narma10":
             return data.narma10(rng, size, length)
@@ -178,7 +180,7 @@ def training_rows(config: Config, table: Table) -> np.ndarray:
     """Returns the rows of a table that train."""
     if config.csv_layout == "series":
         return series_training_rows(table)
-    train, _, _ = row_parts(table, seed=config.seed)
+    train, _, _ = row_parts(table, seed=config.split_seed)
     if not table.groups:
         return train
     rows = np.split(np.arange(len(table.values)), table.starts[1:])

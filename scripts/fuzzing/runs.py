@@ -65,7 +65,7 @@ def run_readers(base: Path) -> list[Reader]:
         train.open_run(path.parent, settings, resume=True).metrics()
 
     def run(path: Path) -> None:
-        train.RunFolder(path.parent, settings).rewind_metrics(0, 1)
+        train.RunFolder(path.parent, settings).rewind_metrics(0, step=1, rows=1)
 
     def kept_code(path: Path) -> None:
         kept = path.parent / "code" / f"{MODULE}.py"
@@ -189,7 +189,7 @@ def _checkpoints(base: Path) -> Reader:
                 opened = Checkpoints(folder, settings)
                 with contextlib.closing(opened):
                     if not opened.empty:
-                        opened.restore({"best": like}, fall_back=not rng or rng.random() < 0.5)
+                        opened.restore({"best": like}, resume=not rng or rng.random() < 0.5)
         finally:
             shutil.rmtree(folder)
             for path, content in sound.items():

@@ -15,16 +15,17 @@ import orbax.checkpoint as ocp
 from absl import logging as absl_logging
 
 from seqjax.train._errors import RunError
-from seqjax.train._files import plain, refuse_deep
+from seqjax.train._files import make_folder, plain, refuse_deep, sync, sync_tree
 from seqjax.train._processes import (
     is_first_process,
     of_first_process,
     several_processes,
     together,
 )
-from seqjax.train._record import params_sha256
+from seqjax.train._record import numerics, params_sha256
 from seqjax.train._run_folder import refuse_other_config
 from seqjax.train._state import PyTree
+from seqjax.train._streams import Harmless
 from seqjax.train._totals import Totals
 
 _FILES_BYTES = 128 * 1024  # what Orbax writes beside the numbers, a file system's blocks included
@@ -76,6 +77,16 @@ class _DamagedError(RunError):
     """A checkpoint is not what was saved."""
 
 
+class _Manager(ocp.CheckpointManager):
+    """Orbax's, which leaves it to `asked_to_stop` to ask whether the program is to end.
+
+    The service tells each process once, and takes the number of the question for the time.
+    """
+
+    def reached_preemption(self, step: int) -> bool:
+        return False
+
+
 class Checkpoints:
     """Saves and restores one seed with Orbax, which writes aside and then renames."""
 
@@ -93,12 +104,11 @@ class Checkpoints:
                 if is_first_process():
                     for unfinished in self._path.glob("*.orbax-checkpoint-tmp"):
                         shutil.rmtree(unfinished)
-            self._manager = ocp.CheckpointManager(
+                    make_folder(self._path)
+            self._manager = _Manager(
                 self._path,
                 # Not in the background: the next step reuses the very buffers being written.
-                options=ocp.CheckpointManagerOptions(
-                    max_to_keep=MAX_TO_KEEP, create=True, enable_async_checkpointing=False
-                ),
+                options=ocp.CheckpointManagerOptions(enable_async_checkpointing=False),
             )
             self._latest = self._manager.latest_step()
         self._since = time.monotonic()
@@ -132,6 +142,7 @@ class Checkpoints:
         self._refuse_full_disk(where, sum(leaf.nbytes for leaf in jax.tree.leaves(trees)))
         about = {
             "config": self._config,
+            "jax": numerics(),
             "sha256": {name: params_sha256(tree) for name, tree in trees.items()},
             "position": plain(dataclasses.asdict(position)),
         }
@@ -144,18 +155,24 @@ class Checkpoints:
                     **{name: ocp.args.StandardSave((tree,)) for name, tree in trees.items()},
                 ),
             )
+            with together():
+                sync_tree(where)
+                sync(self._path)
+            for number in sorted(self._manager.all_steps())[:-MAX_TO_KEEP]:
+                self._manager.delete(number)
         self._latest, self._since = position.saves, time.monotonic()
 
     def restore(
-        self, like: Mapping[str, PyTree], *, fall_back: bool = False
+        self, like: Mapping[str, PyTree], *, resume: bool = False
     ) -> tuple[dict[str, PyTree], Position]:
         """Reads the newest checkpoint.
 
         Args:
           like: for each tree wanted, one of the same structure, shapes and dtypes; the result goes
             to its devices.
-          fall_back: whether a damaged checkpoint is named on stderr and set aside, and the one
-            before it read, so that the steps between the two are done again.
+          resume: whether training goes on from it. Then JAX must be configured as it was, and a
+            damaged checkpoint is named on stderr and set aside, and the one before it read, so that
+            the steps between the two are done again.
 
         Returns:
           What `save` was given, the trees that were asked for.
@@ -168,18 +185,21 @@ class Checkpoints:
         while True:
             number = numbers[len(damaged)]
             try:
-                found = self._read(number, like)
+                found = self._read(number, like, resume)
                 break
             except _DamagedError as damage:
-                if not fall_back or number == numbers[-1]:
+                if not resume or number == numbers[-1]:
                     raise
                 if is_first_process():
-                    print(f"{damage} Going on from the one before it.", file=sys.stderr)
+                    said = f"{damage} Going on from the one before it."
+                    print(said, file=Harmless(sys.stderr))
                 damaged.append(number)
         with together():
             for each in damaged if is_first_process() else ():
                 # No number any more, so Orbax does not see it, and the number can be used again.
-                (self._path / str(each)).rename(self._path / f"damaged_{each}_{time.time_ns()}")
+                aside = self._path / f"damaged_{each}"
+                shutil.rmtree(aside, ignore_errors=True)  # an earlier one
+                (self._path / str(each)).rename(aside)
         if damaged:
             self._manager.reload()
         return found
@@ -194,7 +214,9 @@ class Checkpoints:
                 f"{free / 2**20:.1f} MiB are free). Make room, and go on with --resume."
             )
 
-    def _read(self, number: int, like: Mapping[str, PyTree]) -> tuple[dict[str, PyTree], Position]:
+    def _read(
+        self, number: int, like: Mapping[str, PyTree], resume: bool
+    ) -> tuple[dict[str, PyTree], Position]:
         path = self._path / str(number)
         with self._orbax(f"The checkpoint {path} is damaged", _DamagedError):
             about = self._manager.restore(
@@ -202,10 +224,12 @@ class Checkpoints:
             )["about"]
             refuse_deep(about)
             config, sha256 = about["config"], about["sha256"]
-            if not (isinstance(config, dict) and isinstance(sha256, dict)):
+            began = about.get("jax", {}) if resume else {}  # an older one says nothing
+            if not all(isinstance(each, dict) for each in (config, sha256, began)):
                 raise TypeError("its settings are no table")
             position = _position(about["position"])
-        refuse_other_config(f"The checkpoint {path}", config, self._config)
+        now = {name: value for name, value in numerics().items() if name in began}
+        refuse_other_config(f"The checkpoint {path}", {**config, **began}, {**self._config, **now})
         wanted = {n: ocp.args.StandardRestore((_keys_as_data(t),)) for n, t in like.items()}
         with self._orbax(f"The checkpoint {path} is damaged", _DamagedError):
             restored = self._manager.restore(number, args=ocp.args.Composite(**wanted))

@@ -11,14 +11,11 @@ from seqjax.train._state import PyTree
 
 
 def blamed(params: PyTree, broken: Sequence[float]) -> str:
-    """Says whose gradient is not finite.
+    """Says whose gradient is not finite, in words for the middle of a sentence.
 
     Args:
       params: parameters.
       broken: 1 for each array of them whose gradient is not finite, in their order.
-
-    Returns:
-      Words for the middle of a sentence.
     """
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
     names = [path for path, bad in zip(paths, broken, strict=True) if bad]
@@ -32,11 +29,6 @@ def blamed(params: PyTree, broken: Sequence[float]) -> str:
 
 def refuse_not_finite(params: PyTree, position: Position, name: str) -> None:
     """Keeps numbers out of a checkpoint from which no training can go on.
-
-    Args:
-      params: parameters.
-      position: where training stands.
-      name: of the seed, for the message.
 
     Raises:
       DivergedError: if a parameter is not finite.

@@ -1,52 +1,59 @@
-"""TensorBoard's file of events, without a thread that a full disk could end unseen."""
+"""TensorBoard's file of events: the rows of metrics.jsonl once more, each number at its step.
+
+It has no thread that a full disk could end unseen.
+"""
 
 import os
 import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore
 from tensorboardX.summary import scalar
 
+COUNTERS = ("kind", "seed", "epoch", "step", "wall_s")
+
 
 class EventFile:
-    """Scalars over steps, in a new file beside those of earlier processes."""
+    """The numbers of a seed's rows, in place of what earlier processes left of them."""
 
-    def __init__(self, folder: Path, *, purge_step: int | None = None):
-        """Opens the file.
+    def __init__(self, folder: Path, rows: Iterable[Mapping[str, Any]], *, wall_s: float = 0.0):
+        """Writes the rows that there are.
 
         Args:
-          folder: made when missing.
-          purge_step: TensorBoard hides what earlier files hold from this step on.
+          folder: made when missing; files of events in it are removed.
+          rows: what is known already.
+          wall_s: seconds of training so far.
 
         Raises:
           OSError: if it cannot be written.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("events.*"):
+            old.unlink()
+        self._began = time.time() - wall_s
         self._writer = EventsWriter(str(folder / "events"), f".{os.getpid()}")
-        if purge_step is not None:
-            start = SessionLog(status=SessionLog.START)
-            self._write(Event(step=purge_step, session_log=start))
+        # Whoever has been watching forgets what the old files held, from step 0 on.
+        start = SessionLog(status=SessionLog.START)
+        self._writer.write_event(Event(wall_time=self._began, session_log=start))
+        for row in rows:
+            self._write(row)
+        self._writer.flush()
 
-    def add_scalar(self, name: str, value: float, step: int) -> None:
-        """Writes a number.
-
-        Raises:
-          OSError: if it cannot be written.
-        """
-        self._write(Event(step=step, summary=scalar(name, value)))
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Writes a row's numbers, there for any reader when this returns, or raises OSError."""
+        self._write(row)
+        self._writer.flush()
 
     def close(self) -> None:
-        """Writes what is still in memory.
+        """Closes the file."""
+        self._writer.close()
 
-        Raises:
-          OSError: if it cannot be written; the file is closed all the same.
-        """
-        try:
-            self._writer.flush()
-        finally:
-            self._writer.close()
-
-    def _write(self, event: Event) -> None:
-        event.wall_time = time.time()
-        self._writer.write_event(event)
+    def _write(self, row: Mapping[str, Any]) -> None:
+        for name, value in row.items():
+            if name not in COUNTERS and value is not None:  # None is a number that is not finite
+                summary = scalar(f"{row['kind']}/{name}", value)
+                when = self._began + row["wall_s"]
+                self._writer.write_event(Event(wall_time=when, step=row["step"], summary=summary))

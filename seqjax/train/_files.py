@@ -3,8 +3,11 @@
 import json
 import math
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+from seqjax.train._errors import RunError
 
 
 def replace_file(path: Path, content: str | bytes) -> None:
@@ -21,14 +24,52 @@ def replace_file(path: Path, content: str | bytes) -> None:
       >>> path.read_text()
       'whole'
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-        file.flush()
-        # Without this a power cut can leave the new name on an empty file.
-        os.fsync(file.fileno())
+    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+    sync(temporary)  # or a power cut can leave the new name on an empty file
     os.replace(temporary, path)
+    sync(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it; their names, too, are kept through a power cut."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync(folder.parent)
+
+
+def sync(path: Path) -> None:
+    """Has the disk keep the content of a file, or the names in a folder, through a power cut."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows opens no folders, and keeps their names itself
+    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_tree(path: Path) -> None:
+    """Has the disk keep a folder with the files and folders in it; see `sync`."""
+    found = [each for each in (*path.rglob("*"), path) if each.is_file() or each.is_dir()]
+    with ThreadPoolExecutor(16) as pool:  # the disk joins what waits for it together
+        list(pool.map(sync, (each for each in found if os.access(each, os.R_OK))))
+
+
+def expanded(path: str | Path) -> Path:
+    """Returns a path with the user's home in the place of `~`.
+
+    Raises:
+      RunError: if there is no such user, or no home.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise RunError(
+            f"{path} must begin with the home of a user who has one. Give the whole path."
+        ) from None
 
 
 def plain(value: Any) -> Any:

@@ -137,9 +137,9 @@ def training(
     checkpoints = Checkpoints(run.checkpoints(seed), run.config)
     with contextlib.closing(checkpoints):
         if not checkpoints.empty:
-            trees, position = checkpoints.restore({"state": state, "best": best}, fall_back=True)
+            trees, position = checkpoints.restore({"state": state, "best": best}, resume=True)
             state, best = trees["state"], trees["best"]
-        run.rewind_metrics(seed, position.rows)
+        run.rewind_metrics(seed, epoch=position.epoch, step=position.step, rows=position.rows)
         if position.finished:
             return _result(best, position)
         see = yield state
@@ -155,6 +155,7 @@ def training(
                 report.stop_clock()
                 if soon and not checkpoints.due(options.checkpoint_seconds):
                     return
+                run.keep_metrics()
                 checkpoints.save({"state": state, "best": best}, position)
 
             while not position.finished:
@@ -183,7 +184,8 @@ def training(
                 position.epoch, position.step_in_epoch, position.epoch_totals = epoch + 1, 0, {}
                 stop = stopping()
                 save(soon=not (position.finished or stop))
-                if stop:
+                # No step follows the last save that could hear of what came while it was written.
+                if stop or (position.finished and stopping()):
                     raise _stopped(name, position)
     return _result(best, position)
 
@@ -289,7 +291,7 @@ def _one_by_one(records: dict[str, Any], count: int) -> Iterator[dict[str, Any]]
 
 def _stopped(name: str, position: Position) -> StoppedError:
     return StoppedError(
-        f"Stopped by SIGTERM after step {position.step} of {name}, which is saved; run the "
+        f"Stopped by a signal after step {position.step} of {name}, which is saved; run the "
         "same command with --resume to continue."
     )
 

@@ -28,30 +28,33 @@ from seqjax.train._processes import fetch
 Tree = TypeVar("Tree")
 
 
-def check_mesh(shape: str) -> None:
-    """Refuses what does not describe a mesh; starts no device.
+def check_mesh(shape: str) -> tuple[int, int] | None:
+    """Reads a description of a mesh; starts no device.
 
-    Args:
-      shape: as `data_mesh` takes it.
+    Returns:
+      The sizes in one like "4x2"; None for the others, where the devices decide.
 
     Raises:
-      RunError: if it is none of the descriptions.
+      RunError: if it is none of those that `data_mesh` takes.
 
     Example:
-      >>> check_mesh("4x2")
+      >>> check_mesh("4x2"), check_mesh("auto")
+      ((4, 2), None)
     """
-    _batch_and_hidden(shape)
+    if shape in ("auto", "members", "batch"):
+        return None
+    if not re.fullmatch(r"[1-9][0-9]{0,8}x[1-9][0-9]{0,8}", shape):
+        raise RunError(
+            f"--mesh must be auto, members, batch, or BATCHxHIDDEN such as 4x2; got {shape!r}."
+        )
+    batch, hidden = map(int, shape.split("x"))
+    return batch, hidden
 
 
 def shared_by_members(shape: str = "auto") -> bool:
     """Returns whether members of a population share the devices.
 
-    Args:
-      shape: as `data_mesh` takes it.
-
-    Returns:
-      True for "members"; for "auto", whether the devices are accelerators, since one network fills
-      the cores of a CPU.
+    So it is for "members", and for "auto" on accelerators: one network fills the cores of a CPU.
 
     Raises:
       RunError: if `shape` does not describe a mesh.
@@ -86,7 +89,7 @@ def data_mesh(batch_size: int | None = None, shape: str = "auto") -> Mesh:
       1
     """
     devices = jax.devices()
-    along = _batch_and_hidden(shape)
+    along = check_mesh(shape)
     if along is not None:
         batch, hidden = along
         if batch * hidden != len(devices) or (batch_size or 0) % batch:
@@ -108,18 +111,6 @@ def data_mesh(batch_size: int | None = None, shape: str = "auto") -> Mesh:
         )
     chosen = [device for own in of_process.values() for device in own[: fitting[-1]]]
     return Mesh(np.array(chosen), ("batch",), axis_types=(AxisType.Auto,))
-
-
-def _batch_and_hidden(shape: str) -> tuple[int, int] | None:
-    """Returns the sizes in a description like "4x2"; None where the devices decide."""
-    if shape in ("auto", "members", "batch"):
-        return None
-    if not re.fullmatch(r"[1-9][0-9]{0,8}x[1-9][0-9]{0,8}", shape):
-        raise RunError(
-            f"--mesh must be auto, members, batch, or BATCHxHIDDEN such as 4x2; got {shape!r}."
-        )
-    batch, hidden = map(int, shape.split("x"))
-    return batch, hidden
 
 
 def shard(mesh: Mesh, tree: Tree, *, axis: int = 0) -> Tree:

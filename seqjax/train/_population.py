@@ -95,8 +95,6 @@ def fit_together(members: Sequence[Member], **options: Any) -> list[FitResult]:
                 states[number] = next(loop)
             except StopIteration as end:
                 results[number] = end.value
-        if not states:
-            return [results[number] for number in range(len(members))]
 
         def answer(number: int, what: Any) -> None:
             try:
@@ -109,16 +107,19 @@ def fit_together(members: Sequence[Member], **options: Any) -> list[FitResult]:
             groups.pop(number, None)
 
         clock.share(len(states))
-        program = Program([member.train for member in members], states)
-        for number in states:
-            answer(number, program.see(number))
-        while groups:
-            clock.share(len(groups))
-            records = program.update({number: batches[0] for number, batches in groups.items()})
-            for number in list(groups):
-                answer(number, records[number])
+        if states:
+            program = Program([member.train for member in members], states)
+            for number in states:
+                answer(number, program.see(number))
+            while groups:
+                clock.share(len(groups))
+                records = program.update({number: batches[0] for number, batches in groups.items()})
+                for number in list(groups):
+                    answer(number, records[number])
     if stopped:
         raise stopped[0]
+    for run in {member.run.path: member.run for member in members}.values():
+        run.order_metrics()  # they wrote as they came, which a kill changes
     return [results[number] for number in range(len(members))]
 
 

@@ -1,6 +1,8 @@
 """Several processes that compute together: how they start, agree, and read what is spread."""
 
 import contextlib
+import socket
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
@@ -21,6 +23,7 @@ AHEAD = 2
 
 # Seconds after which a process that has gone, or does not come to the end, ends the others too.
 _LOST_AFTER_S = 60
+_ANSWER_S = 25  # that the first process may take to start
 _MESSAGE_SIZE = 1000
 
 
@@ -39,7 +42,8 @@ def join_processes(
       process_id: the number of this one, from 0.
 
     Raises:
-      RunError: if some of the three are missing, or the processes cannot be joined.
+      RunError: if some of the three are missing, the coordinator does not answer for 25 s, or the
+        processes cannot be joined.
 
     Example:
       >>> join_processes()  # a process by itself: nothing to do
@@ -60,6 +64,8 @@ def join_processes(
             f"--process_id must be from 0 to {num_processes - 1}, one for each of the "
             f"{num_processes} processes; got {process_id}."
         )
+    if not auto and process_id != 0:
+        _refuse_silent(coordinator)
     try:
         jax.distributed.initialize(
             None if auto else coordinator,
@@ -71,6 +77,25 @@ def join_processes(
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().split("\n")[0][:300]
         raise RunError(f"The processes cannot be joined through {coordinator}: {reason}") from error
+
+
+def _refuse_silent(coordinator: str) -> None:
+    """Refuses a coordinator that is not there, for which JAX would wait for minutes."""
+    host, _, port = coordinator.rpartition(":")
+    end, reason = time.monotonic() + _ANSWER_S, ""
+    while (left := end - time.monotonic()) > 0:
+        try:
+            with socket.create_connection((host.strip("[]"), port), timeout=left) as probe:
+                probe.settimeout(left)
+                if probe.recv(1):  # gRPC greets whoever calls
+                    return
+        except OSError as error:
+            reason = f" ({error.strerror or error})"
+        time.sleep(min(left, 0.2))
+    raise RunError(
+        f"The coordinator {coordinator} does not answer{reason}; waited {_ANSWER_S} s. Start "
+        "process 0 there, with the same --coordinator, and see that its port can be reached."
+    )
 
 
 def several_processes() -> bool:

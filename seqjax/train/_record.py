@@ -1,19 +1,22 @@
 """What makes a number credible: of what parameters, what software, how many seeds."""
 
 import hashlib
-import platform
 from collections.abc import Sequence
-from importlib import metadata
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import special
 
 from seqjax.train._processes import fetch
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "seqjax")
+_DECIDING = (
+    "jax_enable_x64",
+    "jax_default_matmul_precision",
+    "jax_default_prng_impl",
+    "jax_threefry_partitionable",
+    "jax_random_seed_offset",
+)
 
 
 def params_sha256(params: Any) -> str:
@@ -40,37 +43,17 @@ def params_sha256(params: Any) -> str:
     return digest.hexdigest()
 
 
-def versions() -> dict[str, str]:
-    """The versions of Python and of every package that can change a number.
+def numerics() -> dict[str, Any]:
+    """The settings of JAX that decide numbers.
 
     Returns:
-      Name to version.
+      Name of the environment variable to value.
 
     Example:
-      >>> versions()["jax"] == jax.__version__
-      True
+      >>> numerics()["JAX_ENABLE_X64"]
+      False
     """
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:  # run from a source tree
-            found[name] = "not installed"
-    return found
-
-
-def devices() -> dict[str, Any]:
-    """The devices JAX computes on.
-
-    Returns:
-      The platform, the kind of device and their number.
-
-    Example:
-      >>> sorted(devices())
-      ['count', 'kind', 'platform']
-    """
-    first = jax.devices()[0]
-    return {"platform": first.platform, "kind": first.device_kind, "count": jax.device_count()}
+    return {name.upper(): str(getattr(jax.config, name)) for name in _DECIDING}
 
 
 def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, list[float | None]]:
@@ -106,8 +89,9 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, 
     mean = float(array.mean())
     if len(array) == 1:
         return mean, [None, None]
-    quantile = special.stdtrit(len(array) - 1, (1.0 + confidence) / 2.0)
-    half = float(quantile * array.std(ddof=1) / np.sqrt(len(array)))
+    from scipy import stats  # half a second, which only finished runs need
+
+    half = float(stats.t.ppf((1.0 + confidence) / 2.0, len(array) - 1) * stats.sem(array))
     return mean, [mean - half, mean + half]
 
 

@@ -1,7 +1,6 @@
 """What a running seed shows and leaves: progress on stderr, metrics.jsonl, TensorBoard events."""
 
 import contextlib
-import math
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,12 +8,11 @@ from typing import Any
 from tqdm import tqdm
 
 from seqjax.train._checkpoints import Position
-from seqjax.train._events import EventFile
+from seqjax.train._events import COUNTERS, EventFile
 from seqjax.train._files import plain
 from seqjax.train._processes import is_first_process
 from seqjax.train._run_folder import RunFolder, writing
-
-COUNTERS = ("kind", "seed", "epoch", "step", "wall_s")
+from seqjax.train._streams import Harmless
 
 
 class Reporter:
@@ -31,7 +29,7 @@ class Reporter:
         *,
         show_bar: bool,
     ):
-        """Opens the event file; what it holds beyond the position is marked as void.
+        """Opens the event file.
 
         Args:
           run: where to report.
@@ -48,7 +46,8 @@ class Reporter:
         with writing(run.path):
             self._events = EventFile(
                 run.path / "tensorboard" / f"seed_{seed}",
-                purge_step=position.step + 1 if position.step else None,
+                (row for row in run.metrics() if row.get("seed") == seed),
+                wall_s=position.wall_s,
             )
         self._bar = None
         self._began = clock() - position.wall_s
@@ -61,7 +60,7 @@ class Reporter:
     def __exit__(self, *error: object) -> None:
         """Closes the progress bar and the event file."""
         self._close_bar()
-        with contextlib.suppress(OSError):  # of a disk that is full; the checkpoints said so
+        with contextlib.suppress(OSError):  # of a disk that is full; the last row said so
             self._events.close()
 
     def begin_epoch(self, num_steps: int) -> None:
@@ -78,6 +77,7 @@ class Reporter:
             disable=None if is_first_process() and self._show_bar else True,
             leave=False,
             unit="step",
+            file=Harmless(sys.stderr),
         )
         self._restart_rate()
 
@@ -129,7 +129,7 @@ class Reporter:
         if is_first_process():
             line = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
             where = f"{self.name} epoch {row['epoch']}/{self._epochs}"
-            print(f"{where}: {line} ({row['wall_s']:.0f} s)", file=sys.stderr, flush=True)
+            print(f"{where}: {line} ({row['wall_s']:.0f} s)", file=Harmless(sys.stderr), flush=True)
         return row
 
     def stop_clock(self) -> None:
@@ -143,11 +143,8 @@ class Reporter:
         row = plain({**dict(zip(COUNTERS, where, strict=True)), **metrics})
         self._run.append_metrics(row)
         position.rows += 1
-        for name, value in metrics.items():
-            if not math.isfinite(value):
-                continue
-            with writing(self._run.path):
-                self._events.add_scalar(f"{kind}/{name}", value, position.step)
+        with writing(self._run.path):
+            self._events.add(row)
         return row
 
     def _restart_rate(self) -> None:

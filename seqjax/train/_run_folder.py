@@ -1,7 +1,6 @@
 """The folder a run leaves behind, and the rules for opening one again."""
 
 import contextlib
-import hashlib
 import json
 import shutil
 import tempfile
@@ -11,25 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from seqjax.train._errors import RunError
-from seqjax.train._files import plain, refuse_deep, replace_file, to_json
+from seqjax.train._files import (
+    expanded,
+    make_folder,
+    plain,
+    refuse_deep,
+    replace_file,
+    sync,
+    sync_tree,
+    to_json,
+)
 from seqjax.train._processes import is_first_process, together
-from seqjax.train._run_lock import RunLock, lock_run
+from seqjax.train._run_lock import RunLock
 
 RESULT_KEYS = (
-    "experiment",
-    "cell",
-    "dataset",
-    "num_params",
-    "seeds",
-    "epochs_run",
-    "wall_s",
-    "versions",
-    "devices",
-    "data_sha256",
-    "params_sha256",
-    "floors",
-    "metrics",
-)
+    "experiment", "cell", "dataset", "num_params", "seeds", "epochs_run", "wall_s", "versions",
+    "devices", "data_sha256", "params_sha256", "floors", "metrics",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,11 @@ class RunFolder:
 
         Args:
           row: names to values; "seed" says whose row it is, so that resuming finds it.
+
+        Raises:
+          RunError: if the file cannot be written, or another process may have taken the folder.
         """
+        self._refuse_lost()
         with writing(self.path), open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
             file.write(to_json(dict(row)) + "\n")
 
@@ -114,20 +115,56 @@ class RunFolder:
         # What follows the last newline is empty, or a row that was being written.
         return [_parse(line, f"{path}:{i}") for i, line in enumerate(lines[:-1], start=1)]
 
-    def rewind_metrics(self, seed: int, keep: int) -> None:
-        """Drops what a seed reported after the checkpoint it resumes from.
+    def keep_metrics(self) -> None:
+        """Has the disk keep the rows so far, of which a checkpoint is about to tell.
+
+        Raises:
+          RunError: if it cannot, or another process may have taken the folder.
+        """
+        self._refuse_lost()
+        if (self.path / "metrics.jsonl").exists():
+            with writing(self.path):
+                sync(self.path / "metrics.jsonl")
+                sync(self.path)
+
+    def rewind_metrics(self, seed: int, *, epoch: int = 1, step: int = 0, rows: int = 0) -> None:
+        """Drops the rows that a seed wrote after the checkpoint it resumes from, by default all.
 
         Args:
           seed: whose rows.
-          keep: how many of them the checkpoint had seen.
+          epoch: the epoch in progress at the checkpoint; those before it are done.
+          step: updates done at the checkpoint.
+          rows: how many must stay.
+
+        Raises:
+          RunError: if another number would: lines were lost or added while the run was stopped.
         """
-        kept, seen = [], 0
-        for row in self.metrics():
-            mine = row.get("seed") == seed
-            seen += mine
-            if not mine or seen <= keep:
-                kept.append(row)
+
+        def seen(row: dict[str, Any]) -> bool:
+            end = epoch - 1 if row.get("kind") == "epoch" else epoch
+            return _is_row(row) and row["epoch"] <= end and row["step"] <= step
+
+        kept = [row for row in self.metrics() if row.get("seed") != seed or seen(row)]
+        number = sum(row.get("seed") == seed for row in kept)
+        if number != rows:
+            raise RunError(
+                f"{self.path / 'metrics.jsonl'} must hold the {rows} rows of seed {seed} up to "
+                f"step {step} that its checkpoint saw, got {number}: lines were lost or added "
+                "while the run was stopped. Put the file back, or choose another --workdir."
+            )
         self._write_metrics(kept)
+
+    def order_metrics(self) -> None:
+        """Puts the rows of one seed behind those of the one before, whoever trained when."""
+
+        def place(row: dict[str, Any]) -> int:
+            return row["seed"] if isinstance(row.get("seed"), int) else -1
+
+        self._write_metrics(sorted(self.metrics(), key=place))
+
+    def _refuse_lost(self) -> None:
+        if self.lock is not None:
+            self.lock.refuse_lost()
 
     def _write_metrics(self, rows: list[dict[str, Any]]) -> None:
         with writing(self.path):
@@ -149,7 +186,9 @@ class RunFolder:
         for name, metric in result["metrics"].items():
             _require_keys(f"metric {name!r}", metric, ("mean", "ci95", "per_seed"))
         path = self.path / "result.json"
+        self._refuse_lost()
         with writing(self.path):
+            sync_tree(self.path)  # nothing is looked after any more once this file is there
             replace_file(path, to_json(dict(result), indent=2) + "\n")
         return path
 
@@ -172,7 +211,7 @@ def open_run(workdir: str | Path, config: Mapping[str, Any], *, resume: bool) ->
     """Starts a run in a folder, or takes up the one that is there.
 
     Args:
-      workdir: the run's folder, made when missing.
+      workdir: the run's folder, made when missing; `~` is the user's home.
       config: every resolved setting.
       resume: whether an existing run is to be continued.
 
@@ -194,7 +233,7 @@ def open_run(workdir: str | Path, config: Mapping[str, Any], *, resume: bool) ->
       ...
       seqjax.train._errors.RunError: The run in ... has other settings: rate was 0.1, ...
     """
-    path, wanted = Path(workdir), plain(dict(config))
+    path, wanted = expanded(workdir), plain(dict(config))
     run = None
     with together():
         if is_first_process():
@@ -221,9 +260,9 @@ def _beside(path: Path, wanted: dict[str, Any]) -> RunFolder:
 def _open(path: Path, wanted: dict[str, Any], resume: bool) -> RunFolder:
     file = path / "config.json"
     with writing(path):
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         begun = [n for n in ("metrics.jsonl", "result.json", "checkpoints") if (path / n).exists()]
-        lock = None if "result.json" in begun else lock_run(path)
+        lock = None if "result.json" in begun else RunLock(path)
         if not file.exists() and not begun:
             replace_file(file, to_json(wanted, indent=2) + "\n")
             return RunFolder(path, wanted, lock)
@@ -264,41 +303,6 @@ def refuse_other_config(what: str, old: Mapping[str, Any], new: Mapping[str, Any
         )
 
 
-def config_hash(config: Mapping[str, Any]) -> str:
-    """A short name for a configuration.
-
-    Args:
-      config: every resolved setting.
-
-    Returns:
-      Ten hexadecimal digits, whatever the order of the settings.
-
-    Example:
-      >>> config_hash({"a": 1, "b": 2}) == config_hash({"b": 2, "a": 1})
-      True
-    """
-    text = json.dumps(plain(dict(config)), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
-
-
-def default_workdir(experiment: str, cell: str, config: Mapping[str, Any]) -> Path:
-    """Where a run goes if nobody says otherwise.
-
-    Args:
-      experiment: name of the experiment.
-      cell: name of the cell; its colons become points, since not every file system has them.
-      config: every resolved setting.
-
-    Returns:
-      `runs/<experiment>/<cell>-<config hash>`.
-
-    Example:
-      >>> default_workdir("imdb", "bigru", {"seeds": 3}).as_posix()
-      'runs/imdb/bigru-38a0cb50fc'
-    """
-    return Path("runs") / experiment / f"{cell.replace(':', '.')}-{config_hash(config)}"
-
-
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat = {}
     for name, value in config.items():
@@ -311,12 +315,6 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def read_object(path: Path) -> dict[str, Any]:
     """Reads a file of a run folder that holds one JSON object.
-
-    Args:
-      path: the file.
-
-    Returns:
-      The object.
 
     Raises:
       RunError: if it cannot be read or holds anything else.
@@ -339,6 +337,16 @@ def _parse(text: str, where: str) -> dict[str, Any]:
     return value
 
 
+def _is_row(row: Mapping[str, Any]) -> bool:
+    """Returns whether a row has a place in training and, besides, numbers alone."""
+    places = all(isinstance(row.get(name), int) for name in ("epoch", "step"))
+    numbers = [value for name, value in row.items() if name != "kind" and value is not None]
+    return places and all(
+        isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**53)
+        for value in [*numbers, row.get("wall_s")]
+    )
+
+
 def _require_keys(what: str, got: Mapping[str, Any], required: tuple[str, ...]) -> None:
     if set(got) != set(required):
         missing, unknown = sorted(set(required) - set(got)), sorted(set(got) - set(required))
@@ -350,11 +358,7 @@ def _require_keys(what: str, got: Mapping[str, Any], required: tuple[str, ...]) 
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turns an `OSError` in the body into a `RunError` that names the folder.
-
-    Args:
-      path: the run folder.
-    """
+    """Turns an `OSError` in the body into a `RunError` that names the run folder."""
     try:
         yield
     except OSError as error:

@@ -1,25 +1,26 @@
 """One process a run folder: two that trained into it would spoil each other's rows."""
 
 import errno
-import os
 import sys
-import weakref
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from seqjax.train._errors import RunError
+from seqjax.train._streams import Harmless
 
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks; a second process is not noticed there
-    fcntl = None
-
-_held: weakref.WeakValueDictionary[Path, "RunLock"] = weakref.WeakValueDictionary()
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 class RunLock:
-    """A lock on a run folder, held until nothing refers to it or the process ends; see `lock_run`.
+    """A lock on a run folder, held until nothing refers to it or the process ends.
 
-    The operating system frees it however a process ends, so a kill leaves nothing to clear away.
+    One process may hold it several times. The operating system frees it however the process ends,
+    so a kill leaves nothing to clear away.
+
+    Example:
+      >>> import tempfile
+      >>> RunLock(Path(tempfile.mkdtemp())).refuse_lost()
     """
 
     def __init__(self, path: Path):
@@ -32,47 +33,41 @@ class RunLock:
           RunError: if another process has it.
           OSError: if the folder cannot be written.
         """
-        file = os.open(path / ".lock", os.O_RDWR | os.O_CREAT)
-        weakref.finalize(self, os.close, file)
-        if fcntl is None:
-            return
+        self._path, self._file = path, path.resolve() / ".lock"
+        self._lock = FileLock(
+            self._file, timeout=0, is_singleton=True, thread_local=False, fallback_to_soft=False
+        )
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                print(
-                    f"{path} is on a file system without locks; see to it that no other run uses "
-                    "it.",
-                    file=sys.stderr,
-                )
-                return
+            self._lock.acquire()
+        except Timeout:
             raise RunError(
                 f"Another process is running in {path}; wait for it, stop it, or choose another "
                 "--workdir."
             ) from None
+        except (NotImplementedError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+                raise
+            print(
+                f"{path} is on a file system without locks; see to it that no other run uses it.",
+                file=Harmless(sys.stderr),
+            )
+        self._held = self._there()
 
+    def refuse_lost(self) -> None:
+        """Refuses to go on where the lock's file is not the one that was locked.
 
-def lock_run(path: Path) -> RunLock:
-    """Returns this process's lock on a folder, taken now if it has none.
+        Raises:
+          RunError: if it was deleted or replaced: another process may have locked a new one.
+        """
+        if self._there() != self._held:
+            raise RunError(
+                f"{self._file} was deleted or replaced, so another process may be running in "
+                f"{self._path}. When none is, go on with --resume."
+            )
 
-    Args:
-      path: an existing folder.
-
-    Returns:
-      The lock; the folder is free again when nothing refers to it.
-
-    Raises:
-      RunError: if another process has it.
-      OSError: if the folder cannot be written.
-
-    Example:
-      >>> import tempfile
-      >>> folder = Path(tempfile.mkdtemp())
-      >>> lock_run(folder) is lock_run(folder)  # for as long as the first is referred to
-      True
-    """
-    path = path.resolve()
-    lock = _held.get(path)
-    if lock is None:
-        lock = _held[path] = RunLock(path)
-    return lock
+    def _there(self) -> tuple[int, int] | None:
+        try:
+            found = self._file.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino

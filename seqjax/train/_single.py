@@ -40,8 +40,8 @@ def fit(
 
     A run that was killed at any moment and resumed ends with the same bits as one that was not,
     provided `train_batches` gives the same batches for the same epoch. A seed that had finished
-    is read back, not trained again. SIGTERM, with which a machine that is taken away says so, ends
-    training after the step in progress, and saves that.
+    is read back, not trained again. SIGTERM of a machine that is taken away, and SIGHUP of a
+    terminal that is closed, end training after the step in progress, and save that.
 
     Args:
       train: from `make_train_step`.
@@ -73,20 +73,14 @@ def fit(
       DivergedError: if the loss, the gradient, the monitored metric, or a parameter that is to be
         saved is not finite.
       RunError: if the seed's checkpoints are all damaged, or of another configuration.
-      StoppedError: after SIGTERM.
+      StoppedError: after SIGTERM or SIGHUP.
       ValueError: if an epoch has no batches, or `validate` does not return `monitor`.
     """
     options = Options(
-        epochs=epochs,
-        monitor=monitor,
-        mode=mode,
-        patience=patience,
-        log_every=log_every,
-        checkpoint_every=checkpoint_every,
-        checkpoint_seconds=checkpoint_seconds,
-        probe=probe,
+        epochs=epochs, monitor=monitor, mode=mode, patience=patience, log_every=log_every,
+        checkpoint_every=checkpoint_every, checkpoint_seconds=checkpoint_seconds, probe=probe,
         probe_every=probe_every,
-    )
+    )  # fmt: skip
     with asked_to_stop() as stopping:
         asking = training(
             Member(train, params, train_batches, validate, key, run, seed, f"seed {seed}"),

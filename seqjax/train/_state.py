@@ -32,12 +32,6 @@ class TrainState(NamedTuple):
 def evaluation_params(state: TrainState) -> PyTree:
     """The parameters to validate and keep: the moving average where there is one.
 
-    Args:
-      state: any training state.
-
-    Returns:
-      A pytree like `state.params`.
-
     Example:
       >>> evaluation_params(TrainState(1.0, (), None, jax.numpy.int32(0), jax.random.key(0)))
       1.0

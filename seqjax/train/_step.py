@@ -194,7 +194,8 @@ def ema(average: PyTree, params: PyTree, *, decay: float, step: jax.Array | int)
       >>> float(ema(jnp.float32(0), jnp.float32(1), decay=0.999, step=0))
       0.8999999761581421
     """
-    decay_now = _decay_now(decay, step)
+    step = jnp.asarray(step, jnp.float32)
+    decay_now = jnp.minimum(decay, (1 + step) / (10 + step))
 
     def move(old: jax.Array, new: jax.Array) -> jax.Array:
         return (new + decay_now * (old - new)).astype(old.dtype)
@@ -209,11 +210,6 @@ def _check_partition(partition: PyTree | None, params: PyTree) -> None:
             "seqjax.train.make_train_step: `partition` must have the structure of the parameters, "
             f"{wanted}, got {got}. Give a PartitionSpec for each."
         )
-
-
-def _decay_now(decay: float, step: jax.Array | int) -> jax.Array:
-    step = jnp.asarray(step, jnp.float32)
-    return jnp.minimum(decay, (1 + step) / (10 + step))
 
 
 def _without_carry(loss: Any) -> CarryingLoss:

@@ -10,28 +10,14 @@ Totals = dict[str, float]
 
 
 def add(totals: Totals, record: Mapping[str, float]) -> Totals:
-    """Adds the record of one step.
-
-    Args:
-      totals: totals so far; `{}` to begin.
-      record: what `TrainStep.update` returned, as numbers.
-
-    Returns:
-      New totals.
-    """
+    """Adds the record of one step, as numbers, to the totals so far; `{}` to begin."""
     # The loss is the batch's mean; by its weight it counts as much as its examples.
     step = {**record, "loss": record["loss"] * record["weight"], "steps": 1.0}
     return {name: totals.get(name, 0.0) + float(value) for name, value in step.items()}
 
 
 def averages(totals: Totals) -> dict[str, float]:
-    """Averages over the examples; the gradient's norm over the steps.
-
-    Args:
-      totals: from `add`.
-
-    Returns:
-      The mean of every metric, without the counts; NaN if nothing was counted.
+    """Averages totals over the examples, the gradient's norm over the steps; NaN where none count.
 
     Example:
       >>> averages(add({}, {"loss": 0.5, "accuracy": 3.0, "weight": 4.0, "grad_norm": 2.0}))

@@ -124,3 +124,4 @@ def test_the_paired_test_is_students():
         assert sweep.paired_p(one - other) == pytest.approx(expected, rel=1e-9)
     assert sweep.paired_p([0.0, 0.0]) == 1.0
     assert sweep.paired_p([0.5, 0.5]) == 0.0
+    assert sweep.paired_p([0.8 - 0.7, 0.7 - 0.6]) == 0.0  # but for rounding

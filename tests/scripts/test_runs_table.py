@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from experiments.summary import write_summary
 from seqjax import train
 from seqjax.train._record import summarise
-from seqjax.train._summary import write_summary
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
@@ -16,7 +16,7 @@ import runs_table
 
 def finish(path, cell, per_seed, *, sha="a", headline="test_mse"):
     run = train.open_run(path, {"cell": cell, "seed": 0}, resume=False)
-    run.write_result({
+    result = {
         "experiment": "regression", "cell": cell, "dataset": "waves", "num_params": 1234,
         "seeds": len(per_seed), "epochs_run": 2, "wall_s": 240.0,
         "versions": {"python": "3.11", "jax": "0.10"},
@@ -27,9 +27,10 @@ def finish(path, cell, per_seed, *, sha="a", headline="test_mse"):
             headline: summarise(per_seed),
             "seed_wall_s": summarise([120.0] * len(per_seed)),
         },
-    })  # fmt: skip
+    }  # fmt: skip
     command = f"python -m experiments.regression --cell={cell} --data_dir=/secret"
-    write_summary(run, command=command)
+    write_summary(run, result, command=command)
+    run.write_result(result)
     return str(path)
 
 

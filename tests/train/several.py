@@ -96,12 +96,13 @@ def flat(result):
 
 
 def terminated_at(number):
-    """Batches during one of which SIGTERM comes, as to one of several processes."""
+    """Batches during one of which signals come, as to one of several processes."""
 
     def dealt(epoch):
         for i, batch in enumerate(batches(epoch)):
             if (epoch - 1) * STEPS + i == number:
-                os.kill(os.getpid(), signal.SIGTERM)
+                for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGTERM):
+                    os.kill(os.getpid(), each)
                 time.sleep(3)  # JAX looks for the signal once a second
             yield batch
 
@@ -128,7 +129,9 @@ def several(folder: Path, port: str, process: int) -> None:
     stopped = ""
     try:
         dealt = terminated_at(2) if process == 1 else batches
-        run(folder / "stopped", steps["2x2"], train_batches=dealt)
+        # With a checkpoint at every step, so that Orbax could ask for the signal as well.
+        often = {"checkpoint_every": 1, "checkpoint_seconds": 0}
+        run(folder / "stopped", steps["2x2"], train_batches=dealt, **often)
     except train.StoppedError as error:
         stopped = str(error)
     np.savez(folder / f"process_{process}.npz", refused=refused, stopped=stopped, **found)

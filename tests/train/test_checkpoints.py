@@ -134,9 +134,9 @@ def spoil_about(path, number, **changes):
 def test_damage_is_one_line(tmp_path, damage, capfd):
     saved(tmp_path)
     damage(tmp_path)
-    for fall_back in (False, True):  # there is none to fall back to
+    for resume in (False, True):  # there is none to fall back to
         with pytest.raises(RunError, match=r"The checkpoint .*/1 is damaged \(") as error:
-            restored(tmp_path, fall_back=fall_back)
+            restored(tmp_path, resume=resume)
         assert "\n" not in str(error.value)
     assert (tmp_path / "1").exists()
     assert capfd.readouterr().err == ""
@@ -161,7 +161,7 @@ def test_the_one_before_is_used(tmp_path, damage, capfd):
     saved(tmp_path, num=2)
     damage(tmp_path, 2)
     checkpoints = Checkpoints(tmp_path, CONFIG)
-    trees, position = checkpoints.restore({"tree": tree()}, fall_back=True)
+    trees, position = checkpoints.restore({"tree": tree()}, resume=True)
     np.testing.assert_array_equal(trees["tree"]["w"], tree(1.0)["w"])
     assert re.fullmatch(
         r"The checkpoint .*/2 is damaged \(.*\)\. Going on from the one before it\.\n",
@@ -180,6 +180,42 @@ def test_a_finished_run_is_not_asked_with_other_parameters(tmp_path):
     with pytest.raises(RunError, match="/2 is damaged"):
         restored(tmp_path)
     assert (tmp_path / "2").exists()
+
+
+@pytest.mark.usefixtures("abandoned_reads")
+def test_what_is_set_aside_does_not_pile_up(tmp_path):
+    for _ in range(3):
+        shutil.rmtree(tmp_path / "1", ignore_errors=True)
+        shutil.rmtree(tmp_path / "2", ignore_errors=True)
+        saved(tmp_path, num=2)
+        flip(tmp_path, 2)
+        assert restored(tmp_path, resume=True)[1].saves == 1
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "damaged_2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("jax_enable_x64", True, "JAX_ENABLE_X64 was False, is now True"),
+        ("jax_default_matmul_precision", "float32", "PRECISION was None, is now float32"),
+        ("jax_default_prng_impl", "rbg", "JAX_DEFAULT_PRNG_IMPL was threefry2x32, is now rbg"),
+        ("jax_threefry_partitionable", False, "PARTITIONABLE was True, is now False"),
+    ],
+)
+def test_another_configuration_of_jax_is_refused(tmp_path, name, value, said):
+    """It would go on with other bits; a finished run may be asked all the same."""
+    saved(tmp_path)
+    before = getattr(jax.config, name)
+    wanted = tree()
+    try:
+        jax.config.update(name, value)
+        checkpoints = Checkpoints(tmp_path, CONFIG)
+        with pytest.raises(RunError, match=rf"/1 has other settings: .*{said}\."):
+            checkpoints.restore({"tree": wanted}, resume=True)
+        checkpoints.restore({"tree": wanted})
+        checkpoints.close()
+    finally:
+        jax.config.update(name, before)
 
 
 def test_going_back_by_hand(tmp_path):

@@ -4,13 +4,14 @@ import collections
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 import toy
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import RecordWriter, masked_crc32c
 
 from seqjax import train
-from seqjax.train._events import EventFile
+from seqjax.train._events import COUNTERS, EventFile
 from seqjax.train._record import params_sha256
 
 
@@ -30,25 +31,73 @@ def events(folder):
             yield Event.FromString(event)
 
 
+def numbers(folder):
+    """Every number with its name and step; after a mark that voids steps, those before it."""
+    found = []
+    for event in events(folder):
+        if event.HasField("session_log"):
+            found = [each for each in found if each[1] < event.step]
+        for value in event.summary.value:
+            if value.tag.endswith("examples_per_s"):
+                continue
+            found.append((value.tag, event.step, value.simple_value))
+    return found
+
+
+def rows_as_numbers(path):
+    return [
+        (f"{row['kind']}/{name}", row["step"], float(np.float32(value)))
+        for row in toy.rows(path)
+        for name, value in row.items()
+        if name not in COUNTERS
+    ]
+
+
 def test_round_trip(tmp_path):
-    file = EventFile(tmp_path / "deep", purge_step=7)
-    file.add_scalar("epoch/val_mse", 0.25, 9)
-    file.close()
-    version, purge, number = events(tmp_path / "deep")
+    row = {"kind": "epoch", "seed": 0, "epoch": 1, "step": 9, "wall_s": 2.0, "val_mse": 0.25}
+    file = EventFile(tmp_path / "deep", [row], wall_s=5.0)
+    file.add({**row, "step": 10, "wall_s": 6.0, "val_nll": None})
+    version, start, first, second = events(tmp_path / "deep")  # there before the file is closed
     assert version.file_version == "brain.Event:2"
-    assert (purge.step, purge.session_log.status) == (7, SessionLog.START)
-    assert number.step == 9
-    assert number.summary.value[0].tag == "epoch/val_mse"
-    assert number.summary.value[0].simple_value == 0.25
+    assert (start.step, start.session_log.status) == (0, SessionLog.START)
+    assert (first.step, second.step) == (9, 10)
+    assert first.summary.value[0].tag == "epoch/val_mse"
+    assert first.summary.value[0].simple_value == 0.25
+    assert second.wall_time - first.wall_time == pytest.approx(4.0)
+    file.close()
 
 
 def test_a_run_leaves_its_metrics_there(tmp_path):
     toy.train(tmp_path, epochs=2)
-    found = list(events(tmp_path / "tensorboard" / "seed_0"))
-    tags = [event.summary.value[0].tag for event in found if event.summary.value]
-    rows = toy.rows(tmp_path)
-    assert tags.count("epoch/val_mse") == 2
-    assert tags.count("step/train_loss") == sum(row["kind"] == "step" for row in rows)
+    assert numbers(tmp_path / "tensorboard" / "seed_0") == rows_as_numbers(tmp_path)
+
+
+# Before the first checkpoint, between two, between the last step of an epoch and its end.
+@pytest.mark.parametrize("stop", [("step", 2), ("step", 9), ("validation", 1)])
+def test_no_point_is_lost_or_there_twice(tmp_path, stop):
+    """What was reported is there whenever the process ends, and once after it was resumed."""
+    kind, at = stop
+    folder = tmp_path / "tensorboard" / "seed_0"
+
+    def check():
+        assert numbers(folder) == rows_as_numbers(tmp_path)
+        raise KeyboardInterrupt
+
+    def batches(epoch):
+        for number, batch in enumerate(toy.batches(epoch)):
+            if kind == "step" and (epoch - 1) * 7 + number == at:
+                check()
+            yield batch
+
+    def validate(params):
+        return check() if kind == "validation" else toy.validate(params)
+
+    options = {"epochs": 2, "log_every": 1, "checkpoint_every": 7}
+    with pytest.raises(KeyboardInterrupt):
+        toy.train(tmp_path, train_batches=batches, validate=validate, **options)
+    toy.train(tmp_path, resume=True, **options)
+    assert numbers(folder) == rows_as_numbers(tmp_path)
+    assert len(set(numbers(folder))) == len(numbers(folder))
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")

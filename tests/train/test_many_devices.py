@@ -112,7 +112,7 @@ def test_resumed_on_another_number_of_devices(tmp_path, one, cut, eight):
 def test_sigterm_to_one_process_stops_both_at_one_step(one, two):
     said = [str(each["stopped"]) for each in two[0]]
     assert said[0] == said[1]
-    assert re.match(r"Stopped by SIGTERM after step \d+ of seed 0, which is saved", said[0])
+    assert re.match(r"Stopped by a signal after step \d+ of seed 0, which is saved", said[0])
     found = several.flat(several.run(two[1] / "stopped", several.make(batch_size=1), resume=True))
     np.testing.assert_allclose(found, one, rtol=1e-6, atol=1e-6)
 
@@ -207,3 +207,17 @@ def test_mesh_refuses(shape, batch_size, message):
 def test_joining_refuses(flags, message):
     with pytest.raises(train.RunError, match=message):
         train.join_processes(*flags)
+
+
+@pytest.mark.parametrize("listens", [True, False])
+def test_a_coordinator_that_does_not_answer_is_one_line(listens, monkeypatch):
+    monkeypatch.setattr("seqjax.train._processes._ANSWER_S", 0.5)
+    with socket.socket() as silent:
+        silent.bind(("localhost", 0))
+        if listens:
+            silent.listen()
+        address = f"localhost:{silent.getsockname()[1]}"
+        with pytest.raises(
+            train.RunError, match=rf"{address} does not answer \(.*\); waited 0.5 s"
+        ):
+            train.join_processes(address, 2, 1)

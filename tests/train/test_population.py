@@ -1,5 +1,7 @@
 """Members of a population: each learns what it would learn alone, whatever the others do."""
 
+import json
+import shutil
 import signal
 import time
 
@@ -172,3 +174,40 @@ def test_who_trains_together_is_a_matter_of_the_mesh(shape, wanted):
 def test_accelerators_are_shared_by_members(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert can_train_together(make())
+
+
+def in_one_folder(path, *, resume=False, fails=None):
+    """Two seeds of one run; of one the batches may fail."""
+    members = []
+    for seed in (0, 1):
+        each = member(path, 0, 0.05, resume=resume or seed > 0)
+        mine = {"train_batches": lambda epoch, seed=seed: batches(seed, epoch), "seed": seed}
+        members.append(each._replace(key=jax.random.key(seed), **mine))
+    if fails is not None:
+        members[1] = members[1]._replace(train_batches=fails)
+    train.fit_together(members, **OPTIONS)
+    return (path / "0" / "metrics.jsonl").read_text().splitlines()
+
+
+def test_rows_have_one_order_wherever_members_were_stopped(tmp_path):
+    class Stopped(Exception):
+        pass
+
+    def fails(epoch):
+        for number, batch in enumerate(batches(1, epoch)):
+            if (epoch, number) == (2, 5):
+                raise Stopped
+            yield batch
+
+    def places(lines):
+        found = map(json.loads, lines)
+        return [(row["seed"], row["kind"], row["step"], row["train_loss"]) for row in found]
+
+    whole = places(in_one_folder(tmp_path / "whole"))
+    assert [seed for seed, *_ in whole] == sorted(seed for seed, *_ in whole)
+    with pytest.raises(Stopped):
+        in_one_folder(tmp_path / "cut", fails=fails)
+    saved = tmp_path / "cut" / "0" / "checkpoints" / "seed_1"
+    shutil.rmtree(max(saved.iterdir(), key=lambda path: int(path.name)))  # it stands further back
+    assert places(in_one_folder(tmp_path / "cut", resume=True)) == whole
+    assert places(in_one_folder(tmp_path / "cut", resume=True)) == whole  # only read back

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from seqjax.train._record import devices, interval, params_sha256, summarise, versions
+from experiments.summary import devices, versions
+from seqjax.train._record import interval, params_sha256, summarise
 
 
 @pytest.mark.parametrize("values", [[1.0, 2.0], [0.81, 0.84, 0.79], list(np.arange(10) ** 2.0)])

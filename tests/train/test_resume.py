@@ -15,6 +15,7 @@ import pytest
 import toy
 
 from seqjax.train import DivergedError, StoppedError, data_mesh, make_train_step
+from seqjax.train._checkpoints import Checkpoints
 from seqjax.train._record import params_sha256
 
 # Of a damaged checkpoint; see test_checkpoints.py.
@@ -123,6 +124,67 @@ def test_sigterm_saves_the_step_in_progress(tmp_path, whole, step):
     same(toy.train(tmp_path, resume=True, train_batches=counted), whole[1])
     assert len(seen) == 28 - 7 * (step // 7)  # the epoch is dealt anew, what it had used is skipped
     assert toy.rows(tmp_path) == toy.rows(whole[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signals_come_three_at_once(tmp_path, whole, number):
+    """As schedulers send SIGTERM; a terminal that is closed sends SIGHUP."""
+
+    def batches(epoch):
+        for i, batch in enumerate(toy.batches(epoch)):
+            for _ in range(3 * (i == 2)):
+                signal.raise_signal(number)
+            yield batch
+
+    with pytest.raises(StoppedError, match="Stopped by a signal after step 3 of seed 0, which is"):
+        toy.train(tmp_path, train_batches=batches)
+    same(toy.train(tmp_path, resume=True), whole[1])
+
+
+def test_nohup_is_heeded(tmp_path, whole):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+
+        def batches(epoch):
+            signal.raise_signal(signal.SIGHUP)
+            return toy.batches(epoch)
+
+        same(toy.train(tmp_path, train_batches=batches), whole[1])
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_sigterm_while_the_last_checkpoint_is_written(tmp_path, whole, monkeypatch):
+    save = Checkpoints.save
+
+    def terminated(self, trees, position):
+        if position.finished:
+            signal.raise_signal(signal.SIGTERM)
+        save(self, trees, position)
+
+    monkeypatch.setattr(Checkpoints, "save", terminated)
+    with pytest.raises(StoppedError, match="after step 28 of seed 0, which is saved"):
+        toy.train(tmp_path)
+    same(toy.train(tmp_path, resume=True), whole[1])  # which is only read back
+
+
+def test_sigterm_after_the_last_question_acts_as_before(tmp_path, monkeypatch):
+    close = Checkpoints.close
+
+    def terminated(self):
+        signal.raise_signal(signal.SIGTERM)
+        close(self)
+
+    def ends(*_):
+        raise Stopped
+
+    monkeypatch.setattr(Checkpoints, "close", terminated)
+    before = signal.signal(signal.SIGTERM, ends)
+    try:
+        with pytest.raises(Stopped):
+            toy.train(tmp_path)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_sigterm_in_validation(tmp_path, whole):

@@ -1,6 +1,8 @@
 """The contract of the run folder."""
 
+import gc
 import json
+import shutil
 import subprocess
 import sys
 
@@ -9,7 +11,7 @@ import pytest
 
 from seqjax.train import RunError, open_run
 from seqjax.train._record import summarise
-from seqjax.train._run_folder import RESULT_KEYS, config_hash, default_workdir
+from seqjax.train._run_folder import RESULT_KEYS
 
 CONFIG = {"rate": 0.1, "cell": "gru", "sizes": (4, 5), "model": {"size": np.int64(3)}}
 
@@ -52,17 +54,21 @@ def test_metrics_are_there_at_once(tmp_path):
     assert (tmp_path / "metrics.jsonl").read_text() == '{"seed": 0, "loss": 0.5, "bad": null}\n'
 
 
+def row(step, seed=0, **more):
+    return {"kind": "step", "seed": seed, "epoch": 1, "step": step, "wall_s": 0.5, **more}
+
+
 def test_half_written_last_line(tmp_path):
     run = open_run(tmp_path, CONFIG, resume=False)
-    run.append_metrics({"seed": 0, "step": 1})
+    run.append_metrics(row(1))
     for half in ('{"seed": 0, "st', '{"seed": 0, "name": "\u00e9"'):
         with open(tmp_path / "metrics.jsonl", "ab") as file:
             file.write(half.encode()[:-2])
-        assert run.metrics() == [{"seed": 0, "step": 1}]
+        assert run.metrics() == [row(1)]
         run = open_run(tmp_path, CONFIG, resume=True)
-        run.append_metrics({"seed": 0, "step": 2})
-        assert [row["step"] for row in run.metrics()] == [1, 2]
-        run.rewind_metrics(0, 1)
+        run.append_metrics(row(2))
+        assert [each["step"] for each in run.metrics()] == [1, 2]
+        run.rewind_metrics(0, step=1, rows=1)
 
 
 def test_damaged_line(tmp_path):
@@ -78,9 +84,40 @@ def test_rewind(tmp_path):
     run = open_run(tmp_path, CONFIG, resume=False)
     for step in (1, 2, 3):
         for seed in (0, 1):
-            run.append_metrics({"seed": seed, "step": step})
-    run.rewind_metrics(1, 1)
+            run.append_metrics(row(step, seed))
+    run.append_metrics(row(1, 1, kind="epoch"))  # of an epoch that the checkpoint is in
+    run.rewind_metrics(1, epoch=1, step=1, rows=1)
     assert [(r["seed"], r["step"]) for r in run.metrics()] == [(0, 1), (1, 1), (0, 2), (0, 3)]
+    run.order_metrics()
+    assert [(r["seed"], r["step"]) for r in run.metrics()] == [(0, 1), (0, 2), (0, 3), (1, 1)]
+    run.rewind_metrics(1)
+    assert {r["seed"] for r in run.metrics()} == {0}
+
+
+@pytest.mark.parametrize(
+    "change", ["first line lost", "last line lost", "line twice", "other kind"]
+)
+def test_rows_that_were_lost_or_added_are_refused(tmp_path, change):
+    """A sync tool or an editor may have changed the file while the run was stopped."""
+    run = open_run(tmp_path, CONFIG, resume=False)
+    for step in (1, 2, 3, 4):
+        run.append_metrics(row(step))
+    file = tmp_path / "metrics.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    changed = {
+        "first line lost": lines[1:],
+        "last line lost": lines[:2],
+        "line twice": [lines[0], *lines],
+        "other kind": [lines[0], lines[1].replace('"step": 2', '"step": "2"'), *lines[2:]],
+    }[change]
+    file.write_text("".join(changed))
+    number = 4 if change == "line twice" else 2
+    with pytest.raises(
+        RunError,
+        match=rf"jsonl must hold the 3 rows of seed 0 up to step 3 .*, got {number}: lines",
+    ):
+        run.rewind_metrics(0, epoch=1, step=3, rows=3)
+    assert file.read_text() == "".join(changed)
 
 
 def test_result(tmp_path):
@@ -141,13 +178,6 @@ def test_config_must_be_plain(tmp_path):
     assert not (tmp_path / "x").exists()
 
 
-def test_hash_and_default():
-    assert config_hash(CONFIG) == config_hash({**CONFIG, "sizes": [4, 5]})
-    assert config_hash(CONFIG) != config_hash({**CONFIG, "rate": 0.2})
-    path = default_workdir("imdb", "gru", CONFIG)
-    assert path.as_posix() == f"runs/imdb/gru-{config_hash(CONFIG)}"
-
-
 def test_data_that_changed_is_refused(tmp_path):
     run = open_run(tmp_path, CONFIG, resume=False)
     run.claim_data("a" * 64)
@@ -158,6 +188,41 @@ def test_data_that_changed_is_refused(tmp_path):
     (tmp_path / "data.json").write_text("no")
     with pytest.raises(RunError, match=r"data\.json is damaged"):
         run.claim_data("a" * 64)
+
+
+def holds(path):
+    """Whether this process keeps others out of a folder."""
+    code = "import sys; from filelock import FileLock; FileLock(sys.argv[1], timeout=0).acquire()"
+    done = subprocess.run([sys.executable, "-c", code, path / ".lock"], capture_output=True)
+    return done.returncode != 0
+
+
+def lock_deleted(path):
+    (path / ".lock").unlink()
+
+
+def lock_replaced(path):
+    (path / ".lock").unlink()
+    (path / ".lock").touch()
+
+
+def folder_deleted(path):
+    shutil.rmtree(path)
+
+
+@pytest.mark.parametrize("lose", [lock_deleted, lock_replaced, folder_deleted])
+def test_a_run_that_lost_its_lock_stops_before_it_writes(tmp_path, lose):
+    path = tmp_path / "run"
+    run = open_run(path, CONFIG, resume=False)
+    run.append_metrics(row(1))
+    lose(path)
+    for write in (
+        lambda: run.append_metrics(row(2)),
+        run.keep_metrics,
+        lambda: run.write_result(result()),
+    ):
+        with pytest.raises(RunError, match=r"\.lock was deleted or replaced, .* --resume\.$"):
+            write()
 
 
 HOLD = """
@@ -172,8 +237,10 @@ sys.stdin.read()
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
 def test_two_processes_on_one_folder(tmp_path):
     run = open_run(tmp_path, CONFIG, resume=False)
-    assert open_run(tmp_path, CONFIG, resume=True).lock is run.lock  # one process may open it twice
+    open_run(tmp_path, CONFIG, resume=True)  # one process may open it twice
+    assert holds(tmp_path)
     del run
+    gc.collect()
     other = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path / ".lock")],
         stdin=subprocess.PIPE,

@@ -1,27 +1,64 @@
 """One page a colleague can read: what was run, what came out, how to do it again."""
 
+import platform
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from seqjax.train._files import replace_file
+import jax
+
+from seqjax.train._files import plain, replace_file
 from seqjax.train._run_folder import RunFolder
 
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "seqjax")
 
-def write_summary(run: RunFolder, *, command: str) -> Path:
-    """Writes summary.md from a finished run's result.json, config.json and figures.
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of every package that can change a number.
+
+    Returns:
+      Name to version.
+
+    Example:
+      >>> versions()["jax"] == jax.__version__
+      True
+    """
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:  # run from a source tree
+            found[name] = "not installed"
+    return found
+
+
+def devices() -> dict[str, Any]:
+    """The devices JAX computes on.
+
+    Returns:
+      The platform, the kind of device and their number.
+
+    Example:
+      >>> sorted(devices())
+      ['count', 'kind', 'platform']
+    """
+    first = jax.devices()[0]
+    return {"platform": first.platform, "kind": first.device_kind, "count": jax.device_count()}
+
+
+def write_summary(run: RunFolder, result: Mapping[str, Any], *, command: str) -> Path:
+    """Writes summary.md from a run's config.json and figures, and what its result.json will hold.
 
     Args:
-      run: a finished run.
+      run: a run that is done.
+      result: as `RunFolder.write_result` takes it.
       command: shell command that reproduces it.
 
     Returns:
       The path of summary.md.
-
-    Raises:
-      RunError: if the run has no result yet.
     """
-    result = run.result()
+    result = plain(result)
     metrics, seeds = result["metrics"], result["seeds"]
     first = run.config.get("seed", 0)
     parts = [
