@@ -27,6 +27,7 @@ from seqjax.train._errors import PeerError
 from seqjax.train._files import plain
 from seqjax.train._mesh import check_mesh
 from seqjax.train._processes import is_first_process
+from seqjax.train._run_folder import read_object
 from seqjax.train._streams import protect_streams
 
 FLAGS = flags.FLAGS
@@ -312,12 +313,25 @@ def main(
         config = experiment.configure(**settings)
         workdir = FLAGS.workdir or default_workdir(name, config)
         if predict is not None and question is not None:
+            say_if_generated(Path(workdir))
             for line in predict[1](str(workdir), question):
                 print(line)
             return
         experiment.run(config, workdir=workdir, **how)
 
     run_program(define, body)
+
+
+def say_if_generated(path: Path) -> None:
+    """Says on standard error that a finished run has seen generated data alone, if it has."""
+    file = path / "result.json"
+    dataset = str(read_object(file).get("dataset")) if file.exists() else ""
+    if dataset.startswith("generated"):
+        print(
+            f"NO REAL DATA: this model has seen {dataset.replace('_', ' ')} alone; its answer says "
+            "nothing of real data.",
+            file=sys.stderr,
+        )
 
 
 def _define_device_flags() -> None:

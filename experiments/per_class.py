@@ -45,12 +45,13 @@ def scores(counts: np.ndarray, names: Sequence[str]) -> dict[str, dict[str, floa
 
 
 def write_report(
-    folder: train.RunFolder, counts: np.ndarray, names: Sequence[str], *, seeds: int
+    folder: train.RunFolder, title: str, counts: np.ndarray, names: Sequence[str], *, seeds: int
 ) -> str:
     """Leaves `report.md`, `report.json` and `figures/confusion.png` in a run folder.
 
     Args:
       folder: the run folder.
+      title: of the figure.
       counts: what was taken for what, summed over the seeds.
       names: of the classes.
       seeds: how many the sum is over; the support is that of one.
@@ -82,7 +83,7 @@ def write_report(
     content = {"classes": found, "names": list(names), "confusion": counts, "seeds": seeds}
     replace_file(folder.path / "report.json", to_json(content, indent=1) + "\n")
     image = io.BytesIO()
-    confusion_figure(counts, names).savefig(image, format="png")
+    confusion_figure(counts, names, title).savefig(image, format="png")
     replace_file(folder.figures / "confusion.png", image.getvalue())
     return f"\n{table}"
 
@@ -106,7 +107,7 @@ def most_confused(
     ]
 
 
-def confusion_figure(counts: np.ndarray, names: Sequence[str]) -> Figure:
+def confusion_figure(counts: np.ndarray, names: Sequence[str], title: str) -> Figure:
     """Draws what was taken for what, in parts of each true class."""
     part = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = 2.2 + 0.36 * len(names)
@@ -123,7 +124,7 @@ def confusion_figure(counts: np.ndarray, names: Sequence[str]) -> Figure:
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.set_xlabel("predicted", fontsize=9)
     axes.set_ylabel("truth", fontsize=9)
-    axes.set_title("Per cent of each true class", loc="left", fontsize=10)
+    axes.set_title(f"{title}\nper cent of each true class", loc="left", fontsize=9)
     axes.spines[:].set_visible(False)
     figure.colorbar(image, ax=axes, shrink=0.7)
     return figure

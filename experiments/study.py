@@ -12,6 +12,7 @@ from experiments import command_line, report
 from experiments.cells import keep_code
 from experiments.functions import Functions
 from experiments.memory import refuse_too_large
+from experiments.metrics import PARTS, summary
 from experiments.summary import devices, versions, write_summary
 from seqjax import train
 from seqjax.train import _processes
@@ -19,7 +20,7 @@ from seqjax.train._files import expanded
 from seqjax.train._mesh import check_mesh
 from seqjax.train._population import can_train_together
 from seqjax.train._processes import is_first_process, of_first_process
-from seqjax.train._record import params_sha256, summarise
+from seqjax.train._record import params_sha256
 
 CHECKPOINT_SECONDS = 10.0  # what a kill can cost, and how often short epochs are saved
 
@@ -48,14 +49,20 @@ class Study:
       step: the training step.
       batches: `batches(seed, epoch)`, the training batches of an epoch.
       validate: parameters to named metrics, which choose the epoch.
-      test: what training a seed came to, to named metrics of the test part; called once a seed.
-      headline: the metric, of validation and with `test_` before it of `test`, that is reported.
+      test: what training a seed came to, to named metrics of the test part; called once a seed. A
+        metric that validation does not score by the test's rule is scored by it here, under
+        `validation_` and its name.
+      headline: the metric, with `test_` before it of `test`, that is reported.
       monitor: the metric of `validate` that chooses the epoch.
       mode: whether it should be large or small, or "last" for no choice: the last epoch.
-      floors: what must be beaten, in units of the headline.
+      floors: the baselines: what must be beaten, in units of the headline.
       command: repeats the run.
+      whose: whose answer a metric is of, by its name without `test_`, if it is not the network's.
+      curves: the metrics of validation that the figure shows; the headline by default.
+      question: an example of what `--predict` takes, or None.
+      test_share: how many times as large as the validation part the test part is.
       save: leaves in the run folder what predicting needs beside the parameters.
-      draw: leaves figures and other files of the finished run in its folder.
+      draw: leaves figures, with a title, and other files of the finished run in its folder.
       alike: whether all training batches have one shape, whatever the seed and epoch, so that seeds
         can train together.
       checkpoint_every: steps between two checkpoints inside an epoch.
@@ -74,8 +81,12 @@ class Study:
     mode: Literal["max", "min", "last"]
     floors: Mapping[str, float]
     command: str
+    whose: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    curves: Sequence[str] = ()
+    question: str | None = None
+    test_share: float = 1.0
     save: Callable[[Path], None] = lambda path: None
-    draw: Callable[[train.RunFolder], None] = lambda folder: None
+    draw: Callable[[train.RunFolder, str], None] = lambda folder, title: None
     alike: bool = False
     checkpoint_every: int = 200
 
@@ -203,7 +214,7 @@ def _begin(
         if folder.finished:
             notify(f"The run in {path} has finished already.")
             return Result(path, folder.result())
-    notify("Reading the data and fitting the floors ...")  # a minute or more where it is large
+    notify("Reading the data and fitting the baselines ...")  # a minute or more where it is large
     with _processes.together():
         # Devices that cannot share the batch, and sizes that cannot be, are refused before that.
         train.data_mesh(config.batch_size, mesh)
@@ -257,9 +268,17 @@ def _fit_together(runs: Sequence[_Begun]) -> Iterator[train.FitResult]:
 
 
 def _fit_in_turn(run: _Begun) -> Iterator[train.FitResult]:
-    for seed in _seeds(run.config):
+    seeds = _seeds(run.config)
+    for place, seed in enumerate(seeds):
         member = _member(run, seed)
-        yield train.fit(*member[:4], key=member.key, run=member.run, seed=seed, **_fit_options(run))
+        yield train.fit(
+            *member[:4],
+            key=member.key,
+            run=member.run,
+            seed=seed,
+            place=(place, len(seeds)),
+            **_fit_options(run),
+        )
 
 
 def _finish_seeds(
@@ -279,6 +298,7 @@ def _finish_seeds(
     with _processes.together():
         result = _finish(experiment, config, study, folder, fits, tests)
     notify(report.results_table(result, f"test_{study.headline}"))
+    notify(report.closing_lines(experiment, config, study, folder.path))
     mean = result["metrics"][f"test_{study.headline}"]["mean"]
     notify(f"test_{study.headline} {mean:.6g} {folder.path / 'result.json'}")
     return Result(folder.path, result)
@@ -294,13 +314,23 @@ def _finish(
 ) -> dict[str, Any]:
     """Leaves figures, result and summary of a run that is done."""
     best_epochs = {config.seed + i: fit.best_epoch for i, fit in enumerate(fits)}
+    title = f"{experiment}: {config.cell} on {study.dataset}"
+    curves = study.curves or (study.headline,)
     train.plot_training(
         folder.metrics(),
         folder.figures / "training.png",
         metric=study.headline,
+        curves={name: f"validation, {report.whose(study.whose, name)}" for name in curves},
         best_epochs=best_epochs,
+        title=title,
     )
-    study.draw(folder)
+    study.draw(folder, title)
+    validation = f"validation_{study.headline}"
+    numbers: dict[str, list[float]] = {name: [test[name] for test in tests] for name in tests[0]}
+    if validation not in numbers:
+        numbers[validation] = [fit.validation[study.headline] for fit in fits]
+    numbers["selected_epoch"] = [fit.best_epoch for fit in fits]
+    numbers["seed_wall_s"] = [fit.wall_s for fit in fits]
     result = {
         "experiment": experiment,
         "cell": config.cell,
@@ -314,13 +344,9 @@ def _finish(
         "data_sha256": study.sha256,
         "params_sha256": params_sha256([fit.params for fit in fits]),
         "floors": dict(study.floors),
-        "metrics": {
-            **{name: summarise([test[name] for test in tests]) for name in tests[0]},
-            f"validation_{study.headline}": summarise(
-                [fit.validation[study.headline] for fit in fits]
-            ),
-            "selected_epoch": summarise([fit.best_epoch for fit in fits]),
-            "seed_wall_s": summarise([fit.wall_s for fit in fits]),
+        "metrics": {name: summary(name, values) for name, values in numbers.items()},
+        "whose": {
+            name: report.whose(study.whose, name) for name in numbers if name.startswith(PARTS)
         },
     }
     write_summary(folder, result, command=study.command)

@@ -59,25 +59,30 @@ def write_summary(run: RunFolder, result: Mapping[str, Any], *, command: str) ->
       The path of summary.md.
     """
     result = plain(result)
-    metrics, seeds = result["metrics"], result["seeds"]
+    metrics, seeds, whose = result["metrics"], result["seeds"], result["whose"]
+    generated = str(result["dataset"]).startswith("generated")
     first = run.config.get("seed", 0)
     parts = [
         f"# {result['experiment']}: {result['cell']} on {result['dataset']}",
         f"{_digits(result['num_params'])} parameters, {_count(seeds, 'seed')}, "
         f"{_epochs(result['epochs_run'])}, {result['wall_s']:.0f} s "
         f"on {_devices(result['devices'])}.",
+        *(["**No real data: everything here was generated.**"] if generated else []),
         "## Result",
         _table(
-            ["metric", "mean", "95 % interval"],
-            [[name, _number(m["mean"]), _interval(m["ci95"])] for name, m in metrics.items()],
+            ["metric", "whose", "mean", "95 % interval"],
+            [
+                [name, whose.get(name, "-"), _number(m["mean"]), _interval(m["ci95"])]
+                for name, m in metrics.items()
+            ],
         ),
-        "Mean and Student's t interval over the seeds."
+        "Mean and Student's t interval over the seeds, within the bounds of the metric."
         if seeds > 1
         else "One seed: no interval can be given.",
     ]
     if result["floors"]:
         floors = [[name, _number(value)] for name, value in result["floors"].items()]
-        parts += ["What costs nothing to reach:", _table(["floor", "value"], floors)]
+        parts += ["Baselines:", _table(["baseline", "value"], floors)]
     parts += [
         "## Seeds",
         _table(

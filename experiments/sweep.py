@@ -19,6 +19,7 @@ import numpy as np
 
 from experiments import command_line
 from experiments.command_line import ConfigError
+from experiments.metrics import kind_of
 from experiments.optimizer import IN_STATE
 from experiments.study import run_studies
 from seqjax import train
@@ -26,7 +27,6 @@ from seqjax.train._files import replace_file
 from seqjax.train._record import summarise
 
 MOST = 10_000  # members; more are a slip, and would fill the memory before the first is trained
-LARGER_IS_BETTER = ("accuracy", "bleu")
 
 
 class Member(NamedTuple):
@@ -165,8 +165,9 @@ def compare(members: Sequence[Member]) -> str:
     """
     headline = next(name for name in members[0].result["metrics"] if name.startswith("test_"))
     metric = headline.removeprefix("test_")
-    validation = next(name for name in members[0].result["metrics"] if "validation_" in name)
-    sign = -1 if any(word in metric for word in LARGER_IS_BETTER) else 1
+    validation = f"validation_{metric}"
+    kind = kind_of(metric)
+    sign = -1 if kind.larger_is_better else 1
     best = min(members, key=lambda m: sign * m.result["metrics"][validation]["mean"])
     reference = best.result["metrics"][headline]["per_seed"]
     lines = [
@@ -178,7 +179,7 @@ def compare(members: Sequence[Member]) -> str:
         found = member.result["metrics"][headline]
         difference = "preferred by validation | "
         if member is not best:
-            difference = _paired(found["per_seed"], reference)
+            difference = _paired(found["per_seed"], reference, kind.difference_bounds)
         lines.append(
             f"| {member.name} | {member.result['num_params']:,} | "
             f"{member.result['metrics'][validation]['mean']:.4g} | {_with_interval(found)} | "
@@ -210,9 +211,11 @@ def paired_p(differences: Iterable[float]) -> float:
     return float(p)
 
 
-def _paired(values: Sequence[float], reference: Sequence[float]) -> str:
+def _paired(
+    values: Sequence[float], reference: Sequence[float], bounds: tuple[float, float]
+) -> str:
     differences = [a - b for a, b in zip(values, reference, strict=True)]
-    shown = _with_interval(summarise(differences), signed=True)
+    shown = _with_interval(summarise(differences, bounds=bounds), signed=True)
     return f"{shown} | {f'{paired_p(differences):.3f}' if len(differences) > 1 else ''}"
 
 

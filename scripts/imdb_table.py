@@ -132,7 +132,7 @@ def table(results: dict[str, dict]) -> str:
             f"{result['num_params']:,} | {minutes:.1f} |"
         )
     floors = next(iter(results.values()))["floors"]
-    lines += [f"| floor: {name} | | {100 * value:.2f} | | | |" for name, value in floors.items()]
+    lines += [f"| baseline: {name} | | {100 * value:.2f} | | | |" for name, value in floors.items()]
     versions = next(iter(results.values()))["versions"]
     lines += ["", f"Python {versions['python']}, JAX {versions['jax']}, Flax {versions['flax']}."]
     lines += ["Commands, with `--data_dir` where the data is not in its usual place:", ""]

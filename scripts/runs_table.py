@@ -61,7 +61,7 @@ def table(results: Sequence[dict[str, Any]]) -> str:
             f"{result['num_params']:,} | {minutes:.1f} |"
         )
     floors = {name: value for result in results for name, value in result["floors"].items()}
-    lines += [f"| floor: {name} | {number(value)} | | | |" for name, value in floors.items()]
+    lines += [f"| baseline: {name} | {number(value)} | | | |" for name, value in floors.items()]
     return "\n".join(lines)
 
 

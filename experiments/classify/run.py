@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from experiments import per_class
+from experiments.classify import inputs
 from experiments.classify.config import Config, command
 from experiments.classify.model import make_loss, model_functions
 from experiments.classify.scoring import fit_floors, scores
@@ -97,8 +98,12 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
             "test_nll": found["loss"],
         }
 
-    def draw(folder: train.RunFolder) -> None:
-        notify(per_class.write_report(folder, np.sum(tested, axis=0), classes, seeds=config.seeds))
+    def draw(folder: train.RunFolder, title: str) -> None:
+        notify(
+            per_class.write_report(
+                folder, title, np.sum(tested, axis=0), classes, seeds=config.seeds
+            )
+        )
 
     numbers = (len(part.targets) for part in (task.train, task.validation, task.test))
     return Study(
@@ -124,11 +129,25 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
         mode=MODES[config.select],
         floors=fit_floors(task),
         command=command(config),
+        question=question(config, task),
+        test_share=len(task.test.targets) / len(task.validation.targets),
         save=task.inputs.save,
         draw=draw,
         alike=len(task.buckets) == 1,
         checkpoint_every=500,
     )
+
+
+def question(config: Config, task: Task) -> str:
+    """Returns an example of what `--predict` takes."""
+    match task.inputs.kind:
+        case inputs.ROWS:
+            return str(config.path)
+        case inputs.SOUND:
+            return "recording.wav"
+        case inputs.DNA:
+            return ("ACGT" * (task.inputs.steps or 40))[: task.inputs.steps or 40]
+    return "a text of a few words"
 
 
 def epoch_batches(config: Config, task: Task, seed: int, epoch: int) -> RaggedBatches:

@@ -147,7 +147,7 @@ def read_splice(config: Config, notify: Callable[[str], None]) -> Examples:
 def read_generated(config: Config, notify: Callable[[str], None]) -> Examples:
     """Draws sequences of motifs; the draw is the same for every seed."""
     found = generate_motifs(np.random.default_rng(0), config.train_size)
-    return Examples("motifs", DNA, found.sequences, found.labels, MOTIF_CLASSES)
+    return Examples("generated motifs", DNA, found.sequences, found.labels, MOTIF_CLASSES)
 
 
 def read_digits(config: Config, notify: Callable[[str], None]) -> Examples:

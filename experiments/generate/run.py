@@ -99,8 +99,10 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
         mode="min",
         floors=task.floors(),
         command=command(config),
+        question=prompt_of(task.alphabet) if task.alphabet else "music.mid",
+        test_share=len(task.test) / len(task.validation),
         save=lambda path: save_alphabet(path, task.alphabet),
-        draw=lambda folder: draw_sample(config, folder, task.alphabet, functions, learnt[0]),
+        draw=lambda folder, title: draw_sample(config, folder, task.alphabet, functions, learnt[0]),
         alike=True,
         checkpoint_every=500,
     )
@@ -109,6 +111,11 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
 def epoch_segments(config: Config, task: Task, seed: int, epoch: int) -> Sequence[data.Segment]:
     """Returns the training segments of an epoch, which seed and epoch decide."""
     return task.train(seed, epoch)
+
+
+def prompt_of(alphabet: data.Alphabet) -> str:
+    """Returns an example of a prompt, of characters that the text has."""
+    return "".join(c for c in "The " if c in alphabet.characters) or alphabet.characters[0]
 
 
 def draw_sample(

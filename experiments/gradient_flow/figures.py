@@ -11,6 +11,7 @@ from experiments.gradient_flow.grid import Point
 from experiments.gradient_flow.measure import Arrays, product_lags, truncations
 
 Grid = Mapping[Point, Arrays]
+_DATA = "inputs of the adding problem"
 _FLOOR = 1e-20  # of the axis; what is smaller runs out of the picture
 
 
@@ -57,7 +58,7 @@ def draw_gradient_norms(grid: Grid, length: int, path: Path) -> None:
     axes[0].set_ylim(_FLOOR, 10 * max(tops))
     axes[0].set_ylabel("gradient norm |dL/ds|", fontsize=9)
     figure.suptitle(
-        "Gradient norm against lag: median and quartiles over sequences and seeds",
+        f"Gradient norm against lag, {_DATA}: median and quartiles over sequences and seeds",
         x=0.01, ha="left", fontsize=11,
     )  # fmt: skip
     canvas.save(figure, path)
@@ -88,7 +89,7 @@ def draw_singular_values(grid: Grid, length: int, path: Path) -> None:
         axis.set_ylabel("log10 singular value", fontsize=9)
     canvas.legend(axes[0], loc="lower left")
     figure.suptitle(
-        "Singular values of products of Jacobians: median and range over seeds",
+        f"Singular values of products of Jacobians, {_DATA}: median and range over seeds",
         x=0.01, ha="left", fontsize=11,
     )  # fmt: skip
     canvas.save(figure, path)
@@ -110,7 +111,9 @@ def draw_lyapunov(grid: Grid, path: Path) -> None:
         canvas.legend_below(axis, 2)
     axes[0].set_ylim(max(lowest, -6.0) - 0.3, None)
     axes[0].set_ylabel("Lyapunov exponent, 1/step", fontsize=9)
-    figure.suptitle("Lyapunov spectra: median and range over seeds", x=0.01, ha="left", fontsize=11)
+    figure.suptitle(
+        f"Lyapunov spectra, {_DATA}: median and range over seeds", x=0.01, ha="left", fontsize=11
+    )
     canvas.save(figure, path)
 
 
@@ -150,7 +153,9 @@ def draw_gates(grid: Grid, path: Path) -> None:
         axes[-1].set_yscale("log")
         canvas.name(axes[-1], "Time-scale of the units", "quantile of units", "steps")
         canvas.legend_below(axes[-1], 2)
-    figure.suptitle("Gates at initialisation; shaded: saturated", x=0.01, ha="left", fontsize=11)
+    figure.suptitle(
+        f"Gates at initialisation, {_DATA}; shaded: saturated", x=0.01, ha="left", fontsize=11
+    )
     canvas.save(figure, path)
 
 
@@ -171,8 +176,9 @@ def draw_truncation(grid: Grid, length: int, path: Path) -> None:
         canvas.legend_below(axis, 2)
     axes[0].set_ylabel("cosine with the full gradient", fontsize=9)
     figure.suptitle(
-        "Truncated back-propagation: median and range over seeds", x=0.01, ha="left", fontsize=11
-    )
+        f"Truncated back-propagation, {_DATA}: median and range over seeds",
+        x=0.01, ha="left", fontsize=11,
+    )  # fmt: skip
     canvas.save(figure, path)
 
 

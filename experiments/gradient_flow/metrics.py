@@ -17,6 +17,7 @@ from seqjax.train._record import summarise
 
 COSINE = 0.9  # a truncated gradient that agrees so well with the full one is called good
 SPIKE = 10.0  # times chance: a loss above it is a spike, a last test above it a divergence
+FRACTIONS = ("success", "diverged", "clipping_rate", "clipped_fraction")
 LOSSES = {"adding": "test_mse", "copying": "test_nll"}
 _summarise = jax.jit(gradflow.summarise_norms)
 Metrics = dict[str, dict[str, Any]]
@@ -59,7 +60,21 @@ def all_metrics(
         chance = make_task(config, "adding").chance
         for name, training in (("clipped", clipped.clipped), ("unclipped", clipped.unclipped)):
             found.update(of_clipping(config, name, training, chance))
-    return {name: summarise(_finite(values)) for name, values in found.items()}
+    return {name: summarise(_finite(values), bounds=bounds(name)) for name, values in found.items()}
+
+
+def bounds(name: str) -> tuple[float, float]:
+    """Returns the least and the largest value that a metric can have.
+
+    Example:
+      >>> bounds("success/adding/lstm/default")
+      (0.0, 1.0)
+    """
+    kind = name.partition("/")[0]
+    if kind.startswith(("log_slope_", "lyapunov_")):
+        return -np.inf, np.inf
+    fraction = kind in FRACTIONS or kind.startswith("saturation_")
+    return 0.0, 1.0 if fraction else np.inf
 
 
 def of_point(config: Config, point: Point, arrays: Arrays) -> dict[str, np.ndarray]:

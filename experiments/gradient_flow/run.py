@@ -119,6 +119,7 @@ def run(
         "params_sha256": params_sha256(params),
         "floors": floors(config),
         "metrics": metrics,
+        "whose": {},
     }
     found = findings(config, metrics)
     write_summary(folder, result, config, found)

@@ -132,11 +132,11 @@ class Judged(NamedTuple):
         return stacking_weights(logits, self.positive)
 
     def metrics(self, weights: Sequence[float] | np.ndarray) -> dict[str, float]:
-        """Returns accuracy and loss of the weighted sum, and the accuracy of the network alone."""
-        logits = weights[0] * self.network + weights[1] * self.linear
+        """Returns accuracy and NLL of the weighted sum, and both of the network alone."""
         sign = np.where(self.positive, 1.0, -1.0)
-        return {
-            "accuracy": float(np.mean((logits > 0) == self.positive)),
-            "loss": float(np.mean(np.logaddexp(0.0, -sign * logits))),
-            "network_accuracy": float(np.mean((self.network > 0) == self.positive)),
-        }
+        mixture = weights[0] * self.network + weights[1] * self.linear
+        found = {}
+        for whose, logits in (("", mixture), ("_network", self.network)):
+            found[f"accuracy{whose}"] = float(np.mean((logits > 0) == self.positive))
+            found[f"nll{whose}"] = float(np.mean(np.logaddexp(0.0, -sign * logits)))
+        return found

@@ -21,8 +21,9 @@ def plot_predictions(
     *,
     continues: np.ndarray,
     names: tuple[str, ...] = (),
+    title: str,
 ) -> None:
-    """Draws some test sequences, what was foretold of them, and the best floor.
+    """Draws some test sequences, their predictions, and those of the best baseline.
 
     Args:
       path: PNG to write.
@@ -31,6 +32,7 @@ def plot_predictions(
       floor: name and predictions of the best floor.
       continues: the inputs that the targets continue; empty where they continue none.
       names: of the K answers.
+      title: of the figure.
     """
     figure = Figure(figsize=(11, 5.2), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
@@ -52,11 +54,12 @@ def plot_predictions(
         axis.set_title(f"test sequence {row}, {name}", loc="left", fontsize=9)
         _tidy(axis)
     axes[0].legend(frameon=False, fontsize=8)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
 
 
-def plot_scatter(path: Path, truth: np.ndarray, predictions: np.ndarray) -> None:
+def plot_scatter(path: Path, truth: np.ndarray, predictions: np.ndarray, *, title: str) -> None:
     """Draws single answers against their predictions."""
     figure = Figure(figsize=(4.5, 4.2), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
@@ -64,6 +67,7 @@ def plot_scatter(path: Path, truth: np.ndarray, predictions: np.ndarray) -> None
     axis.plot(truth.ravel(), predictions.ravel(), ".", color=ACCENT, alpha=0.4, markersize=4)
     ends = [truth.min(), truth.max()]
     axis.plot(ends, ends, color=INK, linewidth=1)
+    axis.set_title(title, loc="left", fontsize=10)
     axis.set_xlabel("truth", fontsize=9)
     axis.set_ylabel("prediction", fontsize=9)
     _tidy(axis)
@@ -71,12 +75,13 @@ def plot_scatter(path: Path, truth: np.ndarray, predictions: np.ndarray) -> None
     figure.savefig(path)
 
 
-def plot_errors_by_step(path: Path, errors: Mapping[str, np.ndarray]) -> None:
+def plot_errors_by_step(path: Path, errors: Mapping[str, np.ndarray], *, title: str) -> None:
     """Draws the mean squared error of every step, the network's in colour.
 
     Args:
       path: PNG to write.
       errors: name to (T,); the network is called "network".
+      title: of the figure.
     """
     figure = Figure(figsize=(6.5, 3.6), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
@@ -95,7 +100,7 @@ def plot_errors_by_step(path: Path, errors: Mapping[str, np.ndarray]) -> None:
         )
     if min(values.min() for values in errors.values()) > 0:
         axis.set_yscale("log")
-    axis.set_title("Mean squared error of each step", loc="left", fontsize=11)
+    axis.set_title(f"{title}\nmean squared error of each step", loc="left", fontsize=10)
     axis.set_xlabel("step", fontsize=9)
     axis.legend(frameon=False, fontsize=8)
     _tidy(axis)

@@ -105,8 +105,10 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
         mode="min" if config.select == "best" else "last",
         floors=floors.values,
         command=command(config),
+        question=config.path if config.task == "csv" else None,
+        test_share=len(task.test.inputs) / len(task.validation.inputs),
         save=lambda path: save_scales(path, task),
-        draw=lambda folder: draw_predictions(config, folder, task, tested, floors),
+        draw=lambda folder, title: draw_predictions(config, folder, title, task, tested, floors),
         alike=True,
         checkpoint_every=500,
     )
@@ -121,6 +123,7 @@ def epoch_batches(config: Config, task: Task, seed: int, epoch: int) -> Sequence
 def draw_predictions(
     config: Config,
     folder: train.RunFolder,
+    title: str,
     task: Task,
     tested: Sequence[np.ndarray],
     floors: Floors,
@@ -129,7 +132,8 @@ def draw_predictions(
     if not config.numeric:
         return
     if tested[-1].ndim == 2:
-        plot_scatter(folder.figures / "predictions.png", task.test.targets, tested[-1])
+        path = folder.figures / "predictions.png"
+        plot_scatter(path, task.test.targets, tested[-1], title=title)
         return
     best = min(floors.values, key=lambda name: floors.values[name])
     plot_predictions(
@@ -139,12 +143,13 @@ def draw_predictions(
         (best, floors.predictions[best]),
         continues=task.scales.columns,
         names=task.target_names,
+        title=title,
     )
     each = [errors_by_step(predictions, task.test) for predictions in tested]
     by_step = {"network": np.mean(each, axis=0)}
     for name, values in floors.predictions.items():
         by_step[name] = errors_by_step(values, task.test)
-    plot_errors_by_step(folder.figures / "errors_by_step.png", by_step)
+    plot_errors_by_step(folder.figures / "errors_by_step.png", by_step, title=title)
     replace_file(
         folder.path / "errors_by_step.json",
         json.dumps({name: values.tolist() for name, values in by_step.items()}, indent=2) + "\n",

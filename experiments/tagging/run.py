@@ -83,8 +83,10 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
         tested.append(metrics.confusion_matrix(judged.truth, judged.predicted, labels=labels))
         return {f"test_{name}": value for name, value in judged.metrics().items()}
 
-    def draw(folder: train.RunFolder) -> None:
-        notify(per_class.write_report(folder, np.sum(tested, axis=0), tags, seeds=config.seeds))
+    def draw(folder: train.RunFolder, title: str) -> None:
+        notify(
+            per_class.write_report(folder, title, np.sum(tested, axis=0), tags, seeds=config.seeds)
+        )
 
     splits = task.splits
     numbers = [len(part) for part in splits[1:]]
@@ -103,6 +105,8 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
         mode="max" if config.select == "best" else "last",
         floors=count_floors(splits),
         command=command(config),
+        question="The cat sat on the mat.",
+        test_share=numbers[2] / numbers[1],
         save=task.vocabulary.save,
         draw=draw,
         checkpoint_every=500,

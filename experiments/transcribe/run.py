@@ -97,21 +97,26 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
 
     def validate(params: Any) -> dict[str, float]:
         log_probs, loss = read(params, validation)
-        return {**scores(greedy(log_probs), said(validation.targets)), "loss": loss}
+        found = scores(greedy(log_probs), said(validation.targets))
+        return {**{f"{name}_greedy": value for name, value in found.items()}, "loss": loss}
 
     def judge(fit: train.FitResult) -> dict[str, float]:
         (found, loss), truth = read(fit.params, test), said(test.targets)
         heard.append(beam(found, config.beam_width))
         searched, plain = scores(heard[-1], truth), scores(greedy(found), truth)
+        held_out = beam(read(fit.params, validation)[0], config.beam_width)  # scored as the test is
         return {
             "test_digit_error_rate": searched["digit_error_rate"],
             "test_string_accuracy": searched["string_accuracy"],
             "test_digit_error_rate_greedy": plain["digit_error_rate"],
             "test_string_accuracy_greedy": plain["string_accuracy"],
             "test_nll": loss,
+            "validation_digit_error_rate": scores(held_out, said(validation.targets))[
+                "digit_error_rate"
+            ],
         }
 
-    def draw(folder: train.RunFolder) -> None:
+    def draw(folder: train.RunFolder, title: str) -> None:
         records = [
             {"truth": truth, "heard": list(answers)}
             for truth, *answers in zip(said(test.targets), *heard, strict=True)
@@ -133,10 +138,13 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
         validate=validate,
         test=judge,
         headline="digit_error_rate",
-        monitor="loss" if config.select == "loss" else "digit_error_rate",
+        monitor="loss" if config.select == "loss" else "digit_error_rate_greedy",
         mode="last" if config.select == "last" else "min",
         floors=fit_floors(config, task),
+        curves=("digit_error_rate_greedy",),
         command=command(config),
+        question="recording.wav",
+        test_share=len(task.test.samples) / len(task.validation.samples),
         save=lambda path: save_scales(path, task.scales),
         draw=draw,
         checkpoint_every=500,

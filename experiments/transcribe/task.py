@@ -72,7 +72,7 @@ def load_task(config: Config) -> Task:
         name = "strings of spoken digits"
         recordings = data.load_spoken_digits(config.data_dir, seed=config.split_seed)
     else:
-        name, rng = "strings of tones", np.random.default_rng(0)
+        name, rng = "generated strings of tones", np.random.default_rng(0)
         sizes = (config.train_size, _HELD_OUT, _HELD_OUT)
         recordings = SpokenDigits(*(generate_tones(rng, size) for size in sizes))
     sample = draw(config, recordings.train, [config.split_seed, _SCALE])

@@ -12,13 +12,17 @@ from seqjax.train._files import replace_file
 
 
 def plot_attention(
-    path: Path, examples: Sequence[tuple[np.ndarray, Sequence[str], Sequence[str]]]
+    path: Path,
+    examples: Sequence[tuple[np.ndarray, Sequence[str], Sequence[str]]],
+    *,
+    title: str,
 ) -> None:
     """Draws the weights of the attention, a panel an example.
 
     Args:
       path: PNG to write.
       examples: weights (T, S), pieces of the target (T) and of the source (S).
+      title: of the figure.
     """
     columns = min(2, len(examples))
     rows = -(-len(examples) // columns)
@@ -33,6 +37,7 @@ def plot_attention(
         axis.set_yticks(range(len(target)), target, fontsize=8)
         axis.tick_params(length=0)
         axis.spines[:].set_visible(False)
+    figure.suptitle(f"{title}: what the decoder looked at", x=0.01, ha="left", fontsize=11)
     image = io.BytesIO()
     figure.savefig(image, format="png")
     replace_file(path, image.getvalue())

@@ -97,11 +97,14 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
         )
         return ids, bleu([task.target.decode(row) for row in ids], references)
 
-    def validate(params: Any) -> dict[str, float]:
+    def validation_bleu(search, params: Any) -> float:
         shown = slice(None, config.bleu_sentences)
         part = Encoded(*(side[shown] for side in task.validation))
-        _, found = score(greedy, params, part, task.text.validation.targets[shown])
-        return {"loss": nll(params, all_batches(config, task, task.validation)), "bleu": found}
+        return score(search, params, part, task.text.validation.targets[shown])[1]
+
+    def validate(params: Any) -> dict[str, float]:
+        loss = nll(params, all_batches(config, task, task.validation))
+        return {"loss": loss, "bleu_greedy": validation_bleu(greedy, params)}
 
     def judge(fit: train.FitResult) -> dict[str, float]:
         references = task.text.test.targets
@@ -111,6 +114,7 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
             "test_bleu": best,
             "test_bleu_greedy": score(greedy, fit.params, task.test, references)[1],
             "test_nll": nll(fit.params, all_batches(config, task, task.test)),
+            "validation_bleu": validation_bleu(beam, fit.params),  # scored as the test is
         }
 
     numbers = [len(part.sources) for part in (task.train, task.validation, task.test)]
@@ -127,12 +131,15 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
         validate=validate,
         test=judge,
         headline="bleu",
-        monitor=config.monitor,
+        monitor="loss" if config.monitor == "loss" else "bleu_greedy",
         mode="min" if config.monitor == "loss" else "max",
         floors=floor_scores(task.text),
+        curves=("bleu_greedy",),
         command=command(config),
+        question=task.text.test.sources[0],
+        test_share=numbers[2] / numbers[1],
         save=lambda path: save_vocabularies(path, task),
-        draw=lambda folder: leave_translations(folder, task, functions, *tested[0]),
+        draw=lambda folder, title: leave_translations(folder, title, task, functions, *tested[0]),
     )
 
 
@@ -148,7 +155,12 @@ def all_batches(config: Config, task: Task, part: Encoded) -> Sequence[PairBatch
 
 
 def leave_translations(
-    folder: train.RunFolder, task: Task, functions: Functions, params: Any, ids: list[np.ndarray]
+    folder: train.RunFolder,
+    title: str,
+    task: Task,
+    functions: Functions,
+    params: Any,
+    ids: list[np.ndarray],
 ) -> None:
     """Writes the translations of the test part, and draws what was looked at for some of them."""
     lines = [task.target.decode(row) for row in ids]
@@ -159,4 +171,4 @@ def leave_translations(
         target = target[: 1 + int(np.argmax(target == END_ID))]
         weights = attention_weights(functions, params, source, target)
         examples.append((weights, task.target.pieces(target), task.source.pieces(source)))
-    plot_attention(folder.figures / "attention.png", examples)
+    plot_attention(folder.figures / "attention.png", examples, title=title)

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from seqjax.train._files import replace_file
 
 INK, ACCENT, GREY = "#222222", "#0b6fb8", "#9aa5ad"
+VALIDATION = (ACCENT, "#d55e00", "#009e73")  # of Okabe and Ito (2008), told apart by everyone
 
 
 def plot_training(
@@ -21,26 +22,34 @@ def plot_training(
     path: str | Path,
     *,
     metric: str = "accuracy",
+    curves: Mapping[str, str] | None = None,
     best_epochs: Mapping[int, int] | None = None,
+    title: str = "",
 ) -> None:
     """Draws the training loss and a metric in training and validation, a thin line a seed.
 
     Args:
       rows: from `RunFolder.metrics`.
       path: PNG to write.
-      metric: validation metric to draw, without its `val_`.
+      metric: metric to draw, without its `train_` or `val_`.
+      curves: validation metrics to draw, and what the legend calls them, if they are others than
+        `metric`; selected epochs are marked on the first.
       best_epochs: seed to the epoch its parameters were chosen from, to be marked.
+      title: says what was trained on what.
 
     Raises:
       ValueError: if no epoch has such a metric.
     """
     rows = list(rows)
-    epochs = _curves(rows, "epoch", f"val_{metric}")
-    if not epochs:
-        raise ValueError(
-            f"seqjax.train.plot_training: no epoch has the metric {f'val_{metric}'!r}. "
-            "Finish an epoch first, or name a metric that `validate` returns."
-        )
+    named = curves or {metric: "validation"}
+    validations = {name: _curves(rows, "epoch", f"val_{name}") for name in named}
+    for name, found in validations.items():
+        if not found:
+            raise ValueError(
+                f"seqjax.train.plot_training: no epoch has the metric {f'val_{name}'!r}. "
+                "Finish an epoch first, or name a metric that `validate` returns."
+            )
+    epochs = next(iter(validations.values()))
     # A figure of our own, not pyplot's: no global state, no window, whatever the backend.
     figure = Figure(figsize=(9, 3.6), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
@@ -51,7 +60,8 @@ def plot_training(
             break
     loss.set_title("Training loss", loc="left", fontsize=11)
     _draw(score, _curves(rows, "step", f"train_{metric}"), GREY, "training")
-    _draw(score, epochs, ACCENT, "validation", marker="o")
+    for color, (name, found) in zip(VALIDATION, validations.items(), strict=False):
+        _draw(score, found, color, named[name], marker="o")
     for seed, epoch in (best_epochs or {}).items():
         score.plot(
             *next(point for point in epochs[seed] if round(point[0]) == epoch),
@@ -73,6 +83,8 @@ def plot_training(
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
         axes.spines[["left", "bottom"]].set_color(GREY)
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     image = io.BytesIO()
     figure.savefig(image, format="png")
     replace_file(Path(path), image.getvalue())

@@ -20,7 +20,8 @@ import numpy as np
 from seqjax.train._checkpoints import Checkpoints, Position
 from seqjax.train._divergence import blamed, refuse_not_finite
 from seqjax.train._errors import DivergedError, StoppedError
-from seqjax.train._processes import AHEAD, fetch, several_processes
+from seqjax.train._processes import AHEAD, fetch, is_first_process, several_processes
+from seqjax.train._progress import Progress
 from seqjax.train._reporter import Reporter
 from seqjax.train._run_folder import RunFolder
 from seqjax.train._state import PyTree, TrainState, evaluation_params
@@ -110,7 +111,7 @@ def training(
     *,
     stopping: Callable[[], bool],
     clock: Callable[[], float] = time.monotonic,
-    show_bar: bool = True,
+    place: tuple[int, int] | None = (0, 1),
 ) -> Generator[Any, Any, FitResult]:
     """Trains one seed by asking for updates.
 
@@ -119,7 +120,8 @@ def training(
       options: how, see `fit`.
       stopping: whether training is to end after the step in progress.
       clock: seconds that count as its own.
-      show_bar: whether it may show a progress bar.
+      place: how many seeds of the run are done, and how many it has, for the progress bar; None for
+        no bar.
 
     Yields:
       First the state to begin with, for which it is sent a function that returns the state as it is
@@ -146,7 +148,8 @@ def training(
         del state  # its buffers are not its own any more
 
         epochs, score = options.epochs, f"val_{options.monitor}"
-        with Reporter(run, seed, epochs, position, name, clock, show_bar=show_bar) as report:
+        progress = Progress(name, epochs, place) if place and is_first_process() else None
+        with Reporter(run, seed, epochs, position, name, clock, progress) as report:
 
             def save(*, soon: bool = False) -> None:
                 """Saves; if `soon`, only where the last checkpoint is not too new."""
@@ -229,6 +232,7 @@ def _train_epoch(
     for group in _groups(
         rest, train.per_dispatch, position.step, done, [period for period in periods if period]
     ):
+        report.hand_over((len(group), *_shapes(group[0])))
         owed.append((len(group), (yield group)))
         position.step += len(group)
         position.step_in_epoch += len(group)

@@ -87,7 +87,9 @@ def fit_together(members: Sequence[Member], **options: Any) -> list[FitResult]:
         for member in members:
             # One update at a time: members that were resumed may stand at different steps.
             alone = member._replace(train=member.train._replace(per_dispatch=1))
-            loop = training(alone, shared, stopping=stopping, clock=clock, show_bar=not asking)
+            loop = training(
+                alone, shared, stopping=stopping, clock=clock, place=None if asking else (0, 1)
+            )
             asking.append(stack.enter_context(contextlib.closing(loop)))
         states = {}
         for number, loop in enumerate(asking):

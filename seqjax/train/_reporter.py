@@ -5,12 +5,11 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tqdm import tqdm
-
 from seqjax.train._checkpoints import Position
 from seqjax.train._events import COUNTERS, EventFile
 from seqjax.train._files import plain
 from seqjax.train._processes import is_first_process
+from seqjax.train._progress import Progress, short
 from seqjax.train._run_folder import RunFolder, writing
 from seqjax.train._streams import Harmless
 
@@ -26,8 +25,7 @@ class Reporter:
         position: Position,
         name: str,
         clock: Callable[[], float],
-        *,
-        show_bar: bool,
+        progress: Progress | None,
     ):
         """Opens the event file.
 
@@ -38,10 +36,10 @@ class Reporter:
           position: where training stands; its rows and seconds are counted here.
           name: what it is called, such as "seed 0".
           clock: gives seconds.
-          show_bar: whether there may be a progress bar.
+          progress: the bar, if there is to be one.
         """
         self.name = name
-        self._seed, self._clock, self._show_bar = seed, clock, show_bar
+        self._seed, self._clock, self._progress = seed, clock, progress
         self._run, self._epochs, self._position = run, epochs, position
         with writing(run.path):
             self._events = EventFile(
@@ -49,7 +47,6 @@ class Reporter:
                 (row for row in run.metrics() if row.get("seed") == seed),
                 wall_s=position.wall_s,
             )
-        self._bar = None
         self._began = clock() - position.wall_s
         self._restart_rate()
 
@@ -59,27 +56,30 @@ class Reporter:
 
     def __exit__(self, *error: object) -> None:
         """Closes the progress bar and the event file."""
-        self._close_bar()
+        if self._progress is not None:
+            self._progress.close()
         with contextlib.suppress(OSError):  # of a disk that is full; the last row said so
             self._events.close()
 
     def begin_epoch(self, num_steps: int) -> None:
-        """Shows a progress bar, if someone is looking.
+        """Moves the progress bar to the position.
 
         Args:
           num_steps: batches in the epoch, 0 if unknown.
         """
-        self._bar = tqdm(
-            desc=f"{self.name} epoch {self._position.epoch}/{self._epochs}",
-            total=num_steps or None,
-            initial=self._position.step_in_epoch,
-            # None: unless stderr is a terminal.
-            disable=None if is_first_process() and self._show_bar else True,
-            leave=False,
-            unit="step",
-            file=Harmless(sys.stderr),
-        )
+        if self._progress is not None:
+            position = self._position
+            self._progress.begin_epoch(position.epoch, num_steps, position.step_in_epoch)
         self._restart_rate()
+
+    def hand_over(self, shapes: Any) -> None:
+        """Says of what shapes the batches of the next update are; new ones are compiled.
+
+        Args:
+          shapes: anything that is equal for equal shapes.
+        """
+        if self._progress is not None:
+            self._progress.hand_over(shapes)
 
     def advance(self, num_examples: int, *, steps: int = 1) -> None:
         """Counts steps.
@@ -89,8 +89,8 @@ class Reporter:
           steps: how many.
         """
         self._examples += num_examples
-        if self._bar is not None:
-            self._bar.update(steps)
+        if self._progress is not None:
+            self._progress.advance(steps)
 
     def step(self, metrics: Mapping[str, float]) -> None:
         """Reports the averages since the last report.
@@ -100,11 +100,9 @@ class Reporter:
         """
         rate = self._examples / max(self._clock() - self._since, 1e-9)
         self._write("step", {**metrics, "examples_per_s": round(rate, 1)})
-        if self._bar is not None:
-            shown = [
-                f"{n} {metrics[n]:.4f}" for n in ("train_loss", "train_accuracy") if n in metrics
-            ]
-            self._bar.set_postfix_str(", ".join([*shown, f"{rate:,.0f} examples/s"]))
+        if self._progress is not None:
+            shown = {n: metrics[n] for n in ("train_loss", "train_accuracy") if n in metrics}
+            self._progress.show(f"{short(shown)} {rate:,.0f}/s")
         self._restart_rate()
 
     def probe(self, metrics: Mapping[str, float]) -> None:
@@ -116,7 +114,7 @@ class Reporter:
         self._write("probe", metrics)
 
     def epoch(self, metrics: Mapping[str, float]) -> dict[str, Any]:
-        """Reports an epoch: one line on stderr, whoever looks.
+        """Reports an epoch: one line on stderr, whoever looks, with names cut short.
 
         Args:
           metrics: names to values.
@@ -124,12 +122,16 @@ class Reporter:
         Returns:
           The row written to metrics.jsonl.
         """
-        self._close_bar()
         row = self._write("epoch", metrics)
         if is_first_process():
-            line = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+            parts = [
+                f"{part} {short({n: v for n, v in metrics.items() if n.startswith(part)})}"
+                for part in ("train", "val")
+            ]
             where = f"{self.name} epoch {row['epoch']}/{self._epochs}"
-            print(f"{where}: {line} ({row['wall_s']:.0f} s)", file=Harmless(sys.stderr), flush=True)
+            line = f"{where}: {'; '.join(parts)} ({row['wall_s']:.0f} s)"
+            with contextlib.nullcontext() if self._progress is None else self._progress.hidden():
+                print(line, file=Harmless(sys.stderr), flush=True)
         return row
 
     def stop_clock(self) -> None:
@@ -149,8 +151,3 @@ class Reporter:
 
     def _restart_rate(self) -> None:
         self._since, self._examples = self._clock(), 0
-
-    def _close_bar(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None

@@ -25,7 +25,7 @@ from seqjax.train._run_lock import RunLock
 
 RESULT_KEYS = (
     "experiment", "cell", "dataset", "num_params", "seeds", "epochs_run", "wall_s", "versions",
-    "devices", "data_sha256", "params_sha256", "floors", "metrics",
+    "devices", "data_sha256", "params_sha256", "floors", "metrics", "whose",
 )  # fmt: skip
 
 

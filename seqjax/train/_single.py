@@ -35,6 +35,7 @@ def fit(
     checkpoint_seconds: float = 10.0,
     probe: Callable[[PyTree], Mapping[str, float]] | None = None,
     probe_every: int | None = None,
+    place: tuple[int, int] = (0, 1),
 ) -> FitResult:
     """Trains one seed, from its newest checkpoint if it has one.
 
@@ -65,6 +66,8 @@ def fit(
         `seqjax.gradflow.make_probe` makes; written as rows of the kind "probe". It must not
         change anything.
       probe_every: steps between two probes; `log_every` by default.
+      place: how many seeds of the run are done, and how many it has; for the progress bar, which is
+        one over the whole run.
 
     Returns:
       The best parameters and their record.
@@ -86,6 +89,7 @@ def fit(
             Member(train, params, train_batches, validate, key, run, seed, f"seed {seed}"),
             options,
             stopping=stopping,
+            place=place,
         )
         with contextlib.closing(asking):
             try:

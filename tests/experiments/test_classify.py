@@ -85,7 +85,7 @@ def test_run_folder(finished):
     assert json.loads((path / "result.json").read_text()) == result
     assert json.loads((path / "config.json").read_text()) == dataclasses.asdict(config)
     assert result["experiment"] == "classify"
-    assert result["dataset"] == "motifs"
+    assert result["dataset"] == "generated motifs"
     assert set(result["metrics"]) >= {
         "test_accuracy", "test_balanced_accuracy", "test_nll", "validation_accuracy",
     }  # fmt: skip
@@ -110,7 +110,7 @@ def test_report(finished):
     for part in (
         "Bidirectional(elman(5), 12)",
         "cost ",
-        "floor: ridge",
+        "baseline: ridge",
         f"{result['num_params']:,}",
     ):
         assert part in report

@@ -92,7 +92,7 @@ def test_report(finished):
     _, (path, result), report = finished
     assert report.splitlines()[-1].startswith("test_nll ")
     assert report.splitlines()[-1].endswith(str(path / "result.json"))
-    for part in ("RNN(gru(8), 6)", "cost ", "floor: 5_gram", f"{result['num_params']:,}"):
+    for part in ("RNN(gru(8), 6)", "cost ", "baseline: 5_gram", f"{result['num_params']:,}"):
         assert part in report
 
 

@@ -101,7 +101,7 @@ def test_report(finished):
     _, (path, result), report = finished
     assert report.splitlines()[-1].startswith("test_mse ")
     assert report.splitlines()[-1].endswith(str(path / "result.json"))
-    for part in ("RNN(gru(6)", "cost ", "floor: persistence", f"{result['num_params']:,}"):
+    for part in ("RNN(gru(6)", "cost ", "baseline: persistence", f"{result['num_params']:,}"):
         assert part in report
 
 

@@ -76,7 +76,7 @@ def test_report_of_every_tag(finished):
         assert f"| {tag} " in table
         assert f"| {tag} " in report
     assert report.splitlines()[-1].startswith("test_accuracy 0.")
-    assert "floor: most_frequent_tag" in report
+    assert "baseline: most_frequent_tag" in report
 
 
 def test_scores_of_classes():

@@ -123,7 +123,7 @@ def test_report(finished):
     for part in (
         "Bidirectional(elman(6), 40)",
         "cost ",
-        "floor: constant",
+        "baseline: constant",
         f"{result['num_params']:,}",
     ):
         assert part in report

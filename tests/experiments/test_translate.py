@@ -84,7 +84,7 @@ def test_report(finished):
     _, (path, result), report = finished
     assert report.splitlines()[-1].startswith("test_bleu ")
     assert report.splitlines()[-1].endswith(str(path / "result.json"))
-    for part in ("Bidirectional(elman(4)", "made-up language", "floor: lexicon", "bleu greedy"):
+    for part in ("Bidirectional(elman(4)", "made-up language", "baseline: lexicon", "bleu greedy"):
         assert part in report
     assert f"{result['num_params']:,}" in report
 

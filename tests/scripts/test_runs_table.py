@@ -21,7 +21,7 @@ def finish(path, cell, per_seed, *, sha="a", headline="test_mse"):
         "seeds": len(per_seed), "epochs_run": 2, "wall_s": 240.0,
         "versions": {"python": "3.11", "jax": "0.10"},
         "devices": {"platform": "cpu", "kind": "cpu", "count": 1},
-        "data_sha256": sha, "params_sha256": "p", "floors": {"mean": 0.5},
+        "data_sha256": sha, "params_sha256": "p", "floors": {"mean": 0.5}, "whose": {},
         "metrics": {
             "validation_mse": summarise([9.0] * len(per_seed)),
             headline: summarise(per_seed),
@@ -44,9 +44,9 @@ def test_runs_of_one_data_set_share_floors(tmp_path):
     first, second = text.split("\n\n")[:2]
     assert "| lstm | 0.1500 (-0.4853 to 0.7853) | 0.1000, 0.2000 | 1,234 | 2.0 |" in first
     assert "| gru | 0.3000 | 0.3000 | 1,234 | 2.0 |" in first
-    assert first.count("| floor: mean | 0.5000 |") == 1
+    assert first.count("| baseline: mean | 0.5000 |") == 1
     assert "| rnn | 91.23 | 91.23 |" in second
-    assert "| floor: mean | 50.00 |" in second
+    assert "| baseline: mean | 50.00 |" in second
     assert "--cell=lstm --data_dir=DIR" in text
     assert "/secret" not in text
 

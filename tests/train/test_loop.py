@@ -31,7 +31,7 @@ def test_learns_and_reports(tmp_path, capfd):
     assert out == ""
     lines = err.splitlines()
     assert len(lines) == 12  # no terminal: one line an epoch, and not a word of Orbax
-    assert lines[0].startswith("seed 0 epoch 1/12: train_loss ")
+    assert lines[0].startswith("seed 0 epoch 1/12: train loss ")
 
 
 def test_averages_are_over_examples(tmp_path):

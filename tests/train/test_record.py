@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from experiments.summary import devices, versions
-from seqjax.train._record import interval, params_sha256, summarise
+from seqjax.train._record import interval, params_sha256, summarise, without_interval
 
 
 @pytest.mark.parametrize("values", [[1.0, 2.0], [0.81, 0.84, 0.79], list(np.arange(10) ** 2.0)])
@@ -32,6 +32,35 @@ def test_interval_of_one_or_none():
         interval([])
     with pytest.raises(ValueError, match=r"confidence 1\.0"):
         interval([1.0, 2.0], confidence=1.0)
+
+
+def test_interval_ends_at_the_bounds():
+    """Found on an accuracy whose interval went to 1.00005, and a likelihood's below 0."""
+    assert interval([0.998, 1.0], bounds=(0, 1))[1][1] == 1
+    mean, (low, high) = interval([0.0004, 0.0034], bounds=(0, np.inf))
+    assert (low, high) == (0, pytest.approx(interval([0.0004, 0.0034])[1][1]))
+    assert mean == pytest.approx(0.0019)
+    inside = [0.5, 0.52, 0.51]
+    assert interval(inside, bounds=(0, 1)) == interval(inside)
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\], got \[0.5, 1.5\]"):
+        interval([0.5, 1.5], bounds=(0, 1))
+
+
+def test_the_bounds_cost_no_coverage():
+    """Accuracies near 1, whose unbounded interval often ends above 1."""
+    draws = np.random.default_rng(0).beta(300, 2, size=(4000, 3))
+    truth, covered, plain = 300 / 302, [], []
+    for values in draws:
+        low, high = interval(values, bounds=(0, 1))[1]
+        covered.append(low <= truth <= high <= 1)
+        low, high = interval(values)[1]
+        plain.append(low <= truth <= high)
+    assert covered == plain
+    assert np.mean(covered) > 0.9
+
+
+def test_without_interval():
+    assert without_interval([1, 2]) == {"mean": 1.5, "ci95": [None, None], "per_seed": [1.0, 2.0]}
 
 
 def test_summarise():

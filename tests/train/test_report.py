@@ -20,7 +20,11 @@ RESULT = {
     "data_sha256": "d" * 64,
     "params_sha256": ["a" * 64, "b" * 64],
     "floors": {"chance": 0.5},
-    "metrics": {"test_accuracy": summarise([0.8, 0.9]), "test_nll": summarise([0.41, 0.4])},
+    "metrics": {
+        "test_accuracy": summarise([0.8, 0.9], bounds=(0, 1)),
+        "test_nll": summarise([0.41, 0.4]),
+    },
+    "whose": {"test_accuracy": "mixture", "test_nll": "network"},
 }
 
 
@@ -58,7 +62,7 @@ def test_summary(tmp_path):
     for part in (
         "# imdb: bigru on imdb_reviews",
         "1,234,567 parameters, 2 seeds, 9, 8 epochs, 61 s on 2 x cpu.",
-        "| test_accuracy | 0.85 | 0.2147 to 1.485 |",
+        "| test_accuracy | mixture | 0.85 | 0.2147 to 1 |",
         "| chance | 0.5 |",
         "| 1 | 0.9 | 0.4 |",
         "![training](figures/training.png)",
@@ -74,6 +78,13 @@ def test_summary_of_one_seed(tmp_path):
     result = {**one, "params_sha256": "a" * 64, "floors": {}}
     text = write_summary(run, result, command="x").read_text()
     assert "1 seed, 1 epoch," in text
-    assert "| test_mse | 0.1 | - |" in text
+    assert "| test_mse | - | 0.1 | - |" in text
     assert "no interval can be given" in text
-    assert "floor" not in text
+    assert "baseline" not in text
+    assert "generated" not in text
+
+
+def test_summary_of_generated_data(tmp_path):
+    run = open_run(tmp_path, {}, resume=False)
+    run.write_result({**RESULT, "dataset": "generated_reviews"})
+    assert "No real data" in write_summary(run, command="x").read_text()
