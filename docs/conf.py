@@ -1,6 +1,8 @@
 """How the site is built: `sphinx-build -W --keep-going -n docs docs/_build/html`."""
 
 import itertools
+import os
+import re
 import sys
 from pathlib import Path
 
@@ -8,7 +10,6 @@ DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS), str(DOCS.parent)]  # the checkout, whatever is installed
 
 import api_pages  # noqa: E402
-import notebook_pages  # noqa: E402
 
 import seqjax  # noqa: E402
 
@@ -18,9 +19,9 @@ copyright = author
 version = release = seqjax.__version__
 
 extensions = [
-    "myst_parser",
+    "formulas",
+    "myst_nb",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",  # from its usual CDN; see CONTRIBUTING.md for a copy of one's own
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
@@ -32,6 +33,16 @@ nitpick_ignore_regex = [("py:.*", r"(?!seqjax\b).*")]
 myst_enable_extensions = ["amsmath", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
+# Notebooks are run when they have changed since the last build.
+nb_execution_mode = "cache"
+nb_execution_timeout = 600  # seconds a cell
+nb_execution_raise_on_error = True
+nb_merge_streams = True
+nb_output_stderr = "remove"  # lines of epochs
+# Their kernels take the checkout, as this build does, and the quickest compilation.
+os.environ["PYTHONPATH"] = str(DOCS.parent)
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
 default_role = "literal"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
@@ -41,6 +52,7 @@ napoleon_attr_annotations = False
 napoleon_use_ivar = True
 python_maximum_signature_line_length = 80
 
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = f"seqjax {release}"
 html_static_path = ["static"]
@@ -81,9 +93,18 @@ def skip_fields(app, what, name, obj, skip, options) -> bool | None:
     return True if type(obj).__name__ == "_tuplegetter" else None
 
 
+def copy_notebooks(app) -> None:
+    """Copies the notebooks, in Markdown, to where their links lead to the pages of the site."""
+    (DOCS / "notebooks").mkdir(exist_ok=True)
+    for path in (DOCS.parent / "notebooks").glob("*.md"):
+        text = path.read_text("utf-8").replace("](../docs/", "](../")
+        text = re.sub(r"\]\((\w+)\.ipynb", r"](\1.md", text)
+        api_pages.replace(DOCS / "notebooks" / path.name, text)
+
+
 def setup(app) -> None:
     """Writes the pages of API and notebooks, and reads docstrings as they are written here."""
     app.connect("builder-inited", lambda app: api_pages.write_pages(DOCS / "api"))
-    app.connect("builder-inited", lambda app: notebook_pages.write_pages(DOCS / "notebooks"))
+    app.connect("builder-inited", copy_notebooks)
     app.connect("autodoc-process-docstring", as_written, priority=100)
     app.connect("autodoc-skip-member", skip_fields)

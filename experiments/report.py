@@ -132,7 +132,7 @@ def seed_line(study: "Study", seed: int, fit: train.FitResult, test: Mapping[str
     found = ", ".join(
         f"{_words(name, whose(study.whose, name))} {value:.4g}"
         for name, value in test.items()
-        if name.startswith("test_")
+        if name in _shown(test, {name: whose(study.whose, name) for name in test})
     )
     chosen_by = _words(study.monitor, whose(study.whose, study.monitor))
     return (
@@ -153,6 +153,16 @@ def whose(owners: Mapping[str, str], metric: str) -> str:
     return owners.get(metric.removeprefix("test_").removeprefix("validation_"), "network")
 
 
+def _shown(metrics: Iterable[str], owners: Mapping[str, str]) -> list[str]:
+    """Returns the metrics of the test part; the network's once where the answer is its own."""
+    return [
+        name
+        for name in metrics
+        if name.startswith("test_")
+        and not (name.endswith("_network") and owners[name.removesuffix("_network")] == "network")
+    ]
+
+
 def _words(metric: str, owner: str) -> str:
     """Returns the name of a metric of the test part in words, and whose it is."""
     name = metric.removeprefix("test_").removesuffix("_network").replace("_", " ")
@@ -170,7 +180,7 @@ def results_table(result: Mapping[str, Any], headline: str) -> str:
       Several lines of text.
     """
     metrics = result["metrics"]
-    tests = [name for name in metrics if name.startswith("test_")]
+    tests = _shown(metrics, result["whose"])
     of_cell = [name for name in tests if name.removesuffix("_network") == headline]
     rows = []
     for name in (*of_cell, *(name for name in tests if name not in of_cell)):

@@ -86,23 +86,26 @@ def prepare(
         if config.linear_path:
             save_linear(path / "linear.npz", task.linear)
 
+    mixed = {"accuracy": "mixture", "nll": "mixture"} if config.linear_path else {}
+    curves = ("accuracy", "accuracy_network") if mixed else ("accuracy",)
+
     # One rule for both parts: the sum has the weights that suit the validation part. They are two
     # numbers, so what they gain there by having seen it is far below the noise of its size.
     def validate(params: Any) -> dict[str, float]:
-        found = predict(params, validation)
-        return found.metrics(found.weights())
+        answers = predict(params, validation)
+        found = answers.metrics(answers.weights())
+        return {name: found[name] for name in found if mixed or not name.endswith("_network")}
 
     def judge(fit: train.FitResult) -> dict[str, float]:
         weights = predict(fit.params, validation).weights()
         found = predict(fit.params, test).metrics(weights)
         return {
             **{f"test_{name}": value for name, value in found.items()},
-            "validation_accuracy_network": fit.validation["accuracy_network"],
+            "validation_accuracy_network": fit.validation[curves[-1]],
             "network_weight": float(weights[0]),
             "linear_weight": float(weights[1]),
         }
 
-    mixed = {"accuracy": "mixture", "nll": "mixture"} if config.linear_path else {}
     numbers = (len(split.labels) for split in (task.train, task.validation, task.test))
     return Study(
         dataset=task.reviews.name,
@@ -119,7 +122,7 @@ def prepare(
         mode="max",
         floors=task.linear.floors,
         whose=mixed,
-        curves=("accuracy", "accuracy_network") if mixed else ("accuracy",),
+        curves=curves,
         command=command(config),
         question="Not a masterpiece, but I laughed all the way through.",
         test_share=len(task.test.labels) / len(task.validation.labels),

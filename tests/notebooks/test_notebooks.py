@@ -23,11 +23,15 @@ assert np.mean(curves["gru"][-20:]) < 1 / 6 / 4
     "own_cell": """
 assert run.result["cell"] == "biminimal"
 assert run.result["metrics"]["test_accuracy_network"]["mean"] > 0.9
+assert max(run.result["floors"].values()) < 0.65
 assert float(flows["patient"].log_slope.mean()) > float(flows["minimal"].log_slope.mean())
 """,
     "keras_users_guide": """
 assert seqjax.nn.num_params(ours) == 64_000 + 98_816 + 1_290
 assert np.mean(losses[-8:]) < y.var()
+for run in (swinging, reviews):
+    assert run.result["metrics"]["test_accuracy"]["mean"] > 0.9
+    assert max(run.result["floors"].values()) < 0.65
 """,
     # The step of training is one program for eight TPU cores, the batch split over them, its state
     # given away, its recurrent products in bfloat16, and nothing of it needs the host.
