@@ -207,8 +207,8 @@ def paired_p(differences: Iterable[float]) -> float:
     array = np.asarray(list(differences), np.float64)
     if np.allclose(array, array[0], rtol=1e-12, atol=0):
         return 1.0 if array.mean() == 0 else 0.0
-    _, p = stats.ttest_1samp(array, 0.0)
-    return float(p)
+    test: Any = stats.ttest_1samp(array, 0.0)
+    return float(test.pvalue)
 
 
 def _paired(
