@@ -91,7 +91,7 @@ def write_summary(
         "## Figures",
         *(f"![{CAPTIONS[file.stem]}](figures/{file.name})" for file in drawn),
         "## Numbers",
-        "\n".join(["| floor | value |", "| --- | ---: |", *floors]),
+        "\n".join(["| baseline | value |", "| --- | ---: |", *floors]),
         "\n".join(["| metric | mean | 95 % interval |", "| --- | ---: | ---: |", *rows]),
         "## To reproduce",
         f"```sh\n{command(config)}\n```",

@@ -125,6 +125,7 @@ def run(
     write_summary(folder, result, config, found)
     written = folder.write_result(result)  # last: it says that all the rest is there
     notify("\n" + "\n\n".join(found) + f"\n\n{command(config)}\n")
+    notify(f"figures   {folder.figures}\nsummary   {path / 'summary.md'}\n")
     name = headline(metrics)
     notify(f"{name} {metrics[name]['mean']:.6g} {written}")
     return Result(path, folder.result(), found)

@@ -63,6 +63,7 @@ def test_run_folder(finished):
     assert all(paragraph in summary for paragraph in found)
     assert report.splitlines()[-1].split()[0] in result["metrics"]
     assert report.splitlines()[-1].endswith(str(path / "result.json"))
+    assert f"summary   {path / 'summary.md'}" in report
     with pytest.raises(train.RunError, match="already holds a run"):
         gradient_flow.run(config, workdir=path)
     assert gradient_flow.run(config, workdir=path, resume=True, notify=len).result == result
