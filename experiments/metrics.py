@@ -36,6 +36,7 @@ KINDS = {
     "bleu": Kind(0, 100, True),
     "error_rate": Kind(0, math.inf, False),  # insertions count, so it may exceed 1
     "nll": Kind(0, math.inf, False),  # of classes and symbols, whose probabilities are at most 1
+    "loss": Kind(0, math.inf, False),  # one of these
     "bits_per_character": Kind(0, math.inf, False),
     "mse": Kind(0, math.inf, False),
     "mae": Kind(0, math.inf, False),

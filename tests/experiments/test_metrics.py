@@ -17,6 +17,7 @@ from experiments.metrics import kind_of, summary
         ("test_digit_error_rate", (0, math.inf)),
         ("test_bits_per_character", (0, math.inf)),
         ("test_nll_network", (0, math.inf)),
+        ("test_loss", (0, math.inf)),
     ],
 )
 def test_bounds(name, expected):
