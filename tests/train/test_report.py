@@ -86,5 +86,5 @@ def test_summary_of_one_seed(tmp_path):
 
 def test_summary_of_generated_data(tmp_path):
     run = open_run(tmp_path, {}, resume=False)
-    run.write_result({**RESULT, "dataset": "generated_reviews"})
-    assert "No real data" in write_summary(run, command="x").read_text()
+    generated = {**RESULT, "dataset": "generated_reviews"}
+    assert "No real data" in write_summary(run, generated, command="x").read_text()
