@@ -251,7 +251,7 @@ def test_every_task_has_defaults_and_a_command(task):
             {"cell": "bigru"},
             f"--cell must be one of {', '.join(generate.CELLS)}; got 'bigru'",
         ),
-        ({"task": "text"}, "--task=text needs --path=FILE"),
+        ({"task": "text"}, "--task=text needs --path"),
         ({"path": "x.txt"}, "--path needs --task=text, got --task=shakespeare"),
         ({"top_p": 0.0}, r"--top_p must lie in \(0, 1\], got 0"),
         ({"task": "music", "top_k": 3}, "choose among characters; music has none"),

@@ -251,7 +251,7 @@ def test_a_folder_of_your_own(tmp_path):
             "--cell must be one of rnn, lstm, gru, min_gru, ",
         ),
         ({"task": "ner"}, "--task must be one of partut, generated, conllu"),
-        ({"task": "conllu"}, "--task=conllu needs --path=FOLDER"),
+        ({"task": "conllu"}, "--task=conllu needs --path"),
         ({"path": "x"}, "--path needs --task=conllu, got --task=generated"),
         ({"word_dropout": 1.0}, r"--word_dropout must lie in \[0, 1\), got 1.0"),
         ({"hidden_size": 0}, "--hidden_size must be at least 1, got 0"),

@@ -232,7 +232,7 @@ def test_command_repeats_the_run():
     [
         ({"cell": "bigru"}, "--cell must be one of rnn, lstm, gru, min_gru"),
         ({"dropout": 1.0}, r"--dropout must lie in \[0, 1\), got 1.0"),
-        ({"task": "folder"}, "--task=folder needs --path=FOLDER"),
+        ({"task": "folder"}, "--task=folder needs --path"),
         ({"path": "x"}, "--path needs --task=folder, got --task=generated"),
         ({"source_suffix": "de", "target_suffix": "de"}, "must differ, got 'de' for both"),
         ({"attention": "dot"}, "to be twice --hidden_size, got 5 and 4"),
