@@ -200,6 +200,7 @@ def test_leaky_rnn_keeps_its_time_constant_under_bfloat16(learned):
     assert abs(half_life / (np.log(0.5) / np.log(0.999)) - 1) < 0.01
 
 
+unrolled = jax.jit(seqjax.unroll, static_argnums=0, static_argnames=("executor", "return_states"))
 # A decay whose bias, log(decay / (1 - decay)), is far from any number of bfloat16.
 DECAY = 0.99898
 LOGIT = float(np.log(DECAY / (1 - DECAY)))
@@ -258,7 +259,7 @@ def test_cells_that_keep_decays_apart_do_so_under_bfloat16(name):
     xs = jnp.zeros((10_000, 1), jnp.bfloat16)
     # Both executors take their decays from `project`; two cells show that.
     for executor in ("sequential", "associative")[: 1 + (name in ("lru", "rg_lru"))]:
-        _, _, states = seqjax.unroll(
+        _, _, states = unrolled(
             cell, params, xs, initial_state=state, return_states=True, executor=executor
         )
         kept = states.cell if name == "qrnn" else states[0]
@@ -288,7 +289,7 @@ def test_delta_net_with_negative_eigenvalues_counts_modulo_two(executor):
     def stored(**options):
         cell = seqjax.delta_net(1, **options)
         given = {"initial_state": start, "return_states": True, "executor": executor}
-        return np.ravel(seqjax.unroll(cell, params, xs, **given)[2].hidden)
+        return np.ravel(unrolled(cell, params, xs, **given)[2].hidden)
 
     np.testing.assert_allclose(
         stored(negative_eigenvalues=True), (-1.0) ** np.cumsum(bits), rtol=1e-4
@@ -322,7 +323,7 @@ def test_the_window_of_a_qrnn_is_a_convolution_of_each_part(x64, window):
             c = f * c + (1 - f) * np.tanh(z)
             expected[t, b] = o * c
     for executor in ("sequential", "associative", "scan"):
-        ys, _ = seqjax.unroll(cell, params, xs, mask=valid, resets=resets, executor=executor)
+        ys, _ = unrolled(cell, params, xs, mask=valid, resets=resets, executor=executor)
         np.testing.assert_allclose(ys, expected, rtol=1e-10, atol=1e-12)
 
 
@@ -340,7 +341,7 @@ def test_mlstm_with_gates_far_out_of_range(executor):
             ys = seqjax.unroll(cell, params, xs, executor=executor)[0]
             return (ys**2).sum(), ys
 
-        gradient, ys = jax.grad(total, has_aux=True)(moved)
+        gradient, ys = jax.jit(jax.grad(total, has_aux=True))(moved)
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
         return ys
 

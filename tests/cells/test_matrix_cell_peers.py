@@ -17,6 +17,7 @@ import seqjax
 
 STEPS, BATCH, HEADS, SIZE = 64, 2, 2, 4
 EXECUTORS = ("sequential", "associative")
+unrolled = jax.jit(seqjax.unroll, static_argnums=0, static_argnames="executor")
 
 
 def naive(name: str):
@@ -40,7 +41,7 @@ def problem(cell):
     params = random_params(cell, dtype=jnp.float32)
     xs = np.random.default_rng(0).normal(size=(STEPS, BATCH, 3)).astype(np.float32)
     outputs = {
-        executor: np.float64(seqjax.unroll(cell, params, xs, executor=executor)[0])
+        executor: np.float64(unrolled(cell, params, xs, executor=executor)[0])
         for executor in EXECUTORS
     }
     return jax.tree.map(np.float64, params), np.float64(xs), outputs
