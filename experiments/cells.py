@@ -7,6 +7,7 @@ other: the `config.json` of a run folder, which may be a stranger's, loads nothi
 the same by `seqjax.register_cell`.
 """
 
+import ast
 import importlib
 import inspect
 import re
@@ -62,19 +63,89 @@ def executor_setting() -> Any:
     return setting("auto", "how the recurrent layers are run in time", choices=names)
 
 
-def check_executor(config: Any) -> None:
-    """Refuses an executor that cannot run the cell.
+def cell_options_setting() -> Any:
+    """Declares the field of a configuration that holds options of the cell."""
+    return setting("", "options of the cell, such as heads=4,block_ratio=0.5")
+
+
+def make_cell(config: Any, hidden_size: int, **options: Any) -> seqjax.cells.Cell:
+    """Makes the cell of a configuration, of one direction.
 
     Args:
-      config: a configuration with the fields `cell` and `executor`.
+      config: a configuration with the fields `cell` and `cell_options`.
+      hidden_size: hidden units.
+      **options: what the experiment itself sets; `cell_options` has the last word.
+
+    Raises:
+      ConfigError: if the cell has no such option, or refuses its value.
+    """
+    one_way, _ = directions(config.cell)
+    options |= read_options(one_way, config.cell_options)
+    try:
+        return seqjax.make_cell(one_way, hidden_size, **options)
+    except (ValueError, TypeError) as error:
+        if not config.cell_options:
+            raise
+        raise ConfigError(f"--cell_options={config.cell_options}: {error}") from error
+
+
+def read_options(cell: str, text: str) -> dict[str, Any]:
+    """Returns the options of a cell that are written as text.
+
+    Example:
+      >>> read_options("slstm", "heads=4,block_ratio=0.5")
+      {'heads': 4, 'block_ratio': 0.5}
+
+    Raises:
+      ConfigError: if the text is malformed, or names an option that the cell does not have.
+    """
+    constructor = {**CELLS, **USER_CELLS}.get(cell)
+    parameters = {} if constructor is None else inspect.signature(constructor).parameters
+    # What is written in a few letters: not an initialiser, nor a default that is a function.
+    known = [
+        name
+        for name, parameter in parameters.items()
+        if name not in ("hidden_size", "name") and not callable(parameter.default)
+    ]
+    options = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or name not in known:
+            raise ConfigError(
+                f"--cell_options must be name=value with commas between, and the options of "
+                f"--cell={cell} are {', '.join(known) or 'none'}; got {part!r}."
+            )
+        try:
+            options[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            options[name] = value  # a name, such as that of an activation
+        default = parameters[name].default
+        kind = bool if isinstance(default, bool) else int | float
+        if isinstance(default, int | float) and not isinstance(options[name], kind):
+            raise ConfigError(
+                f"--cell_options: {name} of --cell={cell} must be like its default, {default}; "
+                f"got {value}."
+            )
+    return options
+
+
+def check_cell(config: Any, hidden_size: int) -> None:
+    """Refuses options that the cell does not take, and an executor that cannot run it.
+
+    Args:
+      config: a configuration with the fields `cell`, `cell_options` and `executor`.
+      hidden_size: hidden units.
 
     Raises:
       ConfigError: naming the reason.
     """
     one_way, _ = directions(config.cell)
-    if config.executor == "auto" or one_way == FEEDFORWARD:
+    if one_way == FEEDFORWARD:
+        read_options(one_way, config.cell_options)
         return
-    cell = seqjax.make_cell(one_way, 8)
+    cell = make_cell(config, hidden_size)
+    if config.executor == "auto":
+        return
     if reason := EXECUTORS[config.executor]().refusal(cell):
         raise ConfigError(
             f"--executor={config.executor} cannot run --cell={config.cell}: {reason}."

@@ -9,7 +9,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 import seqjax
-from experiments.cells import FEEDFORWARD, directions
+from experiments.cells import FEEDFORWARD, directions, make_cell
 from seqjax import train
 from seqjax.data._ragged_sequences import RaggedBatches
 
@@ -90,45 +90,45 @@ def make_answers(
 
 
 def recurrent_layers(
-    cell: str,
+    config: Any,
     in_size: int,
     hidden_size: int,
     num_layers: int,
     dropout: float,
     rngs: nnx.Rngs,
     *,
-    executor: str = "auto",
+    both: bool = False,
     window: tuple[int, int] = (0, 0),
     **options: Any,
 ) -> Any:
     """Returns the recurrent layer of an experiment, or a stack of them.
 
     Args:
-      cell: name of the cell as `experiments.cells` reads it, or `FEEDFORWARD`.
+      config: a configuration with the fields `cell`, `cell_options` and `executor`.
       in_size: features of the input.
       hidden_size: hidden units of a layer and direction.
       num_layers: how many layers.
       dropout: rate between the layers.
       rngs: gives the keys of the initialisers.
-      executor: short name of the executor of every layer.
+      both: whether the layers run in both directions whatever the name of the cell says.
       window: steps before and after the present one that feed-forward layers see.
-      **options: keyword arguments of the cell's constructor.
+      **options: keyword arguments of the cell's constructor, unless `cell_options` has them.
 
     Returns:
       The module.
     """
     layers: list[Any] = []
-    one_way, both = directions(cell)
+    both = both or directions(config.cell)[1]
     layer = seqjax.nn.Bidirectional if both else seqjax.nn.RNN
     for index in range(num_layers):
-        if cell == FEEDFORWARD:
+        if config.cell == FEEDFORWARD:
             before, after = (0, 0) if index else window  # the lowest alone looks around
             layers.append(
                 seqjax.nn.TDNN(in_size, hidden_size, before=before, after=after, rngs=rngs)
             )
             in_size = hidden_size
             continue
-        made = seqjax.make_cell(one_way, hidden_size, **options)
-        layers.append(layer(made, in_size, executor=executor, rngs=rngs))
+        cell = make_cell(config, hidden_size, **options)
+        layers.append(layer(cell, in_size, executor=config.executor, rngs=rngs))
         in_size = layers[-1].out_size
     return layers[0] if len(layers) == 1 else seqjax.nn.Stack(layers, dropout=dropout)

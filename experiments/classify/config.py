@@ -6,8 +6,9 @@ from typing import Any
 from experiments import command_line, report
 from experiments.cells import (
     FEEDFORWARD,
+    cell_options_setting,
     cell_setting,
-    check_executor,
+    check_cell,
     directions,
     executor_setting,
     in_both_directions,
@@ -32,6 +33,7 @@ class Config(TableSettings):
         "the whole sequence where all are as long, else on each step",
         CELLS,
     )
+    cell_options: str = cell_options_setting()
     executor: str = executor_setting()
     task: str = setting("generated", "what is to be told apart", choices=TASKS)
     data_dir: str | None = setting(
@@ -109,7 +111,7 @@ class Config(TableSettings):
     def __post_init__(self):
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
-        check_executor(self)
+        check_cell(self, self.hidden_size)
         self.check_table()
         command_line.check_task_reads(self, "data_dir", ["splice", "digits"])
         command_line.check_task_reads(self, "path", OWN, needed=OWN)

@@ -34,7 +34,7 @@ class WindowClassifier(nnx.Module):
     def __init__(self, config: Config, in_size: int, num_classes: int, *, rngs: nnx.Rngs):
         """Makes the layers."""
         self.layers = recurrent_layers(
-            FEEDFORWARD, in_size, config.hidden_size, config.num_layers, config.dropout, rngs
+            config, in_size, config.hidden_size, config.num_layers, config.dropout, rngs
         )
         self.dropout = nnx.Dropout(config.dropout)
         self.head = nnx.Linear(self.layers.out_size, num_classes, rngs=rngs)
@@ -70,7 +70,7 @@ def build_model(config: Config, inputs: Inputs, rngs: nnx.Rngs) -> Any:
     sizes = (embedding.features, config.hidden_size, config.num_layers, config.dropout, rngs)
     return seqjax.nn.SequenceClassifier(
         embedding,
-        recurrent_layers(config.cell, *sizes, executor=config.executor),
+        recurrent_layers(config, *sizes),
         num_classes=num_classes,
         pooling=config.pooling,
         hidden_size=config.head_size or None,

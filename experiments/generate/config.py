@@ -4,7 +4,13 @@ import dataclasses
 from typing import Any
 
 from experiments import command_line, report
-from experiments.cells import FEEDFORWARD, cell_setting, check_executor, executor_setting
+from experiments.cells import (
+    FEEDFORWARD,
+    cell_options_setting,
+    cell_setting,
+    check_cell,
+    executor_setting,
+)
 from experiments.command_line import ConfigError, setting
 from seqjax.cells import CELLS as RECURRENT
 
@@ -22,6 +28,7 @@ class Config:
         "recurrent cell; or feedforward, layers that see the last --width steps and no more",
         CELLS,
     )
+    cell_options: str = cell_options_setting()
     executor: str = executor_setting()
     task: str = setting(
         "shakespeare",
@@ -91,7 +98,7 @@ class Config:
     def __post_init__(self):
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
-        check_executor(self)
+        check_cell(self, self.hidden_size)
         if not 0 < self.top_p <= 1:
             raise ConfigError(f"--top_p must lie in (0, 1], got {self.top_p}.")
         command_line.check_task_reads(self, "data_dir", ["shakespeare", "music"])

@@ -28,13 +28,12 @@ class NextStep(nnx.Module):
         in_size = config.embedding_size if config.text else num_kinds
         self.embedding: Any = embedding_of(num_kinds, in_size, rngs) if config.text else None
         self.recurrent = recurrent_layers(
-            config.cell,
+            config,
             in_size,
             config.hidden_size,
             config.num_layers,
             config.dropout,
             rngs,
-            executor=config.executor,
             window=(config.width - 1, 0),
         )
         self.input_dropout = nnx.Dropout(config.input_dropout)

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from experiments import command_line, report
-from experiments.cells import cell_setting, check_executor, executor_setting
+from experiments.cells import cell_options_setting, cell_setting, check_cell, executor_setting
 from experiments.command_line import ConfigError, setting
 from seqjax.cells import CELLS as ONE_WAY
 from seqjax.data._reviews import DATASETS
@@ -17,6 +17,7 @@ class Config:
     """Every setting of a run; the defaults are the preset "best"."""
 
     cell: str = cell_setting("bigru", "recurrent cell, bi- for both directions", CELLS)
+    cell_options: str = cell_options_setting()
     executor: str = executor_setting()
     preset: str = setting(
         "best",
@@ -103,7 +104,7 @@ class Config:
     def __post_init__(self):
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
-        check_executor(self)
+        check_cell(self, self.hidden_size)
         if self.validation_fraction == 0:
             raise ConfigError("--validation_fraction must be above 0: it chooses the epoch.")
         if self.segment_length and self.pooling == "last":

@@ -39,13 +39,12 @@ def build_model(config: Config, vocab_size: int, rngs: nnx.Rngs) -> seqjax.nn.Se
         rngs=rngs,
     )
     layers = recurrent_layers(
-        config.cell,
+        config,
         embedding.features,
         config.hidden_size,
         config.num_layers,
         config.dropout,
         rngs,
-        executor=config.executor,
     )
     return seqjax.nn.SequenceClassifier(
         embedding,

@@ -6,8 +6,9 @@ from typing import Any
 from experiments import command_line, report
 from experiments.cells import (
     FEEDFORWARD,
+    cell_options_setting,
     cell_setting,
-    check_executor,
+    check_cell,
     directions,
     executor_setting,
     takes,
@@ -35,6 +36,7 @@ class Config(TableSettings):
         "--lookback steps and has no memory",
         CELLS,
     )
+    cell_options: str = cell_options_setting()
     executor: str = executor_setting()
     task: str = setting("narma10", "what is to be learnt", choices=TASKS)
     preset: str = setting(
@@ -139,7 +141,7 @@ class Config(TableSettings):
     def __post_init__(self):
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
-        check_executor(self)
+        check_cell(self, self.hidden_size)
         self.check_table()
         command_line.check_task_reads(self, "data_dir", PUBLISHED)
         command_line.check_task_reads(self, "path", ["csv"], needed=["csv"])

@@ -43,13 +43,12 @@ class SequenceRegressor(nnx.Module):
     def __init__(self, config: Config, in_size: int, out_shape: tuple[int, ...], *, rngs: nnx.Rngs):
         """Makes the layers."""
         self.recurrent = recurrent_layers(
-            config.cell,
+            config,
             in_size,
             config.hidden_size,
             config.num_layers,
             config.dropout,
             rngs,
-            executor=config.executor,
             **config.layer_options,
         )
         out_size = int(np.prod(out_shape))
@@ -89,9 +88,8 @@ class SegmentForecaster(nnx.Module):
         num_future = -(-config.horizon // self.length)
         self.embedding = nnx.Linear(self.length, size, rngs=rngs)
         self.recurrent = recurrent_layers(
-            config.cell,
+            config,
             *(size, size, 1, 0.0, rngs),
-            executor=config.executor,
             **config.layer_options,
         )
         normal = jax.nn.initializers.normal(1.0)

@@ -4,7 +4,13 @@ import dataclasses
 from typing import Any
 
 from experiments import command_line, report
-from experiments.cells import FEEDFORWARD, cell_setting, check_executor, executor_setting
+from experiments.cells import (
+    FEEDFORWARD,
+    cell_options_setting,
+    cell_setting,
+    check_cell,
+    executor_setting,
+)
 from experiments.command_line import setting
 from seqjax.cells import CELLS as ONE_WAY
 from seqjax.data._conllu import CONLLU_COLUMNS
@@ -23,6 +29,7 @@ class Config:
         "word and its neighbours",
         CELLS,
     )
+    cell_options: str = cell_options_setting()
     executor: str = executor_setting()
     task: str = setting(
         "partut",
@@ -100,7 +107,7 @@ class Config:
     def __post_init__(self):
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
-        check_executor(self)
+        check_cell(self, self.hidden_size)
         command_line.check_task_reads(self, "data_dir", ["partut"])
         command_line.check_task_reads(self, "path", ["conllu"], needed=["conllu"])
 

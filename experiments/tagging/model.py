@@ -95,13 +95,12 @@ class Tagger(nnx.Module):
             self.characters = None
         self.embedding_dropout = nnx.Dropout(config.embedding_dropout)
         self.layers = recurrent_layers(
-            config.cell,
+            config,
             in_size,
             config.hidden_size,
             config.num_layers,
             config.dropout,
             rngs,
-            executor=config.executor,
             window=(config.window, config.window),
         )
         self.dropout = nnx.Dropout(config.dropout)

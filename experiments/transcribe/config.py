@@ -4,7 +4,13 @@ import dataclasses
 from typing import Any
 
 from experiments import command_line, report
-from experiments.cells import FEEDFORWARD, cell_setting, check_executor, executor_setting
+from experiments.cells import (
+    FEEDFORWARD,
+    cell_options_setting,
+    cell_setting,
+    check_cell,
+    executor_setting,
+)
 from experiments.command_line import setting
 from seqjax.cells import CELLS as ONE_WAY
 
@@ -22,6 +28,7 @@ class Config:
         "frames at a time",
         CELLS,
     )
+    cell_options: str = cell_options_setting()
     executor: str = executor_setting()
     task: str = setting(
         "generated",
@@ -83,7 +90,7 @@ class Config:
     def __post_init__(self):
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
-        check_executor(self)
+        check_cell(self, self.hidden_size)
         command_line.check_task_reads(self, "data_dir", ["digits"])
 
 

@@ -22,7 +22,7 @@ class Transcriber(nnx.Module):
     def __init__(self, config: Config, in_size: int, *, rngs: nnx.Rngs):
         """Makes the layers."""
         sizes = (in_size, config.hidden_size, config.num_layers, config.dropout, rngs)
-        self.recurrent = recurrent_layers(config.cell, *sizes, executor=config.executor)
+        self.recurrent = recurrent_layers(config, *sizes)
         self.dropout = nnx.Dropout(config.dropout)
         self.head = nnx.Linear(self.recurrent.out_size, DIGITS + 1, rngs=rngs)
 

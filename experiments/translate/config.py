@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from experiments import command_line, report
-from experiments.cells import cell_setting, check_executor, executor_setting
+from experiments.cells import cell_options_setting, cell_setting, check_cell, executor_setting
 from experiments.command_line import ConfigError, setting
 from seqjax.cells import CELLS as CELLS_BY_NAME
 from seqjax.data._data_dir import DATA_DIR_VARIABLE
@@ -20,6 +20,7 @@ class Config:
     """Every setting of a run; the defaults are those of the task multi30k. See `configure`."""
 
     cell: str = cell_setting("gru", "recurrent cell of encoder and decoder", CELLS)
+    cell_options: str = cell_options_setting()
     executor: str = executor_setting()
     task: str = setting(
         "auto",
@@ -113,7 +114,7 @@ class Config:
     def __post_init__(self):
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
-        check_executor(self)
+        check_cell(self, self.hidden_size)
         command_line.check_task_reads(self, "data_dir", ["auto", "multi30k"])
         command_line.check_task_reads(self, "path", ["folder"], needed=["folder"])
         if self.source_suffix == self.target_suffix:

@@ -9,8 +9,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
-import seqjax
-from experiments.cells import in_both_directions
+from experiments.cells import make_cell
 from experiments.functions import Functions, make_functions, recurrent_layers
 from experiments.translate.config import Config
 from seqjax import decode, nn, train
@@ -38,13 +37,13 @@ def build_model(config: Config, source_size: int, target_size: int, rngs: nnx.Rn
 
     source = embedding(source_size)
     encoder = recurrent_layers(
-        in_both_directions(config.cell),
+        config,
         config.embedding_size,
         config.hidden_size,
         config.encoder_layers,
         config.dropout,
         rngs,
-        executor=config.executor,
+        both=True,
     )
     attend_from = 0 if config.attend_from == "bottom" else -1
     sizes = in_sizes(
@@ -54,7 +53,7 @@ def build_model(config: Config, source_size: int, target_size: int, rngs: nnx.Rn
         attend_from,
         config.input_feeding,
     )
-    cell = seqjax.make_cell(config.cell, config.decoder_size)
+    cell = make_cell(config, config.decoder_size)
     decoder = nn.AttentionDecoder(
         embedding(target_size),
         [nn.RNN(cell, size, executor=config.executor, rngs=rngs) for size in sizes],
