@@ -111,6 +111,17 @@ def _run_combined(
     states = jax.tree.map(
         lambda leaf, old: leaf.astype(old.dtype), cell.apply(elements, before), before
     )
+    if inputs.valid is not None:
+        # Equal to the last bit: compiled code may round one element differently at two places.
+        steps = jnp.broadcast_to(jnp.arange(shape[0]).reshape(-1, *(1,) * (len(shape) - 1)), shape)
+        last = jnp.where(valid, steps, shape[0] - 1 if reverse else 0)
+        last = lax.cummin(last, reverse=True) if reverse else lax.cummax(last)
+        states = jax.tree.map(
+            lambda leaf: jnp.take_along_axis(
+                leaf, last.reshape(*shape, *(1,) * (leaf.ndim - len(shape))), axis=0
+            ),
+            states,
+        )
     states = chosen(moves, states, before)
     return jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states), states
 
