@@ -62,11 +62,7 @@ def projected_lstm(
     """
     check_sizes("seqjax.projected_lstm", hidden_size=hidden_size)
     size = 4 * hidden_size if memory_size is None else memory_size
-    if not hasattr(size, "__index__") or size < hidden_size:
-        raise ValueError(
-            "seqjax.projected_lstm: `memory_size` must be an integer of at least hidden_size = "
-            f"{hidden_size}, got {size!r}."
-        )
+    check_sizes("seqjax.projected_lstm", at_least=hidden_size, memory_size=size)
     options = {"max_timescale": max_timescale, "learned_initial_state": learned_initial_state}
     unprojected = vars(lstm(size, forget_bias=forget_bias, **options))
     return _ProjectedLSTM(**unprojected | {"name": "projected_lstm", "features": hidden_size})

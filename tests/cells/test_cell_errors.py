@@ -99,7 +99,10 @@ def test_parts_that_do_not_fit(options, message):
         (lambda: seqjax.slstm(4, heads=3), "`heads` must divide hidden_size = 4"),
         (lambda: seqjax.slstm(4, block_ratio=2.0), "`block_ratio` must lie in [0, 1], got 2.0."),
         (lambda: seqjax.ind_rnn(4, max_timescale=0.0), "`max_timescale` must be above 0 steps"),
-        (lambda: seqjax.projected_lstm(4, memory_size=3), "at least hidden_size = 4, got 3."),
+        (
+            lambda: seqjax.projected_lstm(4, memory_size=3),
+            "`memory_size` must be an integer of at least 4, got 3.",
+        ),
         (lambda: seqjax.projected_lstm(4, memory_size=5.0), "`memory_size` must be an integer of"),
         (lambda: seqjax.layer_norm_lstm(4, epsilon=0.0), "`epsilon` must be above 0, got 0.0."),
         (lambda: seqjax.layer_norm_gru(4, epsilon=-1.0), "`epsilon` must be above 0, got -1.0."),
