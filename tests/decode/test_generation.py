@@ -130,7 +130,7 @@ def test_tokens_may_be_vectors_of_bits():
 
 
 def test_it_generates_at_least_one():
-    with pytest.raises(ValueError, match="`num_steps` must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="`num_steps` must be an integer of at least 1, got 0"):
         decode.generate(
             lambda state, tokens: (state, tokens), (), jnp.zeros((1, 3)),
             key=jax.random.key(0), num_steps=0, sample=decode.greedy,

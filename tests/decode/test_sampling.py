@@ -121,11 +121,17 @@ def test_bits_are_drawn_with_their_probabilities():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: decode.make_sampler(-0.1), "`temperature` must be at least 0, got -0.1"),
-        (lambda: decode.make_sampler(top_k=0), "`k` must be at least 1, got 0"),
+        (
+            lambda: decode.make_sampler(-0.1),
+            "`temperature` must be a finite number of at least 0, got -0.1",
+        ),
+        (lambda: decode.make_sampler(top_k=0), "`k` must be an integer of at least 1, got 0"),
         (lambda: decode.make_sampler(top_p=0.0), r"`p` must lie in \(0, 1\], got 0.0"),
         (lambda: decode.make_sampler(top_p=1.5), r"`p` must lie in \(0, 1\], got 1.5"),
-        (lambda: decode.make_bernoulli_sampler(-1.0), "`temperature` must be at least 0, got -1"),
+        (
+            lambda: decode.make_bernoulli_sampler(-1.0),
+            "`temperature` must be a finite number of at least 0, got -1",
+        ),
     ],
 )
 def test_mistakes_are_refused(make, message):

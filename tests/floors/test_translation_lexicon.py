@@ -51,7 +51,7 @@ def test_words_are_told_apart_by_where_else_they_stand():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="as many targets as sources, got 1 and 2"):
+    with pytest.raises(ValueError, match="must have one length, got 2 and 1"):
         fit_translation_lexicon(["a", "b"], ["c"])
     with pytest.raises(ValueError, match="a pair of sentences with words, got none"):
         fit_translation_lexicon(["a", ""], ["", ""])
