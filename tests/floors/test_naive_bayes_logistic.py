@@ -66,5 +66,5 @@ def test_mistakes_are_named():
         fit_naive_bayes_logistic(texts, labels * 0, 1)
     with pytest.raises(ValueError, match="`order` must be an integer of at least 1, got 0"):
         fit_naive_bayes_logistic(texts, labels, 0)
-    with pytest.raises(ValueError, match=r"`l2` positive, got order=1, l2=0"):
+    with pytest.raises(ValueError, match=r"`l2` must be finite and above 0, got 0"):
         fit_naive_bayes_logistic(texts, labels, 1, l2=0.0)

@@ -60,8 +60,8 @@ def test_ngrams_are_probabilities():
 
 
 def test_ngrams_refuse_what_does_not_fit():
-    for order, size in ((0, 3), (20, 100)):
-        with pytest.raises(ValueError, match=f"got {order} and {size}"):
+    for order, size, got in ((0, 3, "`order` .* got 0"), (20, 100, r"got 100 \*\* 20")):
+        with pytest.raises(ValueError, match=got):
             floors.fit_ngrams(np.arange(3), order, size)
 
 
