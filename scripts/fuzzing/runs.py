@@ -45,11 +45,13 @@ def run_readers(base: Path) -> list[Reader]:
     """Makes every reader of a run folder."""
     config = regression.configure(task="sine")
     settings = dataclasses.asdict(config)
-    rows = b'{"kind": "step", "seed": 0, "loss": 0.5}\n{"kind": "epoch", "seed": 0, "val": null}\n'
+    place = {"seed": 0, "epoch": 1, "step": 1, "wall_s": 0.5}
+    rows = _json({"kind": "step", **place, "loss": 0.5}) + b"\n"
+    rows += _json({"kind": "epoch", **place, "val": None}) + b"\n"
     unit = {"input_mean": [0.5, 1.0], "input_std": [1.0, 2.0]}
     scales = {**unit, "output_mean": [0.0], "output_std": [1.0], "columns": [1]}
     scales |= {"input_names": ["a", "b"], "target_names": ["b"], "num_classes": 0}
-    scales |= {"target_shape": [2, 1]}
+    scales |= {"target_shape": [2, 1], "fill": [0.0, 1.0]}
     rows_seen = Inputs("rows", ("a", "b"), np.zeros(2), np.ones(2), columns=("x", "y"))
     vocabulary = data.build_vocabulary(["one two"], 10).to_json()
     words_seen = Inputs("words", ("a", "b"), np.zeros(0), np.zeros(0), vocabulary=vocabulary)

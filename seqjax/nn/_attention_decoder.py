@@ -107,7 +107,7 @@ class AttentionDecoder(Module):
         if not layers or not -len(layers) <= attend_from < len(layers):
             raise ValueError(
                 f"{WHERE}: `attend_from` must be the index of a layer, got {attend_from} for "
-                f" {len(layers)} layers."
+                f"{len(layers)} layers."
             )
         self.attend_from = attend_from % len(layers)
         sizes = [layer.out_size for layer in layers]

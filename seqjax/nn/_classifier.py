@@ -8,6 +8,7 @@ from jax import Array
 
 from seqjax._checks import check_function, check_kind, check_sizes
 from seqjax._padding import checked_lengths
+from seqjax.nn._embedding import Embedding
 from seqjax.nn._module import Module, check_rngs, drop, make_dropout, split_key
 from seqjax.nn._pooling import Pooling
 from seqjax.nn._recurrent import RNN, Bidirectional, Recurrent
@@ -116,7 +117,7 @@ class SequenceClassifier(Module):
         Raises:
           ValueError: if a shape does not fit, or a known token or length is out of range.
         """
-        if tokens.ndim != 2:
+        if isinstance(self.embedding, Embedding) and tokens.ndim != 2:
             raise ValueError(f"{WHERE}: `tokens` must have shape (B, T), got {tokens.shape}.")
         lengths = checked_lengths(WHERE, lengths, tokens.shape[:1], tokens.shape[1])
         keys = split_key(key, 3)

@@ -53,7 +53,7 @@ def numerics() -> dict[str, Any]:
 
     Example:
       >>> numerics()["JAX_ENABLE_X64"]
-      False
+      'False'
     """
     return {name.upper(): str(getattr(jax.config, name)) for name in _DECIDING}
 

@@ -118,7 +118,7 @@ def test_gated_cell_with_every_gate_unsummed(x64):
     def update(state, a, b):
         return HiddenState(jnp.tanh(a[0] * a[1]) + b[0] - 0.5 * b[1])
 
-    cell = seqjax.gated_cell("all", 2, gates="ab", unsummed="ab", update=update)
+    cell = seqjax.gated_cell("all", 2, gates=("a", "b"), unsummed=("a", "b"), update=update)
     params = random_params(cell)
     x, h = np.array([0.3, -0.2, 0.9]), np.array([0.4, -0.7])
     got = cell.step(params, HiddenState(jnp.asarray(h)), cell.project(params, jnp.asarray(x)))
@@ -138,7 +138,7 @@ def test_gated_cell_with_every_gate_an_inner_gate(x64):
         return HiddenState(jnp.tanh(a) + 0.5 * state.hidden)
 
     cell = seqjax.gated_cell(
-        "all", 2, gates="a", inner_gates="a", inner_state=inner_state, update=update
+        "all", 2, gates=("a",), inner_gates=("a",), inner_state=inner_state, update=update
     )
     params = random_params(cell)
     x, h = np.array([0.3, -0.2, 0.9]), np.array([0.4, -0.7])

@@ -116,9 +116,9 @@ class Unwilling:
 def test_what_is_no_array_of_real_numbers():
     weights = convert.dump(LAYER, "seqjax")
     bias = weights["weights.bias"]
-    with raises("'params.bias' must be an array, got a Unwilling (a tensor). Of a tensor take"):
+    with raises("'weights.bias' must be an array, got a Unwilling (a tensor). Of a tensor take"):
         convert.load(LAYER, weights | {"weights.bias": Unwilling()}, "seqjax")
-    with raises("'params.bias' must be an array of shape (16,), got complex64 of shape (16,)."):
+    with raises("'weights.bias' must be an array of shape (16,), got complex64 of shape (16,)."):
         convert.load(LAYER, weights | {"weights.bias": bias.astype(np.complex64)}, "seqjax")
     for wrong, message in (
         (Unwilling(), "must be an array, got a Unwilling (a tensor)"),

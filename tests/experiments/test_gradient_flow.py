@@ -14,6 +14,7 @@ from experiments.gradient_flow import grid, measure, tasks, training
 from experiments.gradient_flow.findings import findings
 from experiments.gradient_flow.report import command
 from seqjax import train
+from seqjax.cells import AssociativeCell
 
 SMALL = {
     "cells": "rnn,lstm",
@@ -142,14 +143,15 @@ def test_every_point_can_be_measured(point):
     assert found["log_singular_values"].shape == (4, 2, size)
     assert found["lyapunov"].shape == (2, size)
     assert all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in found.values())
-    assert ("time_scale" in found) == (point.cell not in ("rnn", *MIXING))
-    assert ("spectral_radius" in found) == (point.cell not in WITHOUT_RECURRENT_KERNEL)
-    without_gates = point.init == "identity" or point.cell in WITHOUT_GATES
+    associative = isinstance(cell, AssociativeCell)
+    assert ("time_scale" in found) == (point.cell not in ("rnn", *MIXING) and not associative)
+    has_kernel = getattr(params, "recurrent_kernel", None) is not None
+    assert ("spectral_radius" in found) == has_kernel
+    without_gates = point.init == "identity" or point.cell in WITHOUT_GATES or associative
     assert any(name.startswith("histogram_") for name in found) == (not without_gates)
 
 
 MIXING = ("layer_norm_lstm", "layer_norm_gru")
-WITHOUT_RECURRENT_KERNEL = ("ind_rnn", "min_gru", "lru", "rg_lru", "unicornn")
 WITHOUT_GATES = (
     *MIXING,
     "ind_rnn",

@@ -217,7 +217,7 @@ def test_predict(finished, tmp_path):
     assert len(found) > config.max_length  # read in two pieces
     assert {tag for _, tag in found} <= set(GENERATED_TAGS)
     assert found[-1] == (".", "PUNCT")
-    with pytest.raises(data.DataError, match="needs a text with a word, got '  '"):
+    with pytest.raises(data.DataError, match="needs a printable text with a word, got '  '"):
         tagging.predict(path, "  ")
     with pytest.raises(train.RunError, match="needs a finished run"):
         tagging.predict(tmp_path, "good")

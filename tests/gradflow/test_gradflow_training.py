@@ -96,9 +96,9 @@ def test_groups_of_a_module():
         layer = seqjax.nn.RNN(seqjax.lstm(4), 3, rngs=nnx.Rngs(0))
         state = nnx.state(layer)
     norms = gradflow.gradient_norms(state, gates=seqjax.lstm(4))
-    assert norms["params/bias/forget"] == 2
-    assert "params/recurrent_kernel/output" in norms
-    assert gradflow.gradient_norms(state)["params/bias/1"] == 2
+    assert norms["weights/bias/forget"] == 2
+    assert "weights/recurrent_kernel/output" in norms
+    assert gradflow.gradient_norms(state)["weights/bias/1"] == 2
 
 
 def test_truncation_of_a_LinearNetwork():

@@ -217,7 +217,7 @@ def test_turns_its_sequences_once(kind):
         sequences = r"= f32\[(?:16,40|40,16),\d+\]\S* transpose\("
         return len(re.findall(sequences, program.as_text()))
 
-    assert transposes(3) == transposes(1) > 0
+    assert 0 < transposes(3) <= transposes(1)
 
 
 def test_no_layers():

@@ -95,9 +95,10 @@ def test_bytes_that_are_no_utf8_name_a_member(readers, tmp_path):
 
 def test_half_a_character_is_kept(readers, tmp_path):
     file = tmp_path / "metrics.jsonl"
-    file.write_bytes(b'{"seed": 1, "path": "\\ud800"}\n')  # UnicodeEncodeError
+    kept = readers["metrics"].sound[0].split(b"\n")[0]
+    file.write_bytes(kept + b'\n{"seed": 1, "path": "\\ud800"}\n')  # UnicodeEncodeError
     readers["metrics"].read(file)
-    assert train.RunFolder(tmp_path, {}).metrics() == [{"seed": 1, "path": "\ud800"}]
+    assert train.RunFolder(tmp_path, {}).metrics()[1:] == [{"seed": 1, "path": "\ud800"}]
 
 
 def test_a_setting_of_another_type_is_refused(readers, tmp_path):
