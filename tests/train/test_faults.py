@@ -37,6 +37,14 @@ def whole(tmp_path_factory):
     return folder, result, count[-1]
 
 
+def written(folder):
+    """Waits for threads of a save that failed, which a process that ends would take with it."""
+    before = None
+    while before != (now := sorted(folder.rglob("*"))):
+        before = now
+        time.sleep(0.2)
+
+
 def ends_as_if_nothing_had(folder, whole):
     found = toy.train(folder, resume=True, **SHORT)
     assert params_sha256(found.params) == params_sha256(whole[1].params)
