@@ -3,6 +3,7 @@
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def whole(tmp_path_factory):
 def written(folder):
     """Waits for threads of a save that failed, which a process that ends would take with it."""
     before = None
-    while before != (now := sorted(folder.rglob("*"))):
+    while before != (now := [(path, path.lstat().st_ctime_ns) for path in folder.rglob("*")]):
         before = now
         time.sleep(0.2)
 
@@ -77,6 +78,7 @@ def test_the_disk_is_full_from_an_operation_on(tmp_path, whole, part):
     ):
         toy.train(tmp_path, **SHORT)
     assert "\n" not in str(failure.value)
+    written(tmp_path)
     ends_as_if_nothing_had(tmp_path, whole)
 
 
