@@ -62,9 +62,13 @@ def operations(jaxpr: Jaxpr) -> float:
                 * math.prod(left[axis] for axis in contracted)
             )
         elif name not in FREE:
-            size = max(math.prod(each.aval.shape) for each in (*equation.outvars, *equation.invars))
+            size = max(math.prod(_shape(each)) for each in (*equation.outvars, *equation.invars))
             total += size * (10 if name in DEAR else 1)
     return total
+
+
+def _shape(variable: Any) -> tuple[int, ...]:
+    return variable.aval.shape
 
 
 def _programs(value: Any) -> list[Jaxpr]:
@@ -148,7 +152,8 @@ def main(_: list[str]) -> None:
     shape = tuple(int(size) for size in FLAGS.shape.split("x"))
     lstm = step_of("lstm", shape)
     rows = []
-    for name in FLAGS.cells or seqjax.cells.CELLS:
+    names: list[str] = FLAGS.cells or [*seqjax.cells.CELLS]
+    for name in names:
         rows.append(measure(name, shape, lstm))
         print(table(rows[-1:]).splitlines()[-1], flush=True)
         jax.clear_caches()

@@ -92,7 +92,7 @@ def file_readers(base: Path) -> list[Reader]:
     """Makes every reader of data."""
     rng = np.random.default_rng(0)
     tables = (b"a,b,c\n1,2,3\n4,5,6\n7,8,9\n", b"1;2\n3;4\n")
-    labels = (b"kind,a\nsun,1\n\"rain\",2\n", b"a\tkind\n1\tsun\n2\train\n")
+    labels = (b'kind,a\nsun,1\n"rain",2\n', b"a\tkind\n1\tsun\n2\train\n")
     series = b"a,b\n" + b"".join(b"%d,%d.5\n" % (i % 3, i) for i in range(20))
     examples = b"a,b,y\n" + b"".join(b"%d,%d.5,%d\n" % (i, -i, i % 2) for i in range(8))
     noise = (3000 * rng.normal(size=200)).astype(np.int16)
