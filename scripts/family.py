@@ -55,12 +55,9 @@ def operations(jaxpr: Jaxpr) -> float:
             total += times * sum(operations(each) for each in inner)
         elif name == "dot_general":
             (contracted, _), _ = equation.params["dimension_numbers"]
-            left = equation.invars[0].aval.shape
-            total += (
-                2
-                * math.prod(equation.outvars[0].aval.shape)
-                * math.prod(left[axis] for axis in contracted)
-            )
+            left = _shape(equation.invars[0])
+            products = math.prod(left[axis] for axis in contracted)
+            total += 2 * math.prod(_shape(equation.outvars[0])) * products
         elif name not in FREE:
             size = max(math.prod(_shape(each)) for each in (*equation.outvars, *equation.invars))
             total += size * (10 if name in DEAR else 1)
@@ -167,8 +164,8 @@ def main(_: list[str]) -> None:
         Path(FLAGS.json).write_text(json.dumps({"shape": FLAGS.shape, "rows": rows}, indent=2))
     if FLAGS.table:
         page = Path(FLAGS.table)
-        before, _, rest = page.read_text(encoding="utf-8").partition(MARKS[0])
-        _, _, after = rest.partition(MARKS[1])
+        before, rest = page.read_text(encoding="utf-8").split(MARKS[0])
+        after = rest.split(MARKS[1])[1]
         page.write_text(f"{before}{MARKS[0]}\n{text}{MARKS[1]}{after}", encoding="utf-8")
 
 
