@@ -1,4 +1,4 @@
-"""Sizes that no machine here has: counted before they are asked for."""
+"""Refuses arrays that do not fit into the memory, before they are made."""
 
 import os
 from pathlib import Path
@@ -14,12 +14,12 @@ def refuse_too_large(what: str, num_bytes: float, *, on_devices: bool = False) -
     """Refuses arrays that are larger than the memory.
 
     Args:
-      what: the settings that decide their size, such as "--hidden_size=1000000".
-      num_bytes: their size, or less.
-      on_devices: whether they lie on the devices, which may share them.
+      what: the settings that decide the size, such as "--hidden_size=1000000".
+      num_bytes: size of the arrays, or a lower bound of it.
+      on_devices: whether the arrays are on the devices, which may share them.
 
     Raises:
-      ConfigError: with both numbers.
+      ConfigError: if they are larger. The message has both sizes.
 
     Example:
       >>> refuse_too_large("--batch_size=10", 1e6)

@@ -1,4 +1,4 @@
-"""Settings of a user's own table, which every experiment that reads one has, and the reading."""
+"""Settings and reading of a user's own table, shared by all experiments that read one."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ TASK = "csv"
 
 @dataclasses.dataclass(frozen=True)
 class TableSettings:
-    """How a table is read; a base of the settings of an experiment with `--task=csv`."""
+    """How to read a table. The settings of every experiment with `--task=csv` inherit from it."""
 
     columns: str | None = setting(
         None, "columns of the file to read, by name: a,b,c; default: all that no other flag names"
@@ -26,11 +26,11 @@ class TableSettings:
     )
     time_column: str | None = setting(
         None,
-        "column of numbers or ISO dates by which the steps are sorted; it is no input",
+        "column of numbers or ISO dates that sorts the steps; it is not an input",
     )
     missing: str = setting(
         "refuse",
-        "what becomes of an empty cell; mean is that of the training rows",
+        "how to handle an empty cell; mean is the mean over the training rows",
         choices=MISSING,
     )
     header: str = setting(
@@ -38,7 +38,7 @@ class TableSettings:
     )
 
     def check_table(self) -> None:
-        """Refuses settings of a table where the task reads none."""
+        """Refuses these settings if the task does not read a table."""
         for field in dataclasses.fields(TableSettings):
             check_task_reads(self, field.name, [TASK])
 
@@ -50,19 +50,20 @@ def read_table(
     columns: Sequence[str] | None = None,
     label_column: str | None = None,
 ) -> Table:
-    """Reads the file of the settings, or another with the same settings.
+    """Reads the file that the settings name, or another file with the same settings.
 
     Args:
       config: `TableSettings` with a `path`.
-      path: the file; that of the settings by default.
-      columns: names of the columns; those of the settings by default.
+      path: the file; by default `config.path`.
+      columns: names of the columns; by default `config.columns`.
       label_column: column of classes.
 
     Returns:
-      The table. Gaps to be filled by a mean are left: which rows train is not known here.
+      The table. With `--missing=mean` its gaps are not filled yet, because the training rows are
+      not known here.
 
     Raises:
-      DataError: if the file cannot be read or does not suit the settings.
+      DataError: if the file cannot be read or does not fit the settings.
     """
     chosen = tuple(columns or names_in(config.columns))
     return data.read_table(
@@ -88,7 +89,7 @@ def last_column(config: Any) -> str:
 
 
 def warn_of_ids(table: Table, notify: Callable[[str], None]) -> None:
-    """Tells of columns that look like an id, and which setting to use for them."""
+    """Warns about columns that look like an id, and names the setting to use for each."""
     for name, kind in id_columns(table).items():
         if kind == "sequence":
             notify(

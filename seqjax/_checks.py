@@ -1,4 +1,4 @@
-"""Checks of arguments. Each raises one line: where, what is required, what was given."""
+"""Checks of arguments. Each error is one line: where, what is required, what was given."""
 
 import inspect
 from collections.abc import Collection, Iterable, Sequence
@@ -48,7 +48,7 @@ def check_function(
     *,
     optional: bool = False,
 ) -> None:
-    """Refuses what cannot be called with these arguments; None passes if it is `optional`."""
+    """Refuses an object that cannot be called with these arguments; `optional` allows None."""
     if optional and function is None:
         return
     try:
@@ -61,12 +61,12 @@ def check_function(
             f"{where}: `{name}` must be a function that can be called as {name}({called}), got "
             f"{_shown(function)}{reason}."
         ) from None
-    except ValueError:  # a built-in function, which does not tell its arguments
+    except ValueError:  # a built-in function without a signature
         return
 
 
 def check_names(where: str, **names: Any) -> None:
-    """Refuses a string where a sequence of names is required: it would be read letter by letter."""
+    """Refuses a string instead of a sequence of names, which would be split into letters."""
     for name, value in names.items():
         if isinstance(value, str) or not isinstance(value, Iterable | None):
             raise TypeError(
@@ -85,7 +85,7 @@ def check_shape(
 
 
 def check_integers(where: str, name: str, value: Any) -> None:
-    """Refuses an array of another dtype."""
+    """Refuses an array that is not of an integer dtype."""
     dtype = value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
     if not jnp.issubdtype(dtype, jnp.integer):
         raise TypeError(
@@ -96,7 +96,7 @@ def check_integers(where: str, name: str, value: Any) -> None:
 def check_range(
     where: str, name: str, value: Any, high: Any, meaning: str, advice: str = ""
 ) -> None:
-    """Refuses integers outside 0 ... `high`. A traced array is unknown and not checked."""
+    """Refuses integers outside 0 ... `high`. A traced array has no values yet and passes."""
     if isinstance(value, core.Tracer):
         return
     known = np.asarray(value)
@@ -115,10 +115,10 @@ def check_state(
     Args:
       where: the function or layer that is called.
       got: the given state.
-      expected: the state, or its shapes, that `start` makes.
+      expected: the state that `start` makes, or its shapes.
       batch_shape: batch axes.
       start: the expression that makes an initial state, for the message.
-      hint: for the message about other batch axes.
+      hint: advice for the message about wrong batch axes.
     """
     if jax.tree.structure(got) != jax.tree.structure(expected):
         raise ValueError(
@@ -137,7 +137,7 @@ def check_state(
 
 
 def _shown(value: Any) -> str:
-    """Returns an object in one line; Flax prints a module over many."""
+    """Returns the repr of an object, or only its type if the repr has several lines."""
     return repr(value) if "\n" not in repr(value) else f"the {type(value).__name__}"
 
 

@@ -1,4 +1,4 @@
-"""Associative cells: several steps in a row act on the state as one element does."""
+"""Associative cells: one element describes several steps in a row."""
 
 import dataclasses
 from typing import Any
@@ -8,20 +8,20 @@ from seqjax.cells._cell import Cell, Params, State
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class AssociativeCell(Cell):
-    """A cell whose steps can be combined before the state is known.
+    """A cell with steps that can be combined before the state is known.
 
         element(d_1), element(d_2)                      one for each drive
-        combine(e_1, e_2)                               both steps, e_1 before e_2
+        combine(e_1, e_2)                               both steps, e_1 first
         apply(combine(e_1, e_2), s) = apply(e_2, apply(e_1, s))
 
-    `combine` must be associative; then `seqjax.executors.Associative` runs the cell in parallel in
-    time. It needs no identity: masked steps and resets are the executor's affair.
+    `combine` must be associative. `seqjax.executors.Associative` then runs the cell in parallel in
+    time. You need not define an identity element: the executor handles masked steps and resets.
 
-    Differs from `LinearCell`, whose elements are diagonal, `(a, b)`, and which has faster
-    executors. Use it for a cell that is linear in its state without being diagonal, or that
-    rescales its state. Define `init`, `initial_state`, `project`, the three methods below, and
-    `output` unless the output is the first field of the state. `step` applies the element of its
-    drive; override it if a single step needs less than that.
+    Differs from `LinearCell`, which has diagonal elements `(a, b)` and runs faster. Use
+    `AssociativeCell` if your cell is linear in its state but not diagonal, or if it rescales its
+    state. Define `init`, `initial_state` and the three methods below. Define `project` if the drive
+    is not the input itself. Define `output` if the output is not the first field of the state.
+    `step` applies the element of one drive. Override it if a single step has a cheaper form.
 
     Example:
       A product of matrices:
@@ -48,15 +48,15 @@ class AssociativeCell(Cell):
     """
 
     def element(self, drive: Any) -> Any:
-        """Returns the elements of the drives of many steps, leaves (..., *shape)."""
+        """Returns one element for each drive; the leaves have shape (..., *shape)."""
         raise NotImplementedError(f"{type(self).__name__} must define `element`.")
 
     def combine(self, left: Any, right: Any) -> Any:
-        """Returns the elements of `left` followed by `right`, for any leading axes."""
+        """Returns the element of `left` and then `right`, for any leading axes."""
         raise NotImplementedError(f"{type(self).__name__} must define `combine`.")
 
     def apply(self, element: Any, state: State) -> State:
-        """Returns the states after `element`, for any leading axes."""
+        """Returns the state after `element`, for any leading axes."""
         raise NotImplementedError(f"{type(self).__name__} must define `apply`.")
 
     def step(self, params: Params, state: State, drive: Any) -> State:

@@ -1,4 +1,4 @@
-"""Noise of cells, drawn before a run so that every executor sees the same numbers."""
+"""Noise of cells. It is drawn before a run, so every executor sees the same numbers."""
 
 import math
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ class Noise(NamedTuple):
     """The noise of one run of a cell.
 
     Attributes:
-      inputs: factor of the inputs, shape (T, *B, D), or None.
+      inputs: numbers that multiply the inputs, shape (T, *B, D), or None.
       params: the second argument of `prepare`, or None.
       steps: the noise of every step, a pytree with leaves (T, *B, ...), or None.
     """
@@ -23,7 +23,7 @@ class Noise(NamedTuple):
 
 
 class Noisy(NamedTuple):
-    """The drive of some steps and their noise, which is None at test time."""
+    """The drive of some steps, and the noise of these steps. Without a key the noise is None."""
 
     drive: Any
     noise: Any
@@ -35,7 +35,7 @@ class Draw(NamedTuple):
     Attributes:
       name: the keyword by which `update` receives them.
       rate: the probability of True.
-      per: "step" for new numbers at every step, "sequence" for one draw per sequence.
+      per: "step" to draw at every step, "sequence" to draw once per sequence.
     """
 
     name: str
@@ -46,8 +46,8 @@ class Draw(NamedTuple):
 def hits(key: Array, xs: Array, shape: tuple[int, ...], draw: Draw) -> Array:
     """Draws booleans of shape (T, *B, *shape) for inputs of shape (T, *B, D).
 
-    Each sequence of the batch has a key of its own, and its steps are drawn in order. So neither
-    padding in time, nor more sequences, nor the number of devices changes a number.
+    Each sequence of the batch has its own key, and its steps are drawn in order. So the numbers of
+    a sequence do not depend on padding, on further sequences or on the number of devices.
     """
     num_steps, *batch = xs.shape[:-1]
     steps = num_steps if draw.per == "step" else 1
@@ -62,5 +62,5 @@ def hits(key: Array, xs: Array, shape: tuple[int, ...], draw: Draw) -> Array:
 
 
 def kept(hit: Array, rate: float, dtype: Any) -> Array:
-    """Returns the factor of dropout: 0 where `hit`, and 1 / (1 - rate) elsewhere."""
+    """Returns the dropout factor: 0 where `hit` is True, and 1 / (1 - rate) elsewhere."""
     return jnp.where(hit, 0, 1 / (1 - rate)).astype(dtype)

@@ -1,4 +1,4 @@
-"""The progress bar: one over all seeds and epochs of a run, with the time that is left."""
+"""One progress bar for all seeds and epochs of a run, with the remaining time."""
 
 import contextlib
 import sys
@@ -10,20 +10,20 @@ from tqdm import tqdm
 
 from seqjax.train._streams import Harmless
 
-_NAME = 12  # characters of a name that are shown: the rest of 80 columns is needed
+_NAME = 12  # a longer name is shortened, so that the bar fits into 80 columns
 _SHORT = {"accuracy": "acc"}
 
 
 class Progress:
-    """Shows how far a run is. A seed has one that begins where that of the seed before ended."""
+    """Shows the progress of a run. The bar of each seed starts where the last seed ended."""
 
     def __init__(self, name: str, epochs: int, place: tuple[int, int]):
-        """Waits for the first epoch.
+        """Shows nothing until the first epoch.
 
         Args:
-          name: what is trained, such as "seed 0".
-          epochs: how many there will be at most.
-          place: how many seeds of the run are done, and how many it has.
+          name: name of the seed or seeds in training, such as "seed 0".
+          epochs: maximum number of epochs.
+          place: the number of finished seeds, and the number of all seeds of the run.
         """
         self._name = name if len(name) <= _NAME else f"…{name[1 - _NAME :]}"
         self._epochs, (self._seeds_done, self._seeds) = epochs, place
@@ -37,9 +37,9 @@ class Progress:
         """Moves to an epoch.
 
         Args:
-          epoch: its number, from 1.
-          num_steps: its steps, 0 if unknown.
-          done: how many of them are done.
+          epoch: number of the epoch, from 1.
+          num_steps: steps of the epoch, 0 if unknown.
+          done: finished steps of the epoch.
         """
         where = f"{self._name} epoch {epoch}/{self._epochs}"
         total = self._seeds * self._epochs * num_steps or None
@@ -50,7 +50,7 @@ class Progress:
                 total=total,
                 initial=so_far,
                 bar_format="{desc} {percentage:3.0f}%|{bar}| {unit}",
-                disable=None,  # unless stderr is a terminal
+                disable=None,  # shown only if stderr is a terminal
                 leave=False,
                 dynamic_ncols=True,
                 unit="compiling",
@@ -61,16 +61,16 @@ class Progress:
         self._refresh()
 
     def hand_over(self, shapes: Any) -> None:
-        """Says of what shapes the next batches are; see `Reporter.hand_over`."""
+        """Receives the shapes of the next batches; see `Reporter.hand_over`."""
         self._compiling = shapes not in self._compiled
         self._compiled.add(shapes)
         if self._compiling:
             self._refresh()
 
     def advance(self, steps: int) -> None:
-        """Counts steps."""
+        """Counts finished steps."""
         now = time.monotonic()
-        if not self._compiling:  # what lies between the steps, as validation, counts
+        if not self._compiling:  # time between the steps, such as validation, counts
             self._seconds += now - self._since
             self._steps += steps
         self._since, self._compiling = now, False
@@ -85,14 +85,14 @@ class Progress:
 
     @contextlib.contextmanager
     def hidden(self) -> Iterator[None]:
-        """Takes the bar off the screen for the body, which writes lines there."""
+        """Hides the bar while the body writes lines to the screen."""
         if self._bar is not None:
             self._bar.clear()
         yield
         self._refresh()
 
     def close(self) -> None:
-        """Takes the bar off the screen."""
+        """Removes the bar from the screen."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -125,7 +125,7 @@ def duration(seconds: float) -> str:
 
 
 def short(metrics: Mapping[str, float]) -> str:
-    """Returns metrics in few letters, without the part they are of.
+    """Returns metrics as a short text, without the prefix `train_` or `val_`.
 
     Example:
       >>> short({"train_loss": 0.51234, "train_accuracy": 0.75})

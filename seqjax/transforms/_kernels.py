@@ -1,4 +1,4 @@
-"""Transforms of the recurrent kernel: each computes it once per run, in `prepare`."""
+"""Transforms that change the recurrent kernel, once per run, in `prepare`."""
 
 import dataclasses
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from seqjax.transforms._variational_dropout import check_gated
 
 
 def weight_drop(cell: GatedCell, rate: float = 0.5) -> GatedCell:
-    """Drops weights of the recurrent kernel (DropConnect), the same for a whole run.
+    """Drops weights of the recurrent kernel (DropConnect), the same ones at every step of a run.
 
         R := M * R,     M ~ Bernoulli(1 - p) / (1 - p), drawn once per call
 
@@ -22,7 +22,7 @@ def weight_drop(cell: GatedCell, rate: float = 0.5) -> GatedCell:
 
     Args:
       cell: a `GatedCell` with a recurrent product.
-      rate: `p`.
+      rate: `p`, the probability that a weight is dropped.
 
     Returns:
       The cell. Its parameters and its state are those of `cell`.
@@ -48,18 +48,18 @@ def weight_drop(cell: GatedCell, rate: float = 0.5) -> GatedCell:
 
 
 def weight_norm(cell: GatedCell) -> GatedCell:
-    """Learns the length and the direction of each column of the recurrent kernel apart.
+    """Learns the length and the direction of each recurrent kernel column separately.
 
         R[:, j] = g_j * V[:, j] / |V[:, j]|
 
-    At the start, `g` is the length of the columns that the cell draws.
+    `cell.init` draws `V` as the kernel of `cell`. `g` starts at the lengths of its columns.
 
     Args:
       cell: a `GatedCell` with a recurrent product.
 
     Returns:
-      The cell. Its parameter `recurrent_kernel` is a dictionary of `direction`, `V`, and `length`,
-      `g`; its state is that of `cell`.
+      The cell. Its parameter `recurrent_kernel` is a dictionary: `direction` is `V`, and `length`
+      is `g`. Its state is that of `cell`.
 
     Raises:
       TypeError: if `cell` is not a `GatedCell`.
@@ -86,17 +86,19 @@ def weight_norm(cell: GatedCell) -> GatedCell:
 
 
 def spectral_bound(cell: GatedCell, bound: float = 1.0, *, iterations: int = 30) -> GatedCell:
-    """Keeps the largest singular value of each gate's recurrent kernel at most at a bound.
+    """Bounds the largest singular value of each gate's recurrent kernel.
 
         R := R * min(1, bound / sigma(R))
 
-    `sigma` comes from power iteration, always from the same vector; no state is kept between runs.
-    The gradient flows through `sigma`, at fixed singular vectors.
+    Power iteration computes `sigma`, the largest singular value. It always starts at the same
+    vector and keeps no state between runs. The gradient flows through `sigma`; the singular
+    vectors count as constants.
 
     Args:
       cell: a `GatedCell` with a recurrent product.
-      bound: largest singular value.
-      iterations: of the power iteration. Its error makes `sigma` too small, never too large.
+      bound: upper bound of the largest singular value.
+      iterations: steps of the power iteration. With too few, `sigma` is too small, so the kernel
+        may exceed the bound.
 
     Returns:
       The cell. Its parameters and its state are those of `cell`.
@@ -131,14 +133,15 @@ def orthogonal(cell: GatedCell, method: Literal["cayley", "exponential"] = "cayl
         R = (I + A)^-1 (I - A)      "cayley"
         R = exp(A)                  "exponential"
 
-    where `M` is the parameter in the place of `R`. The Cayley form cannot have -1 as an eigenvalue.
+    where `M` is the parameter that replaces `R`. A kernel of the Cayley form never has the
+    eigenvalue -1.
 
     Args:
       cell: a `GatedCell` with a recurrent product; with heads, each block is orthogonal.
       method: "cayley" or "exponential".
 
     Returns:
-      The cell. Its parameters have the shapes of those of `cell`; its state is that of `cell`.
+      The cell. Its parameters have the same shapes as those of `cell`. Its state is that of `cell`.
 
     Raises:
       TypeError: if `cell` is not a `GatedCell`.
@@ -162,7 +165,7 @@ def orthogonal(cell: GatedCell, method: Literal["cayley", "exponential"] = "cayl
 
 
 def _check_kernel(where: str, cell: GatedCell) -> None:
-    """Refuses a cell whose steps multiply with another kernel than that among its parameters."""
+    """Refuses a cell whose `prepare` computes its kernel from other parameters."""
     check_gated(where, cell)
     if type(cell).prepare is not GatedCell.prepare:
         raise ValueError(
@@ -204,7 +207,7 @@ class _Bound(KernelMap):
 
     def __call__(self, kernel: Any, key: Array | None) -> Array:
         blocks = _blocks(kernel)
-        # A vector of ones may be orthogonal to the singular vector, a random one almost never is.
+        # A vector of ones may be orthogonal to the singular vector; a random one almost never is.
         v = jax.random.normal(jax.random.key(0), (*blocks.shape[:-2], blocks.shape[-1], 1))
         v = v.astype(blocks.dtype)
         fixed = lax.stop_gradient(blocks)

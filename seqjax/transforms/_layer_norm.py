@@ -17,22 +17,22 @@ def layer_norm(cell: GatedCell, *, epsilon: float = 1e-5) -> GatedCell:
 
     `gamma` is learned, one number per unit and gate, and starts at 1. The bias of the gate is added
     before the normalisation. The two parts of an unsummed gate, such as the candidate of a GRU, are
-    normalised apart.
+    normalised separately.
 
-    Differs from `layer_norm_lstm` and `layer_norm_gru`, which normalise the products from the input
-    and from the state apart, over all gates together.
+    Differs from `layer_norm_lstm` and `layer_norm_gru`. Those cells normalise the product with the
+    input and the product with the state separately, each over several gates together.
 
     Args:
       cell: a `GatedCell`.
       epsilon: added to the variance.
 
     Returns:
-      The cell. Its parameters `units` have one more entry per gate, `gamma_<gate>`; its state is
-      that of `cell`.
+      The cell. Its `params.units` has one more entry per gate, `gamma_<gate>`, and one more per
+      unsummed gate, `gamma_<gate>_recurrent`. Its state is that of `cell`.
 
     Raises:
       TypeError: if `cell` is not a `GatedCell`.
-      ValueError: if `epsilon` is not above 0, or the cell is normalised already.
+      ValueError: if `epsilon` is not above 0, or `cell` is already normalised.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax

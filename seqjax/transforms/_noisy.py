@@ -1,4 +1,4 @@
-"""Adds noise to a cell of any kind: to its `update`, to its coefficients or to its step."""
+"""Adds noise to a cell of any kind: to its `update`, its coefficients or its step."""
 
 import dataclasses
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from seqjax.cells._wrapped import WrappedCell, WrappedLinear
 
 
 def with_update(where: str, cell: GatedCell, draws: tuple[Draw, ...], update: Bound) -> GatedCell:
-    """Returns the cell with another `update` that takes the booleans of `draws` by name."""
+    """Returns the cell with another `update`, which takes the booleans of `draws` by name."""
     taken = {each.name for each in cell.noise}
     if any(each.name in taken for each in draws):
         raise ValueError(
@@ -28,10 +28,10 @@ def with_update(where: str, cell: GatedCell, draws: tuple[Draw, ...], update: Bo
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class NoisyLinear(WrappedLinear):
-    """A linear cell whose coefficients are changed by booleans: it stays linear.
+    """A linear cell with noise in its coefficients. It stays linear.
 
     Attributes:
-      noise: the booleans to draw for every number of the state.
+      noise: the draw that makes one boolean for every number of the state.
       change: `change(a, b, hit, rate) -> (a, b)`; `hit` is None at test time.
     """
 
@@ -44,7 +44,7 @@ class NoisyLinear(WrappedLinear):
         return True
 
     def draw(self, key: Array, xs: Array) -> Noise:
-        """Adds its own noise to that of the inner cell."""
+        """Returns the noise of the inner cell together with its own."""
         return _drawn(self.inner, key, xs, hits, (xs, self.state_shape, self.noise))
 
     def project(self, params, xs, *starts, noise=None) -> Any:
@@ -55,10 +55,10 @@ class NoisyLinear(WrappedLinear):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class NoisyStep(WrappedCell):
-    """Any cell whose new state is changed by booleans.
+    """A cell of any kind with noise in its new state.
 
     Attributes:
-      noise: the booleans to draw, one entry for each field that changes.
+      noise: one draw of booleans for each field that changes.
       change: `change(new, old, hit, rate) -> new`, for one field; `hit` is None at test time.
     """
 
@@ -71,11 +71,11 @@ class NoisyStep(WrappedCell):
         return True
 
     def draw(self, key: Array, xs: Array) -> Noise:
-        """Adds its own noise to that of the inner cell."""
+        """Returns the noise of the inner cell together with its own."""
         return _drawn(self.inner, key, xs, self._hits, (xs,))
 
     def _hits(self, key: Array, xs: Array) -> dict[str, Array]:
-        # A cell may size its fields by the batch alone, so an empty batch shows them.
+        # The state without batch axes has the shape of each field.
         params = jax.eval_shape(lambda key: self.inner.init(key, xs.shape[-1]), key)
         state = jax.eval_shape(lambda params: self.inner.initial_state(params), params)
         shapes = {each.name: getattr(state, each.name).shape for each in self.noise}
@@ -104,7 +104,7 @@ class NoisyStep(WrappedCell):
 
 
 def _projected(inner: Cell, params: Any, xs: Array, starts: Any, noise: Any) -> Noisy:
-    """Returns the drive of the inner cell, which may draw noise too, and the noise of the outer."""
+    """Returns the drive of the inner cell and the outer noise; the inner cell may be noisy too."""
     of_inner, own = (None, None) if noise is None else noise
     keywords = {} if of_inner is None else {"noise": of_inner}
     return Noisy(inner.project(params, xs, *starts, **keywords), own)

@@ -18,18 +18,19 @@ PER = ("step", "sequence")
 
 
 def recurrent_dropout(cell: Cell, rate: float, *, per: str = "step") -> Cell:
-    """Drops units of the candidate, so that the memory itself is never erased.
+    """Drops units of the candidate, so dropout never erases the memory.
 
         c_t = f_t * c_{t-1} + i_t * m_t * g_t,      m_t ~ Bernoulli(1 - p) / (1 - p)
 
-    where `g_t` is the candidate of an LSTM; of a GRU, it is `n_t`. In a linear cell, `m_t`
-    multiplies `b_t`. Without a key, as at test time, nothing is dropped.
+    This is the equation of an LSTM with the candidate `g_t`. In a GRU, `m_t` multiplies the
+    candidate `n_t`; in a linear cell, it multiplies `b_t`. Without a key, as at test time, nothing
+    is dropped.
 
     Args:
-      cell: a `LinearCell`, or a `GatedCell` whose `update` takes `candidate_factor`, a number or
-        an array that multiplies the candidate, 1 by default. The LSTMs and the GRUs of the library
-        do.
-      rate: `p`.
+      cell: a `LinearCell`, or a `GatedCell` with an `update` that takes `candidate_factor`. This
+        is a number or an array that multiplies the candidate, 1 by default. The LSTMs (except
+        `slstm`) and the GRUs of the library take it.
+      rate: `p`, the probability that a unit is dropped.
       per: "step" to draw at every step, "sequence" to draw once per sequence.
 
     Returns:

@@ -14,16 +14,16 @@ def variational_dropout(
 
         z_t = W (m_x * x_t) + R (m_h * h_{t-1}) + b
 
-    The masks `m_x` and `m_h` are drawn once per sequence; each is 0 with probability `p` and
-    `1 / (1 - p)` otherwise. The mask of an inner product, such as `R_n (r * h)` of a GRU, is `m_h`
-    too. Without a key, as at test time, nothing is dropped.
+    The masks `m_x` and `m_h` are drawn once per sequence. Each number of a mask is 0 with
+    probability `p`, and `1 / (1 - p)` otherwise. An inner product, such as `R_n (r * h)` of a GRU,
+    also uses `m_h`. Without a key, as at test time, nothing is dropped.
 
     Args:
       cell: a `GatedCell` with a recurrent product.
       rate: `p` of the hidden state.
       input_rate: `p` of the input.
-      untied: whether each gate has its own `m_h`, as in Keras. That needs one product per gate and
-        a kernel that is not split into heads.
+      untied: whether each gate has its own `m_h`, as in Keras. Each gate then needs its own
+        product, and the kernel must not be split into heads.
 
     Returns:
       The cell. Its parameters and its state are those of `cell`.
@@ -58,7 +58,7 @@ def variational_dropout(
 
 
 def check_gated(where: str, cell: object, *, product: bool = True) -> None:
-    """Refuses a cell that is not gated or, with `product`, has no recurrent product."""
+    """Refuses a cell that is not gated, or has no recurrent product although `product` is set."""
     check_cell(f"seqjax.transforms.{where}", cell)
     if not isinstance(cell, GatedCell):
         raise TypeError(

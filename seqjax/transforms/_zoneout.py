@@ -1,4 +1,4 @@
-"""Zoneout: at random, units keep their old value."""
+"""Zoneout: units keep their old value at random steps."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,26 +18,26 @@ DEFAULT_FIELDS = ("hidden", "cell")
 
 
 def zoneout(cell: Cell, rate: float | Mapping[str, float]) -> Cell:
-    """Lets each unit keep its old value with probability `p`, drawn anew at every step.
+    """At every step, lets each unit keep its old value with probability `p`.
 
         s_t = d_t * s_{t-1} + (1 - d_t) * s'_t,     d_t ~ Bernoulli(p)
 
-    where `s'_t` is the state after the step of `cell`. Every field of the state has a `p` and a
-    `d` of its own, and the step computes one field from the others before any is kept. Without a
-    key, as at test time, `d_t` is replaced by `p`. A linear cell stays linear: its coefficients
+    where `s'_t` is the state after the step of `cell`. Each field of the state has its own `p` and
+    `d`. The step of `cell` first computes all new fields; only then do units keep old values.
+    Without a key, as at test time, `p` replaces `d_t`. A linear cell stays linear: its coefficients
     become `d + (1 - d) a` and `(1 - d) b`.
 
     Args:
       cell: any cell.
-      rate: `p` of each field by name, such as `{"hidden": 0.05, "cell": 0.5}`; or one number for
-        the fields `hidden` and `cell`.
+      rate: `p` of each field by name, such as `{"hidden": 0.05, "cell": 0.5}`; or one number, if
+        the state has only the fields `hidden` and `cell`.
 
     Returns:
       The cell, of the same kind. Its parameters and its state are those of `cell`.
 
     Raises:
-      ValueError: if a rate is not in [0, 1), the state has no such field, or it has other fields
-        and `rate` is a number.
+      ValueError: if a rate is not in [0, 1); if the state has no field of a given name; or if
+        `rate` is a number and the state has other fields than `hidden` and `cell`.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -86,7 +86,7 @@ def _rates(cell: Cell, rate: float | Mapping[str, float]) -> tuple[tuple[str, fl
 
 
 def _fields(cell: Cell) -> tuple[str, ...] | None:
-    """Returns the names of the fields of the state, or None where only a run shows them."""
+    """Returns the names of the fields of the state, or None if only a run can tell."""
     if isinstance(cell, GatedCell):
         return cell.state._fields  # pyright: ignore[reportAttributeAccessIssue]
     return ("hidden",) if isinstance(cell, LinearCell) else None
