@@ -94,13 +94,13 @@ def warn_of_ids(table: Table, notify: Callable[[str], None]) -> None:
         if kind == "sequence":
             notify(
                 f"WARNING: column {name} looks like an id: each number stands in one block of "
-                "rows. It is learnt from as a value. If each block is a sequence, use "
+                "rows. The model reads it as a number. If each block is a sequence, use "
                 f"--group_column={name}; else leave it out with --drop_columns={name}."
             )
         else:
             notify(
                 f"WARNING: column {name} looks like an id or a time: it grows by one from row to "
-                "row. It is learnt from as a value. Leave it out with "
+                "row. The model reads it as a number. Leave it out with "
                 f"--drop_columns={name}, or, if rows are steps, use --time_column={name}."
             )
 

@@ -332,7 +332,7 @@ class _Csv(NamedTuple):
                 self.fail(f"a number {wanted}", got, row=row, place=places[column])
 
         if missing == "refuse":
-            refuse(gaps, "is required", "choose what becomes of it with `missing`")
+            refuse(gaps, "is required", "choose how to handle it with `missing`")
         leave_out = "is required", "leave the column out with `drop_columns`"
         try:
             # As Python reads a number, which rounds correctly; pandas' to_numeric does not.
