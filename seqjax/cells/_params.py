@@ -14,8 +14,7 @@ Shapes = dict[str, tuple[int, ...]]
 def check_params(where: str, cell: Cell, params: Any, in_size: int) -> None:
     """Refuses parameters of another cell or size.
 
-    A learned initial state may be left out or added, and a recurrent bias may be left out: it then
-    counts as zeros. A cell whose `init` JAX cannot trace is not
+    A learned initial state may be left out or added. A cell whose `init` JAX cannot trace is not
     checked: it may make its parameters in a way of its own.
 
     Args:
@@ -60,7 +59,6 @@ def _differing(wanted: Shapes, got: Shapes) -> list[str]:
         for name in {**wanted, **got}
         if wanted.get(name) != got.get(name)
         and ((name in wanted and name in got) or not name.startswith("initial_state"))
-        and (name in got or name != "recurrent_bias")
     ]
 
 

@@ -384,6 +384,8 @@ def hanging_up(serve, archive):
     serve(archive[:50], declared=len(archive))
 
 
+# pooch leaves the connection of a download that broke off to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("network", [refused, answering_503, hanging_up])
 def test_unreachable(load, heard, archive, serve, tmp_path, network, monkeypatch):
     network(serve, archive)

@@ -82,15 +82,6 @@ def test_equals_the_plain_scan(row, options):
     assert_trees_close(got, gradients(row, params, data, start, **plain))
 
 
-def test_a_gru_without_its_recurrent_bias():
-    """Other frameworks leave it out; None stands for zeros, in the gradient too."""
-    row = BY_NAME["gru"]
-    params = random_params(row.cell)._replace(recurrent_bias=None)
-    start = random_state(row.cell, params)
-    got = gradients(row, params, problem(), start)
-    assert_trees_close(got, gradients(row, params, problem(), start, executor="scan"))
-
-
 @settings(max_examples=40)
 @given(data=problems(), reverse=st.booleans())
 def test_any_lengths_masks_and_resets(data, reverse):
