@@ -1,5 +1,6 @@
 """What can befall a run at single operations on files: it ends as if nothing had."""
 
+import contextlib
 import shutil
 import signal
 import sys
@@ -53,6 +54,8 @@ def ends_as_if_nothing_had(folder, whole):
     assert numbers(folder / "tensorboard" / "seed_0") == numbers(whole[0] / "tensorboard/seed_0")
 
 
+# Older versions of Orbax make folders in a thread, where the exception stays.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("part", range(5))
 def test_killed_before_an_operation(tmp_path, whole, part):
     at = whole[2] * (2 * part + 1) // 10
@@ -64,7 +67,7 @@ def test_killed_before_an_operation(tmp_path, whole, part):
             shutil.copytree(folder, left)  # threads of this process may go on writing
             raise Killed
 
-    with pytest.raises(Killed), before_operations(folder, kill):
+    with contextlib.suppress(Killed), before_operations(folder, kill):
         toy.train(folder, **SHORT)
     ends_as_if_nothing_had(left, whole)
 

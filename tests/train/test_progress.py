@@ -18,6 +18,8 @@ class Terminal:
         self.lines = []
         monkeypatch.setattr(sys, "stderr", self)
         monkeypatch.setattr("os.get_terminal_size", lambda fd: os.terminal_size((80, 24)))
+        monkeypatch.setenv("COLUMNS", "81")  # tqdm 4.66 asks here, and leaves one column free
+        monkeypatch.setenv("LINES", "25")
 
     encoding = "utf-8"
 
