@@ -39,8 +39,8 @@ def series_splits(
     Args:
       table: rows in the order of time.
       lookback: steps that are seen.
-      horizon: steps that are to be foretold.
-      targets: names of the columns to foretell; all by default.
+      horizon: steps to predict.
+      targets: names of the columns to predict; all by default.
       fractions: parts of the rows of each series that validate and test.
 
     Returns:

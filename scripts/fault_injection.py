@@ -1,6 +1,6 @@
 """Faults at chosen moments: before single operations on files, and a power cut after them.
 
-Shared by `scripts/faults.py`, which has them befall whole programs, and by the tests.
+Shared by `scripts/faults.py`, which injects them into whole programs, and by the tests.
 """
 
 import atexit
@@ -53,7 +53,7 @@ def before_operations(folder: Path, act: Callable[[int], None]) -> Iterator[None
         _watchers.remove(watch)
 
 
-def befall(kind: str, at: int) -> Callable[[int], None]:
+def fault_at(kind: str, at: int) -> Callable[[int], None]:
     """Returns a fault for `before_operations`.
 
     Args:
@@ -74,18 +74,18 @@ def befall(kind: str, at: int) -> Callable[[int], None]:
 
 
 def arrange(fault: str) -> None:
-    """Has a fault befall this process.
+    """Injects a fault into this process.
 
     Args:
-      fault: `kind:number:folder`, a kind of `befall`, or "power cut", which leaves the folder as it
-        would be after it under its name and ".cut", or "none", which says on standard error how
-        many operations there were.
+      fault: `kind:number:folder`. The kind is one of `fault_at`, "power cut" or "none". A power cut
+        leaves a copy of the folder as it would be afterwards; the copy's name ends in ".cut". With
+        "none", standard error says how many operations there were.
     """
     kind, at, path = fault.split(":", 2)
     folder, numbers = Path(path), [0]
     folder.mkdir(exist_ok=True)
     disk = Disk(folder)
-    act = befall("kill" if kind == "power cut" else kind, int(at))
+    act = fault_at("kill" if kind == "power cut" else kind, int(at))
 
     def watch(number: int) -> None:
         numbers.append(number)

@@ -1,4 +1,4 @@
-"""Does to a real training run what can befall one, and sees whether it ends as if nothing had.
+"""Injects faults into a real training run, and checks that it ends as if none had occurred.
 
     python scripts/faults.py --kills=50 --terminations=10 --truncations=10 --json=faults.json
 
@@ -185,7 +185,7 @@ def trial(runs: Runs, kind: str, number: int, whole: str, moment: float) -> dict
 
 
 def at_operation(runs: Runs, kind: str, at: int, whole: str) -> dict[str, object]:
-    """Has a fault befall a run before a single operation on a file, and resumes it."""
+    """Injects a fault into a run before one operation on a file, and resumes the run."""
     folder = runs.base / f"{kind.replace(' ', '_')}_at_{at}"
     process = runs.start(folder, f"{kind}:{at}")
     said = process.communicate()[0]

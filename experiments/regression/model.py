@@ -14,7 +14,7 @@ from experiments.functions import Functions, make_functions, recurrent_layers
 from experiments.regression.config import Config
 from experiments.regression.task import Scales, Task, last_observed
 from seqjax import data, train
-from seqjax.cells._cell import project
+from seqjax.cells._cell import project, read_out
 
 
 class ReadOut(nnx.Module):
@@ -117,7 +117,7 @@ class SegmentForecaster(nnx.Module):
         params = cell.prepare(self.recurrent.cell_params())
         state = jax.tree.map(lambda leaf: leaf[:, :, None], state)
         drive = jax.tree.map(lambda leaf: leaf[None], project(cell, params, inputs, None))
-        ys = cell.output(params, cell.step(params, state, drive), inputs[None])
+        ys = read_out(cell, params, cell.step(params, state, drive), inputs[None])
         values = self.head(ys, key).reshape(batch, number, future * self.length)
         return values[..., : self.horizon].swapaxes(1, 2)
 

@@ -17,7 +17,8 @@ from seqjax.cells._product import split_heads
 class delta_net(AssociativeCell):
     """DeltaNet; each head moves the value stored under a key towards a new one.
 
-        q_t = silu(W_q x_t) / |silu(W_q x_t)|,    k_t likewise,    v_t = silu(W_v x_t)
+        q_t = silu(W_q x_t) / |silu(W_q x_t)|
+        k_t = silu(W_k x_t) / |silu(W_k x_t)|,    v_t = silu(W_v x_t)
         b_t = sigmoid(w_b x_t)
         S_t = (I - b_t k_t k_t^T) S_{t-1} + b_t k_t v_t^T        S of shape (K, V), K = V
         y_t = S_t^T q_t / sqrt(K)

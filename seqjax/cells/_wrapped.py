@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from seqjax.cells._cell import Cell
+from seqjax.cells._cell import Cell, read_out
 from seqjax.cells._linear import LinearCell
 from seqjax.cells._noise import Noise
 
@@ -52,7 +52,7 @@ class WrappedCell(Cell):
         return self.inner.step(params, state, drive)
 
     def output(self, params, states, xs) -> Array:
-        return self.inner.output(params, states, xs)
+        return read_out(self.inner, params, states, xs)
 
     def partition(self, params) -> Any:
         return self.inner.partition(params)

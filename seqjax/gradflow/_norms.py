@@ -13,6 +13,7 @@ from seqjax._checks import check_function
 from seqjax._padding import checked_lengths
 from seqjax._unroll import unroll
 from seqjax.cells._cell import Cell, FlatState, check_cell, project
+from seqjax.cells._wrapped import WrappedCell
 from seqjax.gradflow._flat import floating
 
 Loss = Callable[[Array, Any], Array]
@@ -209,50 +210,37 @@ def with_extra_input(
     """
 
     def extended(in_size: int) -> Cell:
-        return _Extended(cell.hidden_size, name=cell.name, cell=cell, change=step, own_size=in_size)
+        return _Extended(
+            cell.hidden_size, name=cell.name, inner=cell, change=step, own_size=in_size
+        )
 
     return extended
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class _Extended(Cell):
+class _Extended(WrappedCell):
     """A cell with extra input features, see `with_extra_input`."""
 
-    cell: Cell
     change: Callable[..., Any]
     own_size: int
 
-    @property
-    def uses_starts(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.cell.uses_starts
-
-    @property
-    def full_precision(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.cell.full_precision
-
     def init(self, key, in_size, dtype=jnp.float32):
-        return self.cell.init(key, self.own_size, dtype)
-
-    def initial_state(self, params, batch_shape=(), dtype=jnp.float32):
-        return self.cell.initial_state(params, batch_shape, dtype)
-
-    def prepare(self, params):
-        return self.cell.prepare(params)
+        return self.inner.init(key, self.own_size, dtype)
 
     def project(self, params, xs, starts=None):
         own, extra = xs[..., : self.own_size], xs[..., self.own_size :]
-        return project(self.cell, params, own, None if starts is None else starts[..., 0]), extra
+        return project(self.inner, params, own, None if starts is None else starts[..., 0]), extra
 
     def step(self, params, state, drive):
         own, extra = drive
 
         def step(state: Any) -> Any:
-            return self.cell.step(params, state, own)
+            return self.inner.step(params, state, own)
 
         return self.change(step, state, extra)
 
     def output(self, params, states, xs):
-        return self.cell.output(params, states, xs[..., : self.own_size])
+        return super().output(params, states, xs[..., : self.own_size])
 
 
 def checked_scalar(value: Array, where: str) -> Array:

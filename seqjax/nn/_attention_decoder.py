@@ -102,6 +102,11 @@ class AttentionDecoder(Module):
             check_kind(WHERE, f"layers[{index}]", layer, RNN, "a seqjax.nn.RNN layer")
             if layer.looks_ahead:
                 raise ValueError(f"{WHERE}: `layers[{index}]` must run forwards, got reverse=True.")
+            if layer.cell.draws_noise:  # which would be left out without a word
+                raise ValueError(
+                    f"{WHERE}: `layers[{index}]` must have a cell that draws no noise, got "
+                    f"{layer.cell!r}. Use `dropout` of the decoder."
+                )
         check_kind(WHERE, "attention", attention, Attention, "a seqjax.nn.Attention")
         check_rngs(WHERE, rngs)
         if not layers or not -len(layers) <= attend_from < len(layers):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -71,13 +72,13 @@ def _rates(cell: Cell, rate: float | Mapping[str, float]) -> tuple[tuple[str, fl
     fields = _fields(cell)
     if not isinstance(rate, Mapping):
         check_rates(where, rate=rate)
-        if fields is not None and (others := sorted({*fields} - {*DEFAULT_FIELDS, "fresh"})):
+        if others := sorted({*fields} - {*DEFAULT_FIELDS, "fresh"}):
             raise ValueError(
                 f"{where}: `rate` must name fields of {cell!r}, whose state also has {others}, "
                 f"got {rate!r}. Write rate={{'hidden': {rate}}}."
             )
-        rate = {field: rate for field in fields or ("hidden",) if field in DEFAULT_FIELDS}
-    if unknown := sorted({*rate} - {*(fields or rate)}):
+        rate = {field: rate for field in fields if field in DEFAULT_FIELDS}
+    if unknown := sorted({*rate} - {*fields} | {*rate} & {"fresh"}):
         raise ValueError(f"{where}: `rate` must name fields of {cell!r}, {fields}, got {unknown}.")
     if not rate:
         raise ValueError(f"{where}: `rate` must name at least one field, got none.")
@@ -85,11 +86,13 @@ def _rates(cell: Cell, rate: float | Mapping[str, float]) -> tuple[tuple[str, fl
     return tuple(rate.items())
 
 
-def _fields(cell: Cell) -> tuple[str, ...] | None:
-    """Returns the names of the fields of the state, or None if only a run can tell."""
-    if isinstance(cell, GatedCell):
-        return cell.state._fields  # pyright: ignore[reportAttributeAccessIssue]
-    return ("hidden",) if isinstance(cell, LinearCell) else None
+def _fields(cell: Cell) -> tuple[str, ...]:
+    """Returns the names of the fields of the state."""
+
+    def initial_state(key: Array) -> Any:
+        return cell.initial_state(cell.init(key, cell.out_size))
+
+    return jax.eval_shape(initial_state, jax.random.key(0))._fields
 
 
 def _zoned(new: Array, old: Array, hit: Array | None, rate: float) -> Array:

@@ -1,4 +1,4 @@
-"""What can befall a run at single operations on files: it ends as if nothing had."""
+"""A run that a fault stops at a single operation on a file ends as if there had been none."""
 
 import contextlib
 import shutil
@@ -13,7 +13,7 @@ from test_events import numbers
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
-from fault_injection import Disk, befall, before_operations
+from fault_injection import Disk, before_operations, fault_at
 
 from seqjax.train import StoppedError
 from seqjax.train._record import params_sha256
@@ -77,7 +77,7 @@ def test_the_disk_is_full_from_an_operation_on(tmp_path, whole, part):
     at = whole[2] * (2 * part + 1) // 6
     with (
         pytest.raises(Exception, match="No space left on device") as failure,
-        before_operations(tmp_path, befall("full disk", at)),
+        before_operations(tmp_path, fault_at("full disk", at)),
     ):
         toy.train(tmp_path, **SHORT)
     assert "\n" not in str(failure.value)
@@ -98,7 +98,7 @@ def test_no_signal_is_lost(tmp_path, whole):
             folder.mkdir()
             with (
                 pytest.raises((StoppedError, Killed)),
-                before_operations(folder, befall("signal", at)),
+                before_operations(folder, fault_at("signal", at)),
             ):
                 toy.train(folder, **SHORT)
             ends_as_if_nothing_had(folder, whole)

@@ -409,3 +409,46 @@ def test_mistakes_are_refused_in_one_line(name):
 def test_no_cell_of_the_table_draws_noise_by_itself():
     assert not any(make(4).draws_noise for make in seqjax.cells.CELLS.values())
     assert not Cell.draws_noise
+
+
+@pytest.mark.parametrize("name", ["min_gru", "delta_net"])
+def test_zoneout_keeps_the_residual(name):
+    """Of cells that it wraps: at a rate of 0, the result is that of the inner cell."""
+    inner = transforms.residual(seqjax.make_cell(name, H))
+    params = inner.init(jax.random.key(0), D)
+    xs = jax.random.normal(jax.random.key(1), (T, B, D))
+    got, _ = seqjax.unroll(transforms.zoneout(inner, 0.0), params, xs)
+    np.testing.assert_allclose(got, seqjax.unroll(inner, params, xs)[0], atol=1e-6)
+
+
+def test_measures_see_the_residual():
+    """The gradient of what a residual cell puts out is that of its plain sum."""
+    plain, inner = seqjax.gru(H), transforms.residual(seqjax.gru(H))
+    params = plain.init(jax.random.key(0), D)
+    xs = jax.random.normal(jax.random.key(1), (T, B, D))
+
+    def loss(ys, state):
+        return (ys**2).sum()
+
+    def sum_with_input(ys, state):
+        return ((ys + xs) ** 2).sum()
+
+    got = seqjax.gradflow.state_gradients(inner, params, xs, loss)
+    expected = seqjax.gradflow.state_gradients(plain, params, xs, sum_with_input)
+    np.testing.assert_allclose(got.hidden, expected.hidden, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["slstm", "mlstm", "qrnn"])
+def test_a_number_for_a_state_with_other_fields_is_refused(name):
+    with pytest.raises(ValueError, match="`rate` must name fields of"):
+        transforms.zoneout(seqjax.make_cell(name, 4), 0.1)
+    with pytest.raises(ValueError, match=r"got \['nothing'\]"):
+        transforms.zoneout(seqjax.make_cell(name, 4), {"nothing": 0.1})
+
+
+def test_a_decoder_refuses_cells_that_draw_noise():
+    embedding = seqjax.nn.Embedding(7, H, rngs=nnx.Rngs(0))
+    layer = seqjax.nn.RNN(GATED["zoneout"], H, rngs=nnx.Rngs(0))
+    attention = seqjax.nn.Attention("dot", H, H, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=r"`layers\[0\]` must have a cell that draws no noise"):
+        seqjax.nn.AttentionDecoder(embedding, [layer], attention, rngs=nnx.Rngs(0))
