@@ -213,11 +213,13 @@ def test_turns_its_sequences_once(kind):
             return (nnx.merge(graph, state)(xs, key=key) ** 2).sum()
 
         xs = jnp.ones((16, 40, 8))
-        program = jax.jit(jax.grad(loss, (0, 1))).lower(state, xs, jax.random.key(0)).compile()
+        lowered = jax.jit(jax.grad(loss, (0, 1))).lower(state, xs, jax.random.key(0))
+        # The preset of all tests places transposes in another way than users see.
+        program = lowered.compile({"xla_cpu_opt_preset": "CPU_OPT_PRESET_DEFAULT"})
         sequences = r"= f32\[(?:16,40|40,16),\d+\]\S* transpose\("
         return len(re.findall(sequences, program.as_text()))
 
-    assert 0 < transposes(3) <= transposes(1)
+    assert transposes(3) == transposes(1) > 0
 
 
 def test_no_layers():
