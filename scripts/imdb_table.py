@@ -1,4 +1,4 @@
-"""Runs the sentiment experiment for every cell and writes the table of README and docs/results.md.
+"""Runs the sentiment experiment for every cell and writes the table of docs/results.md.
 
     python scripts/imdb_table.py --data_dir=DIR
 
@@ -95,7 +95,7 @@ def folder(workdir: Path, name: str) -> Path:
 
 
 def write(workdir: Path) -> None:
-    """Writes the table of the finished rows into README.md and docs/results.md."""
+    """Writes the table of the finished rows into docs/results.md."""
     results = {
         name: json.loads(path.read_text("utf-8"))
         for name in ROWS
@@ -103,10 +103,10 @@ def write(workdir: Path) -> None:
     }
     text = table(results)
     begin, end = "<!-- table: imdb -->\n", "<!-- end -->"
-    for page in (ROOT / "README.md", ROOT / "docs" / "results.md"):
-        before, _, rest = page.read_text("utf-8").partition(begin)
-        _, _, after = rest.partition(end)
-        page.write_text(f"{before}{begin}\n{text}\n\n{end}{after}", "utf-8")
+    page = ROOT / "docs" / "results.md"
+    before, _, rest = page.read_text("utf-8").partition(begin)
+    _, _, after = rest.partition(end)
+    page.write_text(f"{before}{begin}\n{text}\n\n{end}{after}", "utf-8")
     figure = folder(workdir, "bigru") / "figures" / "training.png"
     if figure.exists():
         (ROOT / "docs" / "figures").mkdir(parents=True, exist_ok=True)
