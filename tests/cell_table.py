@@ -626,8 +626,32 @@ def on_executors(rows: list[Row]) -> list[Row]:
     ]
 
 
+# Beside them, cells whose step has a form that those have not: inner gates, heads, units without a
+# product, a row-wise update, a state of its own size, a window, and the cells of the tests.
+FORMS = {row.name for row in KINDS} | {
+    "gru_reset_before", "ind_rnn", "slstm", "layer_norm_gru", "s6", "qrnn", "user", "matrix",
+}  # fmt: skip
+
+
+def as_parameters(rows: list[Row], *more, name=""):
+    """Returns rows as parameters, marked `extended` where another cell stands for their form."""
+    return [
+        pytest.param(
+            row,
+            *more,
+            id=f"{row.id}-{name}" if name else row.id,
+            marks=() if row.name in FORMS else pytest.mark.extended,
+        )
+        for row in rows
+    ]
+
+
 def _parametrize(rows: list[Row]):
     return pytest.mark.parametrize("row", rows, ids=lambda row: row.id)
+
+
+def _by_form(rows: list[Row]):
+    return pytest.mark.parametrize("row", as_parameters(rows))
 
 
 def _own(rows: list[Row]) -> list[Row]:
@@ -637,10 +661,10 @@ def _own(rows: list[Row]) -> list[Row]:
 
 STEPS_APART = [row for row in ROWS if not row.known_step]
 every_cell = _parametrize(ROWS)
-every_step = _parametrize(_own(STEPS_APART))
-every_step_in_sequence = _parametrize(STEPS_APART)
+every_step = _by_form(_own(STEPS_APART))
+every_step_in_sequence = _by_form(STEPS_APART)
 every_kind = _parametrize(_own(KINDS))
-every_step_on_every_executor = _parametrize(on_executors(STEPS_APART))
+every_step_on_every_executor = _by_form(on_executors(STEPS_APART))
 both_directions = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 
 

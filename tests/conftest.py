@@ -47,7 +47,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         item.add_marker(pytest.mark.filterwarnings("error"), append=False)
         test = item.nodeid.partition("[")[0]
-        if quick & {test, test.partition("::")[0]}:
+        wanted = quick & {test, test.partition("::")[0]}
+        if wanted and not item.get_closest_marker("extended"):
             item.add_marker("quick")
 
 

@@ -124,12 +124,10 @@ def test_finished_run(finished):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"task": "narma10", "cell": "rnn", "num_layers": 2},
         {"task": "lorenz", "cell": "min_gru", "horizon": 3},
         {"task": "mackey_glass", "cell": "lstm", "horizon": 7, "model": "segments",
          "segment_length": 4},
-        {"task": "adding", "cell": "bilstm", "ridge_lags": 3},
-        {"task": "narma10", "cell": "feedforward", "num_layers": 2},
+        {"task": "adding", "cell": "bilstm", "ridge_lags": 3, "num_layers": 2},
         {"task": "sine", "cell": "feedforward", "horizon": 2},
     ],
 )  # fmt: skip

@@ -74,7 +74,14 @@ CELLS = {
         update=plain_update,
     ),
 }
-each = pytest.mark.parametrize("name", CELLS)
+# What mixes only a little, and what mixes before the product, are the hardest to notice.
+each = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("weakly", "inner_state") else pytest.mark.extended)
+        for name in CELLS
+    ],
+)
 
 
 def setting(name):

@@ -80,7 +80,13 @@ def _values_and_gradients(cell, executor, params, xs, key):
     return jax.value_and_grad(loss, (0, 1), has_aux=True)(params, xs)
 
 
-@pytest.mark.parametrize("name", EVERY)
+ONCE_MORE = ("untied", "bound_of_drop", "residual", "projected", "co_rnn", "layer_norm_gru")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.extended if name in ONCE_MORE else ()) for name in EVERY],
+)
 def test_executors_agree_on_the_same_noise(name, x64):
     cell = EVERY[name]
     params, xs = _params(cell), jax.random.normal(jax.random.key(2), (T, B, D), jnp.float64)

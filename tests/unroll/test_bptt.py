@@ -59,7 +59,12 @@ def gradients(row, params, data, start, **options):
 
 # Every kind of cell; from the last step to the first, those with a backward pass of their own.
 GATED, LINEAR = BY_NAME["lstm_learned"], BY_NAME["min_gru"]
-WAYS = [*((row, False) for row in KINDS), (GATED, True), (LINEAR, True)]
+WAYS = [(GATED, False), (LINEAR, False), (BY_NAME["plain"], False), (GATED, True), (LINEAR, True)]
+OTHERS = [
+    pytest.param(row, False, id=row.id, marks=pytest.mark.extended)
+    for row in KINDS
+    if all(row is not way for way, _ in WAYS)
+]
 
 
 def name(value):
@@ -71,6 +76,7 @@ def name(value):
     ("row", "reverse", "truncation"),
     [
         *((row, reverse, (2, 5)) for row, reverse in WAYS),
+        *(pytest.param(*case.values, (2, 5), id=case.id, marks=case.marks) for case in OTHERS),
         *((GATED, reverse, window) for reverse in (False, True) for window in ((2, 2), (3, 4))),
     ],
     ids=name,
@@ -200,7 +206,7 @@ def test_boundaries_need_least_memory(name):
     assert temporaries("boundaries") < temporaries(kept) / 5
 
 
-@pytest.mark.parametrize(("row", "reverse"), WAYS, ids=name)
+@pytest.mark.parametrize(("row", "reverse"), [*WAYS, *OTHERS], ids=name)
 def test_clipping_between_steps(row, reverse):
     """Against the plain scan; a bound that is never reached changes nothing."""
     params, data = random_params(row.cell), problem()

@@ -10,6 +10,7 @@ from cell_table import (
     BATCH,
     BY_NAME,
     ROWS,
+    as_parameters,
     assert_trees_close,
     problem,
     random_params,
@@ -66,11 +67,8 @@ ONE_CHUNK = {"residuals": "states", "chunk_size": 100, "reverse": True, "all_sta
 @pytest.mark.parametrize(
     ("row", "options"),
     [
-        *(
-            pytest.param(row, options, id=f"{row.name}-{name}")
-            for row in GATED
-            for name, options in (("states", CHUNKS), ("gates_reverse", REVERSE))
-        ),
+        *as_parameters(GATED, CHUNKS, name="states"),
+        *as_parameters(GATED, REVERSE, name="gates_reverse"),
         pytest.param(BY_NAME["user"], ONE_CHUNK, id="user-states_reverse_one_chunk"),
     ],
 )

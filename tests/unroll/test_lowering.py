@@ -30,7 +30,12 @@ EXECUTORS = {
 }
 CELLS = ("elman_tanh", "lstm_learned", "gru", "gru_reset_before", "min_gru", "user", "plain")
 CASES = [
-    (name, executor)
+    pytest.param(
+        name,
+        executor,
+        # Programs that differ from another cell's in their arithmetic alone.
+        marks=pytest.mark.extended if name in ("elman_tanh", "gru") else (),
+    )
     for name in CELLS
     for executor in EXECUTORS
     # Only a gated cell has a choice of what is kept; the last two act on any cell alike.

@@ -4,7 +4,17 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from cell_table import every_kind, only_inexact, problem, random_params, random_state, real
+import pytest
+from cell_table import (
+    KINDS,
+    every_kind,
+    on_executors,
+    only_inexact,
+    problem,
+    random_params,
+    random_state,
+    real,
+)
 
 import seqjax
 
@@ -72,7 +82,18 @@ def test_steps_traced_do_not_grow_with_time(row, monkeypatch):
     assert counts[0] >= counts[1] > 0
 
 
-@every_kind
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(
+            row,
+            id=row.id,
+            marks=() if row.name in ("lstm_learned", "plain", "min_gru") else pytest.mark.extended,
+        )
+        for row in on_executors(KINDS)
+        if row.executor != "scan"
+    ],
+)
 def test_no_tracer_leaks(row):
     params = random_params(row.cell, dtype=jnp.float32)
     data = problem()
