@@ -53,8 +53,10 @@ def cell_setting(default: str, help: str, choices: Sequence[str]) -> Any:
         advice = f" {advice}" if advice else not_loaded(value)
         raise ConfigError(f"--cell must be one of {known}; got {value!r}.{advice}")
 
-    help = f"<{'|'.join(choices)}>: {help}; or your own, module:function"
-    return setting(default, help + (", bi:module:function" if both else ""), check=check, load=load)
+    own = "module:function" + (" or bi:module:function" if both else "")
+    help = f"{help}: {', '.join(name for name in choices if directions(name) == (name, False))}"
+    help += "; with bi before it for both directions" if both else ""
+    return setting(default, f"{help}; or your own, {own}", check=check, load=load)
 
 
 def executor_setting() -> Any:

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
+from experiments import help_page
 from seqjax import train
 from seqjax._errors import OneLineError
 from seqjax.data import DataError
@@ -89,7 +90,7 @@ def define_flags(config_type: type, *, shown: Any) -> None:
     for field in dataclasses.fields(config_type):
         kind = field_type(config_type, field.name)
         value = getattr(shown, field.name)
-        help = f"{field.metadata['help']} (default: {value})"
+        help = field.metadata["help"] + ("" if value in (None, "") else f" (default: {value})")
         if field.metadata["choices"]:
             flags.DEFINE_enum(field.name, None, field.metadata["choices"], help)
         elif kind is bool:
@@ -373,6 +374,12 @@ def run_program(define: Callable[[], None], body: Callable[[], None]) -> NoRetur
 
 def _parse(args: Sequence[str]) -> list[str]:
     app.define_help_flags()
+    if help_page.asked_for(args[1:]):
+        main_module = sys.modules["__main__"]
+        spec = getattr(main_module, "__spec__", None)
+        program = f"python -m {spec.parent}" if spec and spec.parent else f"python {args[0]}"
+        print(help_page.page(program, main_module.__doc__ or "", FLAGS))
+        raise SystemExit(0)
     try:
         rest = FLAGS(args)
     except flags.UnrecognizedFlagError as error:

@@ -29,7 +29,7 @@ class Config(TableSettings):
 
     cell: str = cell_setting(
         "bigru",
-        "recurrent cell, bi- for both directions; feedforward for none: layers without memory, on "
+        "recurrent cell; feedforward for none: layers without memory, on "
         "the whole sequence where all are as long, else on each step",
         CELLS,
     )

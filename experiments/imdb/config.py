@@ -16,7 +16,7 @@ CELLS = (*ONE_WAY, *(f"bi{name}" for name in ONE_WAY))
 class Config:
     """Every setting of a run; the defaults are the preset "best"."""
 
-    cell: str = cell_setting("bigru", "recurrent cell, bi- for both directions", CELLS)
+    cell: str = cell_setting("bigru", "recurrent cell", CELLS)
     cell_options: str = cell_options_setting()
     executor: str = executor_setting()
     preset: str = setting(

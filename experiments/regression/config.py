@@ -32,7 +32,7 @@ class Config(TableSettings):
 
     cell: str = cell_setting(
         "gru",
-        "recurrent cell, bi- for both directions; feedforward for a layer that sees the last "
+        "recurrent cell; feedforward for a layer that sees the last "
         "--lookback steps and has no memory",
         CELLS,
     )

@@ -25,8 +25,7 @@ class Config:
 
     cell: str = cell_setting(
         "bilstm",
-        "recurrent cell, bi- for both directions; or feedforward, a network that sees each "
-        "word and its neighbours",
+        "recurrent cell; or feedforward, a network that sees each word and its neighbours",
         CELLS,
     )
     cell_options: str = cell_options_setting()

@@ -24,8 +24,7 @@ class Config:
 
     cell: str = cell_setting(
         "bigru",
-        "recurrent cell, bi- for both directions; feedforward for layers that see one stack of "
-        "frames at a time",
+        "recurrent cell; feedforward for layers that see one stack of frames at a time",
         CELLS,
     )
     cell_options: str = cell_options_setting()

@@ -300,8 +300,10 @@ def test_help_lists_the_settings():
     words = [sys.executable, "-m", "experiments.imdb", "--help"]
     done = subprocess.run(words, cwd=programs.ROOT, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0
-    assert "--hidden_size: hidden units of a layer and direction (default: 64)" in done.stdout
-    assert f"--cell:<{'|'.join(imdb.CELLS)}>" in "".join(done.stdout.split())
+    assert "  --hidden_size     hidden units of a layer and direction (default: 64)" in done.stdout
+    assert "rnn, lstm, gru, " in done.stdout
+    assert "\nOther:" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
     assert not done.stderr
 
 
