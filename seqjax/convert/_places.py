@@ -152,7 +152,7 @@ def _find(
     if beside:
         projected = any("weight_hr" in name for name in beside)
         advice = (
-            "A projection (proj_size) is in no cell of ours."
+            "No projection (proj_size) is read."
             if projected
             else "Our layer must have as many layers and directions as theirs."
         )
