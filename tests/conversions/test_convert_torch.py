@@ -164,7 +164,7 @@ def test_loading_shares_no_memory():
 
 def test_projection_is_refused():
     layer = torch.nn.LSTM(IN, HIDDEN, proj_size=2, dtype=torch.float64)
-    with pytest.raises(convert.ConvertError, match=r"projection .proj_size. is in no cell of ours"):
+    with pytest.raises(convert.ConvertError, match=r"No projection .proj_size. is read"):
         convert.load(ours("lstm", 1, False), layer.state_dict(), "torch")
 
 
