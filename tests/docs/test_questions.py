@@ -113,7 +113,7 @@ def links(page):
 
 
 def first_screen(text, anchor):
-    """Returns the first lines of a page, or of the section with an anchor."""
+    """Returns the words of the first lines of a page, or of the section with an anchor."""
     lines = text.split("\n")
     start = 0
     if anchor:
@@ -122,7 +122,7 @@ def first_screen(text, anchor):
             for number, line in enumerate(lines)
             if line.startswith("#") and slug(line) == anchor
         )
-    return "\n".join(lines[start : start + SCREEN])
+    return " ".join(" ".join(lines[start : start + SCREEN]).split())
 
 
 def slug(heading):
