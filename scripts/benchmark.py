@@ -3,6 +3,7 @@
     python scripts/benchmark.py --json=benchmark.json
     python scripts/benchmark.py --peers=torch,flax --cells=lstm --shapes=200x64x128x128
     python scripts/benchmark.py --cells=min_gru --peers=associative_autodiff,scan --peak
+    python scripts/benchmark.py --peers=flax,drop_in --cells=rnn,lstm,gru --modes=train
 
 An earlier commit, checked out in another folder, is the peer `baseline`:
 
@@ -14,7 +15,8 @@ float32 arithmetic. In training the gradients of all weights and of the input ar
 every case the results are compared first, and a case whose results differ is not timed. Then the
 frameworks run in turn, one call each, round after round, and the medians over rounds are compared:
 the ratio is the peer's time by ours, above 1 where we are faster. The last lines name the smallest
-ratio to each peer. The exit status is 1 where the earlier commit gives other results, or none.
+ratio to each peer, and how much faster than Flax our drop-in for its layer is, by shape. The exit
+status is 1 where the earlier commit gives other results, or none.
 """
 
 import json
@@ -295,6 +297,27 @@ def smallest_ratios(rows: list[dict[str, Any]], names: list[str]) -> str:
     return "\n".join(lines)
 
 
+def drop_in_ratios(rows: list[dict[str, Any]]) -> str:
+    """Returns a line for each mode: Flax's time by that of `seqjax.flax.RNN`, geometric means."""
+    times: dict[str, dict[Shape, dict[str, list[float]]]] = {}
+    for row in rows:
+        shape = Shape(row["T"], row["B"], row["in_size"], row["hidden_size"])
+        here = times.setdefault(row["mode"], {}).setdefault(shape, {})
+        here.setdefault(row["peer"], []).append(row["peer_ms"])
+    lines = []
+    for mode, shapes in times.items():
+        means = {
+            label(shape): geometric_mean(found["flax"]) / geometric_mean(found["drop_in"])
+            for shape, found in shapes.items()
+            if len(found.get("drop_in", ())) == len(found.get("flax", ())) > 0
+        }
+        if means:
+            each = ", ".join(f"{name} {ratio:.2f}" for name, ratio in means.items())
+            total = geometric_mean([*means.values()])
+            lines.append(f"flax by drop_in, {mode}: {total:.2f} ({each})")
+    return "\n".join(lines)
+
+
 def replace_table(path: Path, text: str) -> None:
     """Puts the text between the benchmark marks of a page."""
     page = path.read_text()
@@ -439,6 +462,8 @@ def main(argv: list[str]) -> None:
     if FLAGS.table:
         replace_table(Path(FLAGS.table), text)
     print(smallest_ratios(rows, names))
+    if compared_with_flax := drop_in_ratios(rows):
+        print(compared_with_flax)
     if wrong:
         raise SystemExit(f"benchmark.py: baseline gives other results, or none: {', '.join(wrong)}")
 

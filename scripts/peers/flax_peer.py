@@ -17,13 +17,13 @@ LAYERS = {
 }
 
 
-def build(case: Case, weights, xs, cotangent):
-    """Makes the program."""
+def build(case: Case, weights, xs, cotangent, rnn=nnx.RNN):
+    """Makes the program of a layer like `nnx.RNN`."""
     rngs = nnx.Rngs(0)
 
     def layer():
         cell = LAYERS[case.cell](case.in_size, case.hidden_size, rngs=rngs)
-        return nnx.RNN(cell, time_major=True)
+        return rnn(cell, time_major=True)
 
     model = nnx.Bidirectional(layer(), layer(), time_major=True) if case.bidirectional else layer()
     graph, own, rest = nnx.split(model, nnx.Param, ...)

@@ -44,13 +44,18 @@ CELLS = {name: name if name in MAKERS else "" for name in ("own", *LINEAR_CELLS)
 
 
 def place(case: Case, weights):
-    """Puts weights where the cell has them; a leaf without a weight, as a bias, is left out."""
+    """Puts weights where the cell has them; a leaf without a weight, as a bias, is zero."""
     cell = MAKERS[case.cell](case.hidden_size)
     template = jax.eval_shape(lambda: cell.init(jax.random.key(0), case.in_size))
-    return [
-        jax.tree_util.tree_map_with_path(lambda path, _, w=w: w.get(leaf_name(path)), template)
-        for w in weights
-    ]
+
+    def placed(direction):
+        def weight(path, leaf):
+            given = direction.get(leaf_name(path))
+            return jnp.zeros(leaf.shape, leaf.dtype) if given is None else given
+
+        return jax.tree_util.tree_map_with_path(weight, template)
+
+    return [placed(direction) for direction in weights]
 
 
 def draw(case: Case) -> list[Weights]:

@@ -234,15 +234,11 @@ class RNN(Recurrent):
         self.reverse = reverse
         params = cell.init(rngs.params(), in_size, param_dtype)
         # The name must not be "params": Flax linen has a collection of that name, see `ToLinen`.
-        self.weights = nnx.data(jax.tree.map(_param, params, cell.partition(params)))
+        self.weights = nnx.data(jax.tree.map(param, params, cell.partition(params)))
 
     def cell_params(self) -> Any:
         """Returns the parameters as plain arrays, for `seqjax.unroll`."""
-        return jax.tree.map(
-            lambda variable: variable[...],
-            self.weights,
-            is_leaf=lambda leaf: isinstance(leaf, nnx.Variable),
-        )
+        return arrays_of(self.weights)
 
     @property
     def looks_ahead(self) -> bool:
@@ -375,12 +371,21 @@ class Bidirectional(Recurrent):
         return self.merged(self.forward.last(forward, valid), self.backward.last(backward, valid))
 
 
-def _param(value: Array, spec: jax.sharding.PartitionSpec) -> nnx.Param:
+def param(value: Array, spec: jax.sharding.PartitionSpec) -> nnx.Param:
     """Returns a parameter whose metadata says how devices may split it; it is not split here."""
     if not spec:
         return nnx.Param(value)
     # Do not let Flax shard here: making a layer would then need a mesh with these axes.
     return nnx.Param(value, out_sharding=spec, eager_sharding=False)
+
+
+def arrays_of(weights: Any) -> Any:
+    """Returns a pytree of variables as one of plain arrays."""
+    return jax.tree.map(
+        lambda variable: variable[...],
+        weights,
+        is_leaf=lambda leaf: isinstance(leaf, nnx.Variable),
+    )
 
 
 def layer_key(key: Array | None, index: int) -> Array | None:
@@ -393,12 +398,15 @@ def time_first(x: Array, axis: int) -> Array:
     return jnp.moveaxis(x, axis, 0)
 
 
-def check_layer(where: str, cell: Any, in_size: Any, rngs: Any) -> None:
+def check_layer(
+    name: str, cell: Any, in_size: Any, rngs: Any, *, package: str = "seqjax.nn"
+) -> None:
     """Refuses a `cell`, `in_size` or `rngs` of the wrong kind."""
+    where = f"{package}.{name}"
     if not isinstance(cell, Cell):
         raise TypeError(
-            f"seqjax.nn.{where}: `cell` must be a cell such as seqjax.lstm(64), got {cell!r}. Call "
-            f"{where}(cell, in_size, rngs=rngs)."
+            f"{where}: `cell` must be a cell such as seqjax.lstm(64), got {cell!r}. Call "
+            f"{name}(cell, in_size, rngs=rngs)."
         )
-    check_sizes(f"seqjax.nn.{where}", in_size=in_size)
-    check_rngs(f"seqjax.nn.{where}", rngs)
+    check_sizes(where, in_size=in_size)
+    check_rngs(where, rngs)
