@@ -364,6 +364,19 @@ ROWS = {
     "orthogonal": [(lambda f: f(CELL, "qr"), "`method` must be one of cayley, exponential")],
     "layer_norm": [(lambda f: f(CELL, epsilon=0.0), "`epsilon` must be above 0, got 0.0")],
     "residual": [(lambda f: f(3), NO_CELL)],
+    "LSTM": [
+        (lambda f: f(0, 4, rngs=RNGS), at_least("in_features")),
+        (lambda f: f(3, 4, 0, rngs=RNGS), at_least("num_layers")),
+        (lambda f: f(3, 4, rngs=0), NO_RNGS),
+        (lambda f: f(3, 4, 2, dropout=1.0, rngs=RNGS), "`dropout` " + RATE + "1.0"),
+    ],
+    "GRU": [(lambda f: f(3, 0, rngs=RNGS), at_least("hidden_size"))],
+    "Elman": [
+        (
+            lambda f: f(3, 4, dropout=0.5, rngs=RNGS),
+            "`num_layers` must be at least 2, got 1. Drop the outputs with nnx.Dropout(0.5)",
+        )
+    ],
     "flax.RNN": [
         (
             lambda f: f(nnx.GRUCell(3, 4, rngs=RNGS))(jnp.ones((2, 5, 2))),

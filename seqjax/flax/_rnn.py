@@ -153,7 +153,7 @@ class RNN(nnx.RNN):
         known = KNOWN[type(theirs)]
         arrays = _arrays(theirs, known.layout)
         state, dtype = _state(carry), next(iter(arrays.values())).dtype
-        promoted = dtype if theirs.dtype else jnp.promote_types(inputs.dtype, dtype)
+        promoted = dtype if theirs.dtype is not None else jnp.promote_types(inputs.dtype, dtype)
         if {promoted, *(array.dtype for array in state)} != {dtype}:
             return super().__call__(inputs, initial_carry=carry, **options)
         where, hidden = "seqjax.flax.RNN", theirs.hidden_features

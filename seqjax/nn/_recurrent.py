@@ -27,12 +27,14 @@ class Recurrent(Module):
     that it transposes its sequences once instead of once per layer.
 
     Attributes:
-      in_size: features of the input.
-      out_size: features of the output.
+      in_size: features of the input; also `in_features`.
+      out_size: features of the output; also `out_features`.
+      time_major: whether sequences, masks and resets of a call have time first after all.
     """
 
     in_size: int
     out_size: int
+    time_major: bool = False
 
     def __call__(
         self,
@@ -87,28 +89,32 @@ class Recurrent(Module):
           (True, True)
         """
         where, xs = f"seqjax.nn.{type(self).__name__}", jnp.asarray(xs)
+        axes, time, step_time = ("(T, *B", 0, 0) if self.time_major else ("(*B, T", -2, -1)
         if xs.ndim < 2 or xs.shape[-1] != self.in_size:
             raise ValueError(
-                f"{where}: `xs` must have shape (*B, T, D) with in_size D = {self.in_size}, got "
+                f"{where}: `xs` must have shape {axes}, D) with in_size D = {self.in_size}, got "
                 f"{xs.shape}."
             )
-        lead, hint = xs.shape[:-1], " Layers are batch first."
-        for name, steps in (("mask", mask), ("resets", resets)):
-            if steps is not None:
-                check_shape(where, name, steps, "(*B, T)", lead, hint)
+        steps = time_first(xs, time)
+        num_steps, *batch_axes, _ = steps.shape
+        batch_shape = tuple(batch_axes)
+        hint = f" Layers are {'time' if self.time_major else 'batch'} first."
+        for name, each in (("mask", mask), ("resets", resets)):
+            if each is not None:
+                check_shape(where, name, each, f"{axes})", xs.shape[:-1], hint)
         if lengths is not None:
-            lengths = checked_lengths(where, lengths, lead[:-1], lead[-1])
-        self._check_state(where, initial_state, lead[:-1])
+            lengths = checked_lengths(where, lengths, batch_shape, num_steps)
+        self._check_state(where, initial_state, batch_shape)
         ys, last, state = self.over_time(
-            time_first(xs, -2),
+            steps,
             initial_state=initial_state,
             lengths=lengths,
-            mask=None if mask is None else time_first(jnp.asarray(mask), -1),
-            resets=None if resets is None else time_first(jnp.asarray(resets), -1),
+            mask=None if mask is None else time_first(jnp.asarray(mask), step_time),
+            resets=None if resets is None else time_first(jnp.asarray(resets), step_time),
             key=key,
         )
         if return_sequences:
-            ys = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -2), ys)
+            ys = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, time), ys)
         else:
             ys = last()
         return (ys, state) if return_state else ys
