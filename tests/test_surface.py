@@ -399,6 +399,11 @@ ROWS = {
         (lambda f: f(CELL, 3, rngs=0), NO_RNGS),
     ],
     "to_linen": [(lambda f: f(3, 3), NO_CELL), (lambda f: f(CELL, 0), at_least("in_size"))],
+    "save_pretrained": [
+        (lambda f: f(3, "x", {}), "`module` must be a flax.nnx.Module, got 3"),
+        (lambda f: f(LAYER, "x", [3]), "`config` must be a dictionary of names to plain JSON"),
+    ],
+    "load_pretrained": [(lambda f: f("nowhere"), "must be a file that can be read, got No such")],
     "read_safetensors": [(lambda f: f(__file__), "must be a whole safetensors file")],
     "write_safetensors": [
         (lambda f: f("x", [1]), "must be given a flat mapping of names to arrays")
