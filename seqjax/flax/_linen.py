@@ -27,8 +27,8 @@ def from_linen(module: linen.RNNCellBase, in_size: int) -> StepCell:
       in_size: features of the input.
 
     Returns:
-      The cell. Its parameters are the variables of the module, `{"params": ...}`: those that you
-      have, or new ones from `cell.init`.
+      The cell. Its parameters are the variables of the module, which have a key "params". Use those
+      that you have, or new ones from `cell.init`.
 
     Raises:
       TypeError: if `module` is not a linen cell with one axis of features.
