@@ -50,7 +50,7 @@ LINEAR_SHAPES = ("200x64x128x128", "1000x32x128x128", "10000x4x64x64", "50000x1x
 TOLERANCE = 2e-4  # of the norm of what is compared: float32, thousands of steps
 
 FLAGS = flags.FLAGS
-flags.DEFINE_list("peers", None, "frameworks; default: all that are installed")
+flags.DEFINE_list("peers", None, "frameworks; default: all that are installed, but drop_in")
 flags.DEFINE_string("baseline", None, "folder with another checkout of seqjax: the peer `baseline`")
 flags.DEFINE_list("cells", list(CELLS), "cells")
 flags.DEFINE_list(
@@ -365,7 +365,7 @@ def check_flags() -> None:
 def start_peers(cores: int) -> list[Worker]:
     """Starts the chosen peers that are installed."""
     others = []
-    for name in FLAGS.peers or peers.NAMES:
+    for name in FLAGS.peers or [name for name in peers.NAMES if name != "drop_in"]:
         if name == "baseline" and FLAGS.baseline is None:
             continue
         try:
