@@ -3,7 +3,7 @@
     python scripts/benchmark.py --json=benchmark.json
     python scripts/benchmark.py --peers=torch,flax --cells=lstm --shapes=200x64x128x128
     python scripts/benchmark.py --cells=min_gru --peers=associative_autodiff,scan --peak
-    python scripts/benchmark.py --peers=flax,drop_in --cells=rnn,lstm,gru --modes=train
+    python scripts/benchmark.py --peers=flax,drop_in,drop_in_cores --cells=rnn,lstm,gru
 
 An earlier commit, checked out in another folder, is the peer `baseline`:
 
@@ -19,6 +19,7 @@ ratio to each peer, and how much faster than Flax our drop-in for its layer is, 
 status is 1 where the earlier commit gives other results, or none.
 """
 
+import itertools
 import json
 import math
 import multiprocessing
@@ -37,6 +38,7 @@ from peers.worker import serve
 
 CELLS = (*USUAL_CELLS, "bilstm", "bigru", "own", *LINEAR_CELLS)
 MODES = ("train", "inference")
+DROP_INS = ("drop_in", "drop_in_cores")  # measured only if asked for
 # T x B x D x H; the last is IMDB's: reviews in segments of 50 words, side by side.
 SHAPES = {
     "2000x8x64x64": "long, small batch",
@@ -50,7 +52,7 @@ LINEAR_SHAPES = ("200x64x128x128", "1000x32x128x128", "10000x4x64x64", "50000x1x
 TOLERANCE = 2e-4  # of the norm of what is compared: float32, thousands of steps
 
 FLAGS = flags.FLAGS
-flags.DEFINE_list("peers", None, "frameworks; default: all that are installed, but drop_in")
+flags.DEFINE_list("peers", None, "frameworks; default: all that are installed, but the drop-ins")
 flags.DEFINE_string("baseline", None, "folder with another checkout of seqjax: the peer `baseline`")
 flags.DEFINE_list("cells", list(CELLS), "cells")
 flags.DEFINE_list(
@@ -298,23 +300,23 @@ def smallest_ratios(rows: list[dict[str, Any]], names: list[str]) -> str:
 
 
 def drop_in_ratios(rows: list[dict[str, Any]]) -> str:
-    """Returns a line for each mode: Flax's time by that of `seqjax.flax.RNN`, geometric means."""
+    """Returns Flax's time by that of our drop-in, a line a mode and peer: geometric means."""
     times: dict[str, dict[Shape, dict[str, list[float]]]] = {}
     for row in rows:
         shape = Shape(row["T"], row["B"], row["in_size"], row["hidden_size"])
         here = times.setdefault(row["mode"], {}).setdefault(shape, {})
         here.setdefault(row["peer"], []).append(row["peer_ms"])
     lines = []
-    for mode, shapes in times.items():
+    for mode, peer in itertools.product(times, DROP_INS):
         means = {
-            label(shape): geometric_mean(found["flax"]) / geometric_mean(found["drop_in"])
-            for shape, found in shapes.items()
-            if len(found.get("drop_in", ())) == len(found.get("flax", ())) > 0
+            label(shape): geometric_mean(found["flax"]) / geometric_mean(found[peer])
+            for shape, found in times[mode].items()
+            if len(found.get(peer, ())) == len(found.get("flax", ())) > 0
         }
         if means:
             each = ", ".join(f"{name} {ratio:.2f}" for name, ratio in means.items())
             total = geometric_mean([*means.values()])
-            lines.append(f"flax by drop_in, {mode}: {total:.2f} ({each})")
+            lines.append(f"flax by {peer}, {mode}: {total:.2f} ({each})")
     return "\n".join(lines)
 
 
@@ -365,7 +367,7 @@ def check_flags() -> None:
 def start_peers(cores: int) -> list[Worker]:
     """Starts the chosen peers that are installed."""
     others = []
-    for name in FLAGS.peers or [name for name in peers.NAMES if name != "drop_in"]:
+    for name in FLAGS.peers or [name for name in peers.NAMES if name not in DROP_INS]:
         if name == "baseline" and FLAGS.baseline is None:
             continue
         try:

@@ -20,6 +20,7 @@ NAMES = (
     "haiku",
     "equinox",
     "drop_in",
+    "drop_in_cores",
     "scan",
     "associative_autodiff",
     "baseline",

@@ -17,8 +17,8 @@ LAYERS = {
 }
 
 
-def build(case: Case, weights, xs, cotangent, rnn=nnx.RNN):
-    """Makes the program of a layer like `nnx.RNN`."""
+def build(case: Case, weights, xs, cotangent, rnn=nnx.RNN, **options):
+    """Makes the program of a layer like `nnx.RNN`; `options` are those of `jax_program`."""
     rngs = nnx.Rngs(0)
 
     def layer():
@@ -53,7 +53,7 @@ def build(case: Case, weights, xs, cotangent, rnn=nnx.RNN):
     def run(own, xs):
         return nnx.merge(graph, own, rest)(xs, initial_carry=carry)
 
-    return jax_program(run, place, weights, xs, cotangent)
+    return jax_program(run, place, weights, xs, cotangent, **options)
 
 
 def start(cores: int) -> None:
