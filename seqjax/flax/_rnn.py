@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
@@ -156,21 +157,22 @@ class RNN(nnx.RNN):
         promoted = dtype if theirs.dtype is not None else jnp.promote_types(inputs.dtype, dtype)
         if {promoted, *(array.dtype for array in state)} != {dtype}:
             return super().__call__(inputs, initial_carry=carry, **options)
-        where, hidden = "seqjax.flax.RNN", theirs.hidden_features
-        if inputs.shape[-1] != theirs.in_features:
+        where, cell = "seqjax.flax.RNN", known.make(theirs)
+        in_size, hidden = arrays[known.layout.arrays[0].name].shape[0], cell.hidden_size
+        if inputs.shape[-1] != in_size:
             raise ValueError(
-                f"{where}: `inputs` must have in_features = {theirs.in_features} on the last "
-                f"axis, got shape {inputs.shape}."
+                f"{where}: `inputs` must have in_features = {in_size} on the last axis, got shape "
+                f"{inputs.shape}."
             )
-        if any(array.shape != (*batch_shape, hidden) for array in state):
+        expected = jax.tree.map(lambda _: (*batch_shape, hidden), cell.initial_state(None))
+        if jax.tree.map(jnp.shape, state) != expected:
             raise ValueError(
-                f"{where}: `initial_carry` must have arrays of shape (*B, H) = "
-                f"{(*batch_shape, hidden)}, got {[array.shape for array in state]}."
+                f"{where}: `initial_carry` must be {_carry(expected)}, arrays of these shapes, got "
+                f"{jax.tree.map(jnp.shape, carry)}. Start from cell.initialize_carry."
             )
         if seq_lengths is not None:
             num_steps = inputs.shape[time_axis]
             seq_lengths = checked_lengths(where, seq_lengths, batch_shape, num_steps)
-        cell = known.make(theirs)
         ys, state = unroll(
             cell,
             load_params(cell, arrays, "nnx"),

@@ -234,7 +234,8 @@ def test_another_dtype_of_a_call(x64):
     ("call", "error", "message"),
     [
         ({"inputs": XS[..., :2]}, ValueError, "`inputs` must have in_features = 3"),
-        ({"initial_carry": jnp.ones((1, H))}, ValueError, r"shape (*B, H) = (3, 4), got [(1, 4)]"),
+        ({"initial_carry": jnp.ones((1, H))}, ValueError, "must be (3, 4), arrays of"),
+        ({"initial_carry": (jnp.ones((B, H)),) * 2}, ValueError, "got ((3, 4), (3, 4)). Start"),
         ({"seq_lengths": LENGTHS[:2]}, ValueError, "`lengths` must have shape (*B,) = (3,)"),
         ({"seq_lengths": LENGTHS + 1}, ValueError, "`lengths` must lie in 0 ... T = 6"),
         ({"seq_lengths": LENGTHS + 0.0}, TypeError, "`lengths` must be integers"),
