@@ -69,7 +69,9 @@ def package_page(package: str) -> str:
 
 def entry(public: PublicName) -> str:
     """Returns the directive that describes a name."""
-    full = f"{public.package}.{public.name}"
+    full, home = f"{public.package}.{public.name}", public.module.rpartition(".")[0]
+    if home != public.package != "seqjax" and home in packages():
+        return f"See :py:obj:`{home}.{public.name}`."
     match public.definition:
         case ast.FunctionDef():
             return f".. autofunction:: {full}"

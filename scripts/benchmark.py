@@ -3,6 +3,7 @@
     python scripts/benchmark.py --json=benchmark.json
     python scripts/benchmark.py --peers=torch,flax --cells=lstm --shapes=200x64x128x128
     python scripts/benchmark.py --cells=min_gru --peers=associative_autodiff,scan --peak
+    python scripts/benchmark.py --peers=flax,drop_in,drop_in_cores --cells=rnn,lstm,gru
 
 An earlier commit, checked out in another folder, is the peer `baseline`:
 
@@ -14,9 +15,11 @@ float32 arithmetic. In training the gradients of all weights and of the input ar
 every case the results are compared first, and a case whose results differ is not timed. Then the
 frameworks run in turn, one call each, round after round, and the medians over rounds are compared:
 the ratio is the peer's time by ours, above 1 where we are faster. The last lines name the smallest
-ratio to each peer. The exit status is 1 where the earlier commit gives other results, or none.
+ratio to each peer, and how much faster than Flax our drop-in for its layer is, by shape. The exit
+status is 1 where the earlier commit gives other results, or none.
 """
 
+import itertools
 import json
 import math
 import multiprocessing
@@ -35,6 +38,7 @@ from peers.worker import serve
 
 CELLS = (*USUAL_CELLS, "bilstm", "bigru", "own", *LINEAR_CELLS)
 MODES = ("train", "inference")
+DROP_INS = ("drop_in", "drop_in_cores")  # measured only if asked for
 # T x B x D x H; the last is IMDB's: reviews in segments of 50 words, side by side.
 SHAPES = {
     "2000x8x64x64": "long, small batch",
@@ -48,7 +52,7 @@ LINEAR_SHAPES = ("200x64x128x128", "1000x32x128x128", "10000x4x64x64", "50000x1x
 TOLERANCE = 2e-4  # of the norm of what is compared: float32, thousands of steps
 
 FLAGS = flags.FLAGS
-flags.DEFINE_list("peers", None, "frameworks; default: all that are installed")
+flags.DEFINE_list("peers", None, "frameworks; default: all that are installed, but the drop-ins")
 flags.DEFINE_string("baseline", None, "folder with another checkout of seqjax: the peer `baseline`")
 flags.DEFINE_list("cells", list(CELLS), "cells")
 flags.DEFINE_list(
@@ -295,6 +299,27 @@ def smallest_ratios(rows: list[dict[str, Any]], names: list[str]) -> str:
     return "\n".join(lines)
 
 
+def drop_in_ratios(rows: list[dict[str, Any]]) -> str:
+    """Returns Flax's time by that of our drop-in, a line a mode and peer: geometric means."""
+    times: dict[str, dict[Shape, dict[str, list[float]]]] = {}
+    for row in rows:
+        shape = Shape(row["T"], row["B"], row["in_size"], row["hidden_size"])
+        here = times.setdefault(row["mode"], {}).setdefault(shape, {})
+        here.setdefault(row["peer"], []).append(row["peer_ms"])
+    lines = []
+    for mode, peer in itertools.product(times, DROP_INS):
+        means = {
+            label(shape): geometric_mean(found["flax"]) / geometric_mean(found[peer])
+            for shape, found in times[mode].items()
+            if len(found.get(peer, ())) == len(found.get("flax", ())) > 0
+        }
+        if means:
+            each = ", ".join(f"{name} {ratio:.2f}" for name, ratio in means.items())
+            total = geometric_mean([*means.values()])
+            lines.append(f"flax by {peer}, {mode}: {total:.2f} ({each})")
+    return "\n".join(lines)
+
+
 def replace_table(path: Path, text: str) -> None:
     """Puts the text between the benchmark marks of a page."""
     page = path.read_text()
@@ -342,7 +367,7 @@ def check_flags() -> None:
 def start_peers(cores: int) -> list[Worker]:
     """Starts the chosen peers that are installed."""
     others = []
-    for name in FLAGS.peers or peers.NAMES:
+    for name in FLAGS.peers or [name for name in peers.NAMES if name not in DROP_INS]:
         if name == "baseline" and FLAGS.baseline is None:
             continue
         try:
@@ -439,6 +464,8 @@ def main(argv: list[str]) -> None:
     if FLAGS.table:
         replace_table(Path(FLAGS.table), text)
     print(smallest_ratios(rows, names))
+    if compared_with_flax := drop_in_ratios(rows):
+        print(compared_with_flax)
     if wrong:
         raise SystemExit(f"benchmark.py: baseline gives other results, or none: {', '.join(wrong)}")
 

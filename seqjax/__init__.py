@@ -47,6 +47,7 @@ if TYPE_CHECKING:  # at run time they are imported when they are first used: see
     from seqjax import data as data
     from seqjax import decode as decode
     from seqjax import executors as executors
+    from seqjax import flax as flax
     from seqjax import floors as floors
     from seqjax import gradflow as gradflow
     from seqjax import nn as nn
@@ -61,6 +62,7 @@ _PACKAGES = (
     "data",
     "decode",
     "executors",
+    "flax",
     "floors",
     "gradflow",
     "nn",

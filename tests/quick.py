@@ -11,6 +11,7 @@ QUICK = {
         "unroll/test_unroll_gradients.py::test_learned_initial_state_gets_a_gradient",
     ],
     "experiments": ["experiments/test_regression.py::test_run_folder"],
+    "flax": ["doors/test_flax_cells.py::test_ours_in_both_directions"],
     "floors": ["floors/test_ngrams.py"],
     "gradflow": ["gradflow/test_gradflow_norms.py::test_closed_form"],
     "nn": ["nn/test_nn_recurrent.py::test_rnn_is_unroll_batch_first"],

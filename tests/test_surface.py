@@ -22,9 +22,11 @@ PACKAGES = (
     "seqjax.executors",
     "seqjax.convert",
     "seqjax.transforms",
+    "seqjax.flax",
 )
 EXEMPT = {
     "an error, a protocol, an executor without options": "ConvertError Executor Associative",
+    "made by `from_step`": "StepCell",
     "takes any array": "time_scale",
 }  # and records of arrays, which check nothing
 
@@ -40,6 +42,10 @@ ATTENTION = nn.Attention("dot", 4, 4, rngs=RNGS)
 
 def identity(state, **gates):
     return state
+
+
+def same(params, carry, x=None):
+    return carry, carry
 
 
 def scalar(ys, state):
@@ -358,6 +364,46 @@ ROWS = {
     "orthogonal": [(lambda f: f(CELL, "qr"), "`method` must be one of cayley, exponential")],
     "layer_norm": [(lambda f: f(CELL, epsilon=0.0), "`epsilon` must be above 0, got 0.0")],
     "residual": [(lambda f: f(3), NO_CELL)],
+    "LSTM": [
+        (lambda f: f(0, 4, rngs=RNGS), at_least("in_features")),
+        (lambda f: f(3, 4, 0, rngs=RNGS), at_least("num_layers")),
+        (lambda f: f(3, 4, rngs=0), NO_RNGS),
+        (lambda f: f(3, 4, 2, dropout=1.0, rngs=RNGS), "`dropout` " + RATE + "1.0"),
+    ],
+    "GRU": [(lambda f: f(3, 0, rngs=RNGS), at_least("hidden_size"))],
+    "Elman": [
+        (
+            lambda f: f(3, 4, dropout=0.5, rngs=RNGS),
+            "`num_layers` must be at least 2, got 1. Drop the outputs with nnx.Dropout(0.5)",
+        )
+    ],
+    "flax.RNN": [
+        (
+            lambda f: f(nnx.GRUCell(3, 4, rngs=RNGS))(jnp.ones((2, 5, 2))),
+            "`inputs` must have in_features = 3 on the last axis, got shape (2, 5, 2)",
+        )
+    ],
+    "from_step": [
+        (lambda f: f(3, same, (), 3), "`call` must be a function that can be called as call("),
+        (lambda f: f(same, 3, (), 3), "`carry` must be a function that can be called as carry("),
+        (lambda f: f(same, same, (), 0), at_least("in_size")),
+    ],
+    "from_nnx": [
+        (lambda f: f(3), "`module` must be a cell such as nnx.LSTMCell(...), got 3."),
+        (lambda f: f(nnx.RNN(nnx.GRUCell(3, 4, rngs=RNGS))), "Of an nnx.RNN, pass its `cell`."),
+    ],
+    "from_linen": [(lambda f: f(3, 3), "`module` must be a cell such as linen.LSTMCell(64)")],
+    "to_nnx": [
+        (lambda f: f(3, 3, rngs=RNGS), NO_CELL.partition(",")[0]),
+        (lambda f: f(CELL, 0, rngs=RNGS), at_least("in_size")),
+        (lambda f: f(CELL, 3, rngs=0), NO_RNGS),
+    ],
+    "to_linen": [(lambda f: f(3, 3), NO_CELL), (lambda f: f(CELL, 0), at_least("in_size"))],
+    "save_pretrained": [
+        (lambda f: f(3, "x", {}), "`module` must be a flax.nnx.Module, got 3"),
+        (lambda f: f(LAYER, "x", [3]), "`config` must be a dictionary of names to plain JSON"),
+    ],
+    "load_pretrained": [(lambda f: f("nowhere"), "must be a file that can be read, got No such")],
     "read_safetensors": [(lambda f: f(__file__), "must be a whole safetensors file")],
     "write_safetensors": [
         (lambda f: f("x", [1]), "must be given a flat mapping of names to arrays")
@@ -372,7 +418,9 @@ for make in cells.CELLS.values():
     ]
 
 PUBLIC = {
-    name: getattr(importlib.import_module(package), name)
+    f"flax.{name}" if package == "seqjax.flax" and hasattr(nn, name) else name: getattr(
+        importlib.import_module(package), name
+    )
     for package in PACKAGES
     for name in dir(importlib.import_module(package))
     if not name.startswith("_")

@@ -13,7 +13,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-NAMES = ("torch", "flax", "keras", "haiku", "equinox", "scan", "associative_autodiff", "baseline")
+NAMES = (
+    "torch",
+    "flax",
+    "keras",
+    "haiku",
+    "equinox",
+    "drop_in",
+    "drop_in_cores",
+    "scan",
+    "associative_autodiff",
+    "baseline",
+)
 USUAL_CELLS = ("rnn", "lstm", "gru")
 LINEAR_CELLS = ("min_gru", "lru", "rg_lru")
 Weights = dict[str, np.ndarray]

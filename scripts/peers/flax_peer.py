@@ -17,13 +17,13 @@ LAYERS = {
 }
 
 
-def build(case: Case, weights, xs, cotangent):
-    """Makes the program."""
+def build(case: Case, weights, xs, cotangent, rnn=nnx.RNN, **options):
+    """Makes the program of a layer like `nnx.RNN`; `options` are those of `jax_program`."""
     rngs = nnx.Rngs(0)
 
     def layer():
         cell = LAYERS[case.cell](case.in_size, case.hidden_size, rngs=rngs)
-        return nnx.RNN(cell, time_major=True)
+        return rnn(cell, time_major=True)
 
     model = nnx.Bidirectional(layer(), layer(), time_major=True) if case.bidirectional else layer()
     graph, own, rest = nnx.split(model, nnx.Param, ...)
@@ -53,7 +53,7 @@ def build(case: Case, weights, xs, cotangent):
     def run(own, xs):
         return nnx.merge(graph, own, rest)(xs, initial_carry=carry)
 
-    return jax_program(run, place, weights, xs, cotangent)
+    return jax_program(run, place, weights, xs, cotangent, **options)
 
 
 def start(cores: int) -> None:

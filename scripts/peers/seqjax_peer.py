@@ -44,13 +44,18 @@ CELLS = {name: name if name in MAKERS else "" for name in ("own", *LINEAR_CELLS)
 
 
 def place(case: Case, weights):
-    """Puts weights where the cell has them; a leaf without a weight, as a bias, is left out."""
+    """Puts weights where the cell has them; a leaf without a weight, as a bias, is zero."""
     cell = MAKERS[case.cell](case.hidden_size)
     template = jax.eval_shape(lambda: cell.init(jax.random.key(0), case.in_size))
-    return [
-        jax.tree_util.tree_map_with_path(lambda path, _, w=w: w.get(leaf_name(path)), template)
-        for w in weights
-    ]
+
+    def placed(direction):
+        def weight(path, leaf):
+            given = direction.get(leaf_name(path))
+            return jnp.zeros(leaf.shape, leaf.dtype) if given is None else given
+
+        return jax.tree_util.tree_map_with_path(weight, template)
+
+    return [placed(direction) for direction in weights]
 
 
 def draw(case: Case) -> list[Weights]:
@@ -69,21 +74,13 @@ def leaf_name(path) -> str:
     return jax.tree_util.keystr(path, simple=True, separator=".")
 
 
-def build(case: Case, weights, xs, cotangent, **options):
-    """Makes the program; `options` are those of `seqjax.unroll`."""
-    cell = MAKERS[case.cell](case.hidden_size)
-    mesh = data_mesh(case.batch)
+def over_cores(batch: int):
+    """Returns `put(tree, axis)`, which splits a batch over the cores, and a wrapper of calls."""
+    mesh = data_mesh(batch)
 
     def put(tree, axis):
         spec = PartitionSpec() if axis is None else PartitionSpec(*[None] * axis, "batch")
         return jax.device_put(tree, NamedSharding(mesh, spec))
-
-    def run(params, xs):
-        ys = [
-            seqjax.unroll(cell, each, xs, reverse=bool(index), **options)[0]
-            for index, each in enumerate(params)
-        ]
-        return ys[0] if len(ys) == 1 else jnp.concatenate(ys, axis=-1)
 
     def in_mesh(call):
         """`unroll` reads off the ambient mesh over how many devices the batch is split."""
@@ -93,6 +90,21 @@ def build(case: Case, weights, xs, cotangent, **options):
                 return call()
 
         return called
+
+    return put, in_mesh
+
+
+def build(case: Case, weights, xs, cotangent, **options):
+    """Makes the program; `options` are those of `seqjax.unroll`."""
+    cell = MAKERS[case.cell](case.hidden_size)
+    put, in_mesh = over_cores(case.batch)
+
+    def run(params, xs):
+        ys = [
+            seqjax.unroll(cell, each, xs, reverse=bool(index), **options)[0]
+            for index, each in enumerate(params)
+        ]
+        return ys[0] if len(ys) == 1 else jnp.concatenate(ys, axis=-1)
 
     own = functools.partial(place, case)
     return Program(*map(in_mesh, jax_program(run, own, weights, xs, cotangent, put=put)))

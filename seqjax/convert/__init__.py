@@ -8,6 +8,8 @@ from seqjax.convert._errors import ConvertError as ConvertError
 from seqjax.convert._export import export as export
 from seqjax.convert._files import read_safetensors as read_safetensors
 from seqjax.convert._files import write_safetensors as write_safetensors
+from seqjax.convert._pretrained import load_pretrained as load_pretrained
+from seqjax.convert._pretrained import save_pretrained as save_pretrained
 from seqjax.convert._weights import dump as dump
 from seqjax.convert._weights import dump_params as dump_params
 from seqjax.convert._weights import load as load

@@ -14,6 +14,9 @@ from seqjax.nn._crf import CRF as CRF
 from seqjax.nn._embedding import Embedding as Embedding
 from seqjax.nn._masking import mask_features as mask_features
 from seqjax.nn._masking import mask_steps as mask_steps
+from seqjax.nn._named import GRU as GRU
+from seqjax.nn._named import LSTM as LSTM
+from seqjax.nn._named import Elman as Elman
 from seqjax.nn._pooling import Pooling as Pooling
 from seqjax.nn._recurrent import RNN as RNN
 from seqjax.nn._recurrent import Bidirectional as Bidirectional

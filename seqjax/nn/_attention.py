@@ -132,6 +132,16 @@ class Attention(Module):
         values = jnp.where(valid[..., None], states, 0)
         return Memory(values, values if self.key is None else self.key(values), valid)
 
+    @property
+    def in_features(self) -> int:
+        """Features of a query."""
+        return self.query_size
+
+    @property
+    def out_features(self) -> int:
+        """Features of a context: those of the states of the encoder."""
+        return self.memory_size
+
     def __call__(self, queries: Array, memory: Memory) -> tuple[Array, Array]:
         """Computes the context of several queries at once.
 

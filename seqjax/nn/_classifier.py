@@ -74,6 +74,10 @@ class SequenceClassifier(Module):
         check_function(WHERE, "embedding", embedding, ["tokens"], ["key"])
         check_kind(WHERE, "recurrent", recurrent, Recurrent, "a layer such as seqjax.nn.RNN")
         check_rngs(WHERE, rngs)
+        if recurrent.time_major:
+            raise ValueError(
+                f"{WHERE}: `recurrent` must be batch first, got time_major=True. Leave it out."
+            )
         features = getattr(embedding, "features", recurrent.in_size)
         if features != recurrent.in_size:
             raise ValueError(

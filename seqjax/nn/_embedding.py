@@ -83,6 +83,11 @@ class Embedding(Module):
             WHERE, token_dropout, name="token_dropout", broadcast_dims=(-1,)
         )
 
+    @property
+    def out_features(self) -> int:
+        """Features of the output, by Flax's name for those of a layer."""
+        return self.features
+
     def __call__(self, tokens: Array, *, key: Array | None = None) -> Array:
         """Looks up tokens.
 

@@ -26,6 +26,18 @@ class Module(nnx.Module):
     """
 
     __signature__ = _Signature()
+    in_size: int
+    out_size: int
+
+    @property
+    def in_features(self) -> int:
+        """Features of the input, by Flax's name."""
+        return self.in_size
+
+    @property
+    def out_features(self) -> int:
+        """Features of the output, by Flax's name."""
+        return self.out_size
 
 
 def check_rngs(where: str, rngs: Any) -> None:

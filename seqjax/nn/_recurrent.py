@@ -27,12 +27,14 @@ class Recurrent(Module):
     that it transposes its sequences once instead of once per layer.
 
     Attributes:
-      in_size: features of the input.
-      out_size: features of the output.
+      in_size: features of the input; also `in_features`.
+      out_size: features of the output; also `out_features`.
+      time_major: whether sequences, masks and resets of a call have time first after all.
     """
 
     in_size: int
     out_size: int
+    time_major: bool = False
 
     def __call__(
         self,
@@ -87,28 +89,32 @@ class Recurrent(Module):
           (True, True)
         """
         where, xs = f"seqjax.nn.{type(self).__name__}", jnp.asarray(xs)
+        axes, time, step_time = ("(T, *B", 0, 0) if self.time_major else ("(*B, T", -2, -1)
         if xs.ndim < 2 or xs.shape[-1] != self.in_size:
             raise ValueError(
-                f"{where}: `xs` must have shape (*B, T, D) with in_size D = {self.in_size}, got "
+                f"{where}: `xs` must have shape {axes}, D) with in_size D = {self.in_size}, got "
                 f"{xs.shape}."
             )
-        lead, hint = xs.shape[:-1], " Layers are batch first."
-        for name, steps in (("mask", mask), ("resets", resets)):
-            if steps is not None:
-                check_shape(where, name, steps, "(*B, T)", lead, hint)
+        steps = time_first(xs, time)
+        num_steps, *batch_axes, _ = steps.shape
+        batch_shape = tuple(batch_axes)
+        hint = f" Layers are {'time' if self.time_major else 'batch'} first."
+        for name, each in (("mask", mask), ("resets", resets)):
+            if each is not None:
+                check_shape(where, name, each, f"{axes})", xs.shape[:-1], hint)
         if lengths is not None:
-            lengths = checked_lengths(where, lengths, lead[:-1], lead[-1])
-        self._check_state(where, initial_state, lead[:-1])
+            lengths = checked_lengths(where, lengths, batch_shape, num_steps)
+        self._check_state(where, initial_state, batch_shape)
         ys, last, state = self.over_time(
-            time_first(xs, -2),
+            steps,
             initial_state=initial_state,
             lengths=lengths,
-            mask=None if mask is None else time_first(jnp.asarray(mask), -1),
-            resets=None if resets is None else time_first(jnp.asarray(resets), -1),
+            mask=None if mask is None else time_first(jnp.asarray(mask), step_time),
+            resets=None if resets is None else time_first(jnp.asarray(resets), step_time),
             key=key,
         )
         if return_sequences:
-            ys = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -2), ys)
+            ys = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, time), ys)
         else:
             ys = last()
         return (ys, state) if return_state else ys
@@ -234,15 +240,11 @@ class RNN(Recurrent):
         self.reverse = reverse
         params = cell.init(rngs.params(), in_size, param_dtype)
         # The name must not be "params": Flax linen has a collection of that name, see `ToLinen`.
-        self.weights = nnx.data(jax.tree.map(_param, params, cell.partition(params)))
+        self.weights = nnx.data(jax.tree.map(param, params, cell.partition(params)))
 
     def cell_params(self) -> Any:
         """Returns the parameters as plain arrays, for `seqjax.unroll`."""
-        return jax.tree.map(
-            lambda variable: variable[...],
-            self.weights,
-            is_leaf=lambda leaf: isinstance(leaf, nnx.Variable),
-        )
+        return arrays_of(self.weights)
 
     @property
     def looks_ahead(self) -> bool:
@@ -375,12 +377,21 @@ class Bidirectional(Recurrent):
         return self.merged(self.forward.last(forward, valid), self.backward.last(backward, valid))
 
 
-def _param(value: Array, spec: jax.sharding.PartitionSpec) -> nnx.Param:
+def param(value: Array, spec: jax.sharding.PartitionSpec) -> nnx.Param:
     """Returns a parameter whose metadata says how devices may split it; it is not split here."""
     if not spec:
         return nnx.Param(value)
     # Do not let Flax shard here: making a layer would then need a mesh with these axes.
     return nnx.Param(value, out_sharding=spec, eager_sharding=False)
+
+
+def arrays_of(weights: Any) -> Any:
+    """Returns a pytree of variables as one of plain arrays."""
+    return jax.tree.map(
+        lambda variable: variable[...],
+        weights,
+        is_leaf=lambda leaf: isinstance(leaf, nnx.Variable),
+    )
 
 
 def layer_key(key: Array | None, index: int) -> Array | None:
@@ -393,12 +404,15 @@ def time_first(x: Array, axis: int) -> Array:
     return jnp.moveaxis(x, axis, 0)
 
 
-def check_layer(where: str, cell: Any, in_size: Any, rngs: Any) -> None:
+def check_layer(
+    name: str, cell: Any, in_size: Any, rngs: Any, *, package: str = "seqjax.nn"
+) -> None:
     """Refuses a `cell`, `in_size` or `rngs` of the wrong kind."""
+    where = f"{package}.{name}"
     if not isinstance(cell, Cell):
         raise TypeError(
-            f"seqjax.nn.{where}: `cell` must be a cell such as seqjax.lstm(64), got {cell!r}. Call "
-            f"{where}(cell, in_size, rngs=rngs)."
+            f"{where}: `cell` must be a cell such as seqjax.lstm(64), got {cell!r}. Call "
+            f"{name}(cell, in_size, rngs=rngs)."
         )
-    check_sizes(f"seqjax.nn.{where}", in_size=in_size)
-    check_rngs(f"seqjax.nn.{where}", rngs)
+    check_sizes(where, in_size=in_size)
+    check_rngs(where, rngs)

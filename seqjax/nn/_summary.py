@@ -80,8 +80,9 @@ def describe(module: nnx.Module) -> str:
     if children is not None:
         return f"{name}({', '.join(describe(child) for child in children)})"
     cell = getattr(module, "cell", None) or getattr(getattr(module, "forward", None), "cell", None)
-    sizes = [getattr(module, f, None) for f in ("vocab_size", "in_size", "in_features")]
-    outs = [] if cell else [getattr(module, f, None) for f in ("features", "out_features")]
+    own = vars(module).get
+    sizes = [own(f) for f in ("vocab_size", "in_size", "in_features")]
+    outs = [] if cell else [own(f) for f in ("features", "out_features")]
     parts = ([cell] if cell else []) + [size for size in [*sizes, *outs] if size is not None]
     return f"{name}({', '.join(str(part) for part in parts)})"
 

@@ -11,6 +11,7 @@ from seqjax.train._mesh import data_mesh as data_mesh
 from seqjax.train._mesh import replicate as replicate
 from seqjax.train._mesh import shard as shard
 from seqjax.train._mesh import split_batch as split_batch
+from seqjax.train._module import fit_module as fit_module
 from seqjax.train._population import fit_together as fit_together
 from seqjax.train._processes import fetch as fetch
 from seqjax.train._processes import fetch_each as fetch_each

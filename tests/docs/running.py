@@ -12,7 +12,7 @@ import pytest
 from pages import ROOT, examples
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
-PEERS = {"keras", "torch"}  # other frameworks, which need not be installed
+PEERS = {"equinox", "haiku", "keras", "torch"}  # other frameworks, which need not be installed
 CHECKER = doctest.OutputChecker()
 LENIENT = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 

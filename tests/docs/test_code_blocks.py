@@ -24,6 +24,14 @@ def test_a_wrong_output_is_found(tmp_path):
     run_python(page)
 
 
+def test_a_page_without_its_peer_is_skipped(tmp_path, monkeypatch):
+    page = tmp_path / "page.md"
+    page.write_text("```python\nimport haiku as hk\n```\n")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(pytest.skip.Exception, match=r"page\.md needs haiku: pip install"):
+        run_python(page)
+
+
 def test_blocks_not_run(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("<!-- not run: no network -->\n```python\n1/0\n```\nText.\n```python\n2\n```\n")

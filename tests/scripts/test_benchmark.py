@@ -129,3 +129,31 @@ def test_a_difference_is_seen():
     assert benchmark.largest_difference(ours, wrong) > benchmark.TOLERANCE
     with pytest.raises(RuntimeError, match="are not ours"):
         benchmark.largest_difference(ours, {"ys": np.ones(4)})
+
+
+def test_the_drop_in_for_flax():
+    """Flax's GRU has no bias on the recurrent candidate: ours is zero there."""
+    case = ("--cells=gru", "--shapes=6x4x3x5", "--modes=train", "--rounds=1")
+    done = run("--peers=flax,drop_in_cores", *case)
+    assert done.returncode == 0, done.stderr
+    assert "left out" not in done.stdout
+    *_, last = done.stdout.splitlines()
+    assert re.fullmatch(r"flax by drop_in_cores, train: [\d.]+ \(6x4x3x5 [\d.]+\)", last)
+
+
+def test_ratios_of_the_drop_in():
+    """Geometric means over the cells of a shape that both have, then over the shapes."""
+
+    def row(peer, steps, ms):
+        sizes = {"T": steps, "B": 2, "in_size": 3, "hidden_size": 4}
+        return {"mode": "train", "peer": peer, "peer_ms": ms, **sizes}
+
+    rows = [
+        row("flax", 5, 4.0),
+        row("flax", 5, 9.0),
+        row("drop_in", 5, 1.0),
+        row("drop_in", 5, 4.0),
+    ]
+    rows += [row("flax", 6, 2.0), row("drop_in", 6, 6.0), row("flax", 7, 1.0)]
+    told = benchmark.drop_in_ratios(rows)
+    assert told == "flax by drop_in, train: 1.00 (5x2x3x4 3.00, 6x2x3x4 0.33)"
