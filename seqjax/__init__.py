@@ -51,6 +51,7 @@ if TYPE_CHECKING:  # at run time they are imported when they are first used: see
     from seqjax import floors as floors
     from seqjax import gradflow as gradflow
     from seqjax import nn as nn
+    from seqjax import online as online
     from seqjax import train as train
     from seqjax import transforms as transforms
 
@@ -66,6 +67,7 @@ _PACKAGES = (
     "floors",
     "gradflow",
     "nn",
+    "online",
     "train",
     "transforms",
 )

@@ -22,7 +22,7 @@ from seqjax._padding import (
 from seqjax.cells._cell import Cell, read_out
 from seqjax.cells._noise import Noise
 from seqjax.cells._params import check_params
-from seqjax.executors._choice import resolve
+from seqjax.executors._choice import needs_key, resolve
 from seqjax.executors._executor import Executor, Inputs
 
 
@@ -113,7 +113,7 @@ def unroll(
         "sequential", "associative", "scan"). By default, and for "auto",
         `seqjax.executors.choose` picks one. All executors give the same results, up to rounding.
       key: random key of the noise, for a cell that a function of `seqjax.transforms` has returned.
-        Without a key, the cell runs as at test time.
+        Without a key, the cell runs as at test time. `seqjax.online.UORO` needs a key too.
 
     Returns:
       `(ys, state)`: outputs of shape (T, *B, out_size) in `dtype`, and the final state in
@@ -140,12 +140,12 @@ def unroll(
             f"seqjax.unroll: the first argument must be a cell, got {type(cell).__name__}. Call "
             "unroll(cell, params, xs)."
         )
-    if key is not None and not cell.draws_noise:
+    chosen = resolve("seqjax.unroll", executor, cell)
+    if key is not None and not (cell.draws_noise or needs_key(chosen)):
         raise ValueError(
             f"seqjax.unroll: `key` is for cells that draw noise, and {cell!r} draws none. Leave it "
             "out, or add noise by seqjax.transforms."
         )
-    chosen = resolve("seqjax.unroll", executor, cell)
     xs = as_array("xs", xs)
     if xs.ndim < 2:
         raise ValueError(
@@ -183,7 +183,8 @@ def unroll(
         params: Any, inputs: Inputs, state: Any, reset_state: Any, key: Array | None
     ) -> tuple[Any, Any, Any]:
         noise = Noise() if key is None else cell.draw(key, inputs.xs)
-        inputs = inputs._replace(noise=noise.steps)
+        own_key = key if needs_key(chosen) else None
+        inputs = inputs._replace(noise=noise.steps, key=own_key)
         if noise.inputs is not None:
             inputs = inputs._replace(xs=inputs.xs * noise.inputs)
         extra = () if noise.params is None else (noise.params,)

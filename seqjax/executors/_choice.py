@@ -70,3 +70,8 @@ def resolve(where: str, executor: Any, cell: Cell) -> Executor:
         name = type(executor).__name__
         raise ValueError(f"{where}: the executor {name} cannot run {cell!r}: {reason}.")
     return executor
+
+
+def needs_key(executor: Any) -> bool:
+    """Returns whether an executor, or a short name, draws random numbers of its own."""
+    return getattr(executor, "needs_key", False)

@@ -18,6 +18,7 @@ class Inputs(NamedTuple):
       starts: True at the first valid step of a sequence and at the first valid step after a reset,
         booleans (T, *B), or None if the cell does not use starts.
       noise: the noise of every step, leaves (T, *B, ...), or None.
+      key: random key, not of every step, for an executor that draws numbers itself, or None.
     """
 
     xs: Array
@@ -25,6 +26,7 @@ class Inputs(NamedTuple):
     resets: Array | None
     starts: Array | None = None
     noise: Any = None
+    key: Array | None = None
 
     def clean_xs(self) -> Array:
         """Returns the inputs with zeros at the invalid steps.

@@ -13,7 +13,7 @@ from seqjax._checks import check_choice, check_shape, check_sizes, check_state
 from seqjax._padding import checked_lengths, last_valid, valid_steps
 from seqjax._unroll import unroll
 from seqjax.cells._cell import Cell
-from seqjax.executors._choice import resolve
+from seqjax.executors._choice import needs_key, resolve
 from seqjax.executors._executor import Executor
 from seqjax.nn._module import Module, check_rngs
 
@@ -256,7 +256,7 @@ class RNN(Recurrent):
         return self.cell.initial_state(self.cell_params(), batch_shape, dtype)
 
     def over_time(self, xs, *, initial_state=None, lengths=None, mask=None, resets=None, key=None):
-        """Runs the cell; only a cell that draws noise uses `key`."""
+        """Runs the cell; only a cell or an executor that draws numbers uses `key`."""
         if resets is not None and self.reverse:
             resets = jnp.concatenate([resets[1:], jnp.zeros_like(resets[:1])])
         ys, state = unroll(
@@ -269,7 +269,7 @@ class RNN(Recurrent):
             resets=resets,
             reverse=self.reverse,
             executor=self.executor,
-            key=key if self.cell.draws_noise else None,
+            key=key if self.cell.draws_noise or needs_key(self.executor) else None,
         )
 
         def last() -> Array:
