@@ -22,6 +22,7 @@ from experiments.command_line import ConfigError, setting
 from seqjax.cells import CELLS, USER_CELLS
 from seqjax.cells._registry import suggestion
 from seqjax.executors import EXECUTORS
+from seqjax.online import METHODS
 from seqjax.train import RunError
 from seqjax.train._files import replace_file
 
@@ -63,6 +64,48 @@ def executor_setting() -> Any:
     """Declares the field of a configuration that says how the recurrent layers run in time."""
     names = ("auto", *EXECUTORS)
     return setting("auto", "how the recurrent layers are run in time", choices=names)
+
+
+def gradient_setting() -> Any:
+    """Declares the field of a configuration that says how gradients go through time."""
+    return setting(
+        "bptt",
+        "how gradients go through time: bptt, backwards through all steps; or forwards with the "
+        "steps, by a method of seqjax.online",
+        choices=("bptt", *METHODS),
+    )
+
+
+def check_gradient(config: Any, hidden_size: int) -> None:
+    """Refuses an online method where it would not be what its name says.
+
+    Args:
+      config: a configuration with the fields `cell`, `cell_options`, `executor`, `gradient` and
+        `num_layers`.
+      hidden_size: hidden units.
+
+    Raises:
+      ConfigError: naming the reason.
+    """
+    flag = f"--gradient={config.gradient}"
+    if config.gradient == "bptt":
+        return
+    one_way, both = directions(config.cell)
+    if both or one_way == FEEDFORWARD:
+        reason = "reads its sequences backwards" if both else "has no state"
+        raise ConfigError(f"{flag} goes forwards with the steps; --cell={config.cell} {reason}.")
+    if config.num_layers > 1:
+        raise ConfigError(
+            f"{flag} needs --num_layers=1, got {config.num_layers}: below the top layer, errors do "
+            "not go through time."
+        )
+    if config.executor != "auto":
+        raise ConfigError(
+            f"{flag} says itself how the layer runs in time; leave out "
+            f"--executor={config.executor}."
+        )
+    if reason := METHODS[config.gradient]().refusal(make_cell(config, hidden_size)):
+        raise ConfigError(f"{flag} cannot train --cell={config.cell}: {reason}.")
 
 
 def cell_options_setting() -> Any:

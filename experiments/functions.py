@@ -99,6 +99,7 @@ def recurrent_layers(
     *,
     both: bool = False,
     window: tuple[int, int] = (0, 0),
+    executor: Any = None,
     **options: Any,
 ) -> Any:
     """Returns the recurrent layer of an experiment, or a stack of them.
@@ -112,12 +113,14 @@ def recurrent_layers(
       rngs: gives the keys of the initialisers.
       both: whether the layers run in both directions whatever the name of the cell says.
       window: steps before and after the present one that feed-forward layers see.
+      executor: how the layers run in time, instead of what the configuration says.
       **options: keyword arguments of the cell's constructor, unless `cell_options` has them.
 
     Returns:
       The module.
     """
     layers: list[Any] = []
+    executor = config.executor if executor is None else executor
     both = both or directions(config.cell)[1]
     layer = seqjax.nn.Bidirectional if both else seqjax.nn.RNN
     for index in range(num_layers):
@@ -129,6 +132,6 @@ def recurrent_layers(
             in_size = hidden_size
             continue
         cell = make_cell(config, hidden_size, **options)
-        layers.append(layer(cell, in_size, executor=config.executor, rngs=rngs))
+        layers.append(layer(cell, in_size, executor=executor, rngs=rngs))
         in_size = layers[-1].out_size
     return layers[0] if len(layers) == 1 else seqjax.nn.Stack(layers, dropout=dropout)

@@ -12,7 +12,7 @@ import pytest
 from flax import nnx
 
 import seqjax
-from seqjax import cells, nn
+from seqjax import cells, nn, online
 
 PACKAGES = (
     "seqjax",
@@ -23,10 +23,12 @@ PACKAGES = (
     "seqjax.convert",
     "seqjax.transforms",
     "seqjax.flax",
+    "seqjax.online",
 )
 EXEMPT = {
     "an error, a protocol, an executor without options": "ConvertError Executor Associative",
     "made by `from_step`": "StepCell",
+    "the base class of methods, without one of its own": "Method",
     "takes any array": "time_scale",
 }  # and records of arrays, which check nothing
 
@@ -50,6 +52,13 @@ def same(params, carry, x=None):
 
 def scalar(ys, state):
     return ys.sum()
+
+
+def sum_of(y, target):
+    return y
+
+
+LAYER_NORM = seqjax.layer_norm_gru(4)
 
 
 def at_least(name, size=0, least=1):
@@ -313,6 +322,81 @@ ROWS = {
         (lambda f: f(3, PARAMS, XS, scalar, [1]), NO_CELL),
         (lambda f: f(CELL, PARAMS, XS, scalar, [2, 1.5]), at_least("steps[1]", 1.5)),
         (lambda f: f(CELL, PARAMS, XS, scalar, []), "must hold one segment length or more"),
+    ],
+    "online_bias": [
+        (lambda f: f(3, PARAMS, XS, scalar, [online.RTRL()]), NO_CELL),
+        (lambda f: f(CELL, PARAMS, XS, scalar, []), "must hold one method or more, got none."),
+        (
+            lambda f: f(CELL, PARAMS, XS, scalar, ["rtrl"]),
+            "`methods[0]` must be a method of seqjax.online",
+        ),
+        (lambda f: f(CELL, PARAMS, XS, scalar, [online.UORO()]), "UORO needs a random `key`"),
+        (
+            lambda f: f(CELL, PARAMS, XS, scalar, [online.RFLO()]),
+            "the executor RFLO cannot run lstm(4): it is for networks without gates",
+        ),
+    ],
+    "online_gradients": [
+        (lambda f: f("rtrl", CELL, PARAMS, XS, scalar), "such as seqjax.online.RTRL(), got 'rtrl'"),
+        (
+            lambda f: f(online.RTRL(), CELL, PARAMS, XS, sum_of),
+            "must be a scalar, got shape (2, 4)",
+        ),
+        (lambda f: f(online.RTRL(), 3, PARAMS, XS, scalar), NO_CELL),
+        (lambda f: f(online.UORO(), CELL, PARAMS, XS, scalar), "`key` must be a random key, got N"),
+        (
+            lambda f: f(online.RTRL(), CELL, PARAMS, XS, scalar, key=KEY),
+            "RTRL.init: takes no `key`",
+        ),
+        (
+            lambda f: f(online.RTRL(), CELL, PARAMS, XS, scalar, jnp.ones((2, 5))),
+            "leaves of shape (T, ...) with T = 5, got (2, 5).",
+        ),
+        (
+            lambda f: f(online.RTRL(), CELL, PARAMS, XS, scalar, lengths=jnp.ones(5, int)),
+            "seqjax.online.online_gradients: `lengths` must have shape (*B,) = (2,), got (5,).",
+        ),
+        (lambda f: f(online.RTRL(), CELL, PARAMS, XS[0, 0], scalar), "`xs` must have shape (T, *B"),
+    ],
+    "RTRL": [
+        (lambda f: f().init(CELL, OTHERS, XS[0]), "seqjax.online.RTRL.init: the parameter `inp"),
+        (lambda f: f().init(CELL, PARAMS, TOKENS), "`x` must be floating and of shape (*B, D)"),
+        (lambda f: f().update(CELL, PARAMS, XS[0], None), "`state` must be what RTRL.init returns"),
+        (
+            lambda f: f().update(CELL, PARAMS, XS[0], f().init(CELL, PARAMS, XS[0, :1])),
+            "`state` must be that of lstm(4) for inputs of shape (2, 3), with leaves ((2, 4), (2,",
+        ),
+        (
+            lambda f: f().update(
+                CELL, PARAMS, XS[0], f().init(CELL, PARAMS, XS[0]), valid=jnp.ones(3, bool)
+            ),
+            "`valid` must have shape (*B,) = (2,), got (3,).",
+        ),
+    ],
+    "SnAp1": [
+        (
+            lambda f: f().init(LAYER_NORM, LAYER_NORM.init(KEY, 3), XS[0]),
+            "it needs a gated cell with a pointwise `update`, or a linear cell; use RTRL or UORO",
+        ),
+    ],
+    "EProp": [
+        (
+            lambda f: f().init(seqjax.mgu(4), None, XS[0]),
+            "an inner gate's product passes a parameter's influence on to all units",
+        ),
+    ],
+    "RFLO": [(lambda f: f().init(CELL, PARAMS, XS[0]), "it is for networks without gates")],
+    "UORO": [
+        (
+            lambda f: jax.grad(lambda p: seqjax.unroll(CELL, p, XS, executor=f())[0].sum())(PARAMS),
+            "seqjax.online.UORO: its gradient needs a random key. Pass `key` to seqjax.unroll",
+        ),
+    ],
+    "feedback_alignment": [
+        (
+            lambda f: f(XS, jnp.ones((3, 2)), jnp.ones((2, 3))),
+            "`feedback` must have shape (N, M) = (3, 2), got (2, 3).",
+        ),
     ],
     "make_probe": [
         (lambda f: f(3, XS), NO_CELL),

@@ -11,6 +11,7 @@ from experiments.cells import load, not_loaded
 from experiments.command_line import ConfigError, setting
 from experiments.gradient_flow import grid
 from seqjax.cells import USER_CELLS
+from seqjax.online import METHODS, Method
 
 TASKS = ("adding", "copying")
 
@@ -33,6 +34,11 @@ class Config:
     batch_size: int = setting(32, "sequences measured for each seed", minimum=1)
     jacobian_examples: int = setting(
         1, "sequences of them whose Jacobians are multiplied", minimum=1
+    )
+    online: str = setting(
+        "",
+        "online methods whose gradients are compared with the full one, at the shortest length: "
+        f"none, or of {', '.join(METHODS)}",
     )
     seeds: int = setting(5, "number of seeds", minimum=1, below=2**31)
     seed: int = setting(0, "the first seed", minimum=0, below=2**31)
@@ -60,6 +66,8 @@ class Config:
         _known("cells", self.cells, (*grid.CELLS, *USER_CELLS))
         if self.tasks:
             _known("tasks", self.tasks, TASKS)
+        if self.online:
+            _known("online", self.online, tuple(METHODS))
         for name in ("inits", "train_inits"):
             for init in _names(getattr(self, name)):
                 if not any(grid.applies(cell, init) for cell in grid.CELLS):
@@ -114,6 +122,11 @@ class Config:
     def trained_tasks(self) -> list[str]:
         """The tasks, in the order given."""
         return _names(self.tasks)
+
+    @property
+    def online_methods(self) -> dict[str, Method]:
+        """The online methods by name."""
+        return {name: METHODS[name]() for name in _names(self.online)}
 
     @property
     def all_seeds(self) -> list[int]:

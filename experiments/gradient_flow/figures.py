@@ -1,6 +1,6 @@
 """Figures of what was measured at initialisation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,9 @@ def draw_measurements(config: Config, grid: Grid, folder: Path) -> None:
     draw_lyapunov(grid, folder / "lyapunov.png")
     draw_gates(grid, folder / "gates.png")
     draw_truncation(grid, longest, folder / "truncation.png")
+    if config.online_methods:
+        length = config.measured_lengths[0]
+        draw_online(grid, list(config.online_methods), length, folder / "online.png")
 
 
 def draw_gradient_norms(grid: Grid, length: int, path: Path) -> None:
@@ -177,6 +180,32 @@ def draw_truncation(grid: Grid, length: int, path: Path) -> None:
     axes[0].set_ylabel("cosine with the full gradient", fontsize=9)
     figure.suptitle(
         f"Truncated back-propagation, {_DATA}: median and range over seeds",
+        x=0.01, ha="left", fontsize=11,
+    )  # fmt: skip
+    canvas.save(figure, path)
+
+
+def draw_online(grid: Grid, methods: Sequence[str], length: int, path: Path) -> None:
+    """Draws how much online gradients agree with the full one, a panel a cell, a point a seed."""
+    figure, axes = canvas.panels(len(cells(grid)), columns=4)
+    for axis, (cell, points) in zip(axes, cells(grid).items(), strict=True):
+        for place, (color, point) in enumerate(canvas.colored(points)):
+            taken = [name for name in methods if f"online_cosine_{name}" in grid[point]]
+            shift = 0.6 * ((place + 0.5) / len(points) - 0.5)
+            for name in taken:
+                cosine = grid[point][f"online_cosine_{name}"]
+                where = np.full(len(cosine), methods.index(name) + shift)
+                label = point.init if name == taken[0] else None
+                axis.plot(where, cosine, "o", color=color, markersize=4, label=label)
+        axis.axhline(1, color=canvas.INK, linewidth=0.7, linestyle=":")
+        axis.axhline(0, color=canvas.INK, linewidth=0.7, linestyle=":")
+        axis.set_xticks(range(len(methods)), methods)
+        axis.set_xlim(-0.5, len(methods) - 0.5)
+        canvas.name(axis, cell, "method")
+        canvas.legend_below(axis, 2)
+    axes[0].set_ylabel("cosine with the full gradient", fontsize=9)
+    figure.suptitle(
+        f"Online gradients at T = {length}, {_DATA}: a point for each seed",
         x=0.01, ha="left", fontsize=11,
     )  # fmt: skip
     canvas.save(figure, path)

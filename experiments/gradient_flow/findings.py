@@ -23,7 +23,7 @@ def findings(config: Config, metrics: Metrics) -> list[str]:
       The paragraphs.
     """
     parts: Sequence[Callable[[Config, Metrics], Iterator[str]]] = (
-        vanishing, memory, lyapunov, gates, truncation, learning, window, clipping,
+        vanishing, memory, lyapunov, gates, truncation, online, learning, window, clipping,
     )  # fmt: skip
     paragraphs = (" ".join(part(config, metrics)) for part in parts)
     return [paragraph for paragraph in paragraphs if paragraph]
@@ -126,6 +126,23 @@ def truncation(config: Config, metrics: Metrics) -> Iterator[str]:
         f"{config.measured_lengths[-1]} steps, the last output's loss must be propagated back "
         f"(powers of two tried, mean over seeds) {'; '.join(steps)} steps."
     )
+
+
+def online(config: Config, metrics: Metrics) -> Iterator[str]:
+    """Says how much the gradients of online methods agree with the full one."""
+    for method in config.online_methods:
+        names = {p.label: f"online_{{}}_{method}/{p.label}" for p in config.points}
+        told = [
+            f"{value(metrics[name.format('cosine')])} for {label} (norm ratio "
+            f"{metrics[name.format('ratio')]['mean']:.3g})"
+            for label, name in names.items()
+            if name.format("cosine") in metrics
+        ]
+        if told:
+            yield (
+                f"**Online gradients, {method}.** At T = {config.measured_lengths[0]}, the cosine "
+                f"with the full gradient is {'; '.join(told)}."
+            )
 
 
 def learning(config: Config, metrics: Metrics) -> Iterator[str]:

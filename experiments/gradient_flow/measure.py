@@ -4,7 +4,7 @@ Axes of what is returned: `S` seeds, `T` steps, `B` sequences, `E` of them, `N` 
 `H` hidden units.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,6 +18,7 @@ from seqjax import data, gradflow
 from seqjax.cells import Cell, GatedCell, LinearCell
 from seqjax.cells._diagonals import is_pointwise
 from seqjax.gradflow._gates import activation_histogram
+from seqjax.online import Method
 
 BINS = 40
 # What a cell's `update` does to a gate where it is no logistic sigmoid; None: not a gate. Of a cell
@@ -60,7 +61,9 @@ def measure(config: Config, points: Sequence[grid.Point]) -> dict[grid.Point, Ar
 
     Returns:
       For each point arrays by name, seeds first: at each length `T/norm_FIELD` (S, T, B) for each
-      field of the state, `T/cosine` and `T/ratio` (S, K); at the greatest one
+      field of the state, `T/cosine` and `T/ratio` (S, K); at the shortest one
+      `online_cosine_METHOD` and `online_ratio_METHOD` (S,), for the methods that the cell takes; at
+      the greatest one
       `log_singular_values` (S, L, E, N), `lyapunov` (S, E, N), `spectral_radius` (S, gates),
       `histogram_GATE` (S, bins), `saturation_GATE` (S, 2), `time_scale` (S, H), where the cell has
       them.
@@ -79,6 +82,12 @@ def measure(config: Config, points: Sequence[grid.Point]) -> dict[grid.Point, Ar
         at_length = _at_length(cells[0])
         values = jax.jit(jax.vmap(at_length))(params, inputs, directions)
         found.update({f"{length}/{name}": np.asarray(value) for name, value in values.items()})
+    if methods := config.online_methods:
+        inputs, directions = _inputs(config, config.measured_lengths[0], len(points))
+        keys = jnp.stack([jax.random.key(seed) for seed in config.all_seeds] * len(points))
+        online = jax.jit(jax.vmap(_online(cells[0], methods)))
+        values = online(params, inputs, directions, keys)
+        found.update({name: np.asarray(value) for name, value in values.items()})
     inputs, _ = _inputs(config, longest, len(points))
     whole = _structure(cells[0], points[0], config.jacobian_examples)
     found.update({k: np.asarray(v) for k, v in jax.jit(jax.vmap(whole))(params, inputs).items()})
@@ -111,6 +120,26 @@ def _at_length(cell: Cell):
         # A boolean field has no gradient.
         fields = {f"norm_{k}": value for k, value in norms._asdict().items() if value is not None}
         return {**fields, "cosine": bias.cosine, "ratio": bias.norm_ratio}
+
+    return measured
+
+
+def _online(cell: Cell, methods: Mapping[str, Method]):
+    methods = {name: method for name, method in methods.items() if method.refusal(cell) is None}
+
+    def measured(params: Any, xs: Array, direction: Array, key: Array) -> dict[str, Array]:
+        if not methods:
+            return {}
+
+        def loss(ys: Array, _: Any) -> Array:
+            return (ys[-1] @ direction).sum()
+
+        bias = gradflow.online_bias(cell, params, xs, loss, list(methods.values()), key=key)
+        return {
+            f"online_{kind}_{name}": values[place]
+            for place, name in enumerate(methods)
+            for kind, values in (("cosine", bias.cosine), ("ratio", bias.norm_ratio))
+        }
 
     return measured
 

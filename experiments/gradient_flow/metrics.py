@@ -33,9 +33,11 @@ def all_metrics(
 
     Names are paths: `log_slope_hidden/rnn/radius_0.5/200` (of the gradient of the hidden state, at
     length 200), `lyapunov_1/CELL/INIT`, `truncation_steps/CELL/INIT` (fewest steps tried whose
-    gradient has a cosine of 0.9 with the full one), `time_scale/CELL/INIT` (median over units),
-    `test_mse/adding/CELL/INIT`, `success/TASK/...`, `updates_to_threshold/TASK/...` (null where
-    a seed never got there), `clipping_rate/clipped`, `spikes/clipped` and so on.
+    gradient has a cosine of 0.9 with the full one), `online_cosine_METHOD/CELL/INIT` and
+    `online_ratio_METHOD/CELL/INIT` (of an online gradient with the full one),
+    `time_scale/CELL/INIT` (median over units), `test_mse/adding/CELL/INIT`, `success/TASK/...`,
+    `updates_to_threshold/TASK/...` (null where a seed never got there), `clipping_rate/clipped`,
+    `spikes/clipped` and so on.
 
     Args:
       config: the settings.
@@ -73,6 +75,8 @@ def bounds(name: str) -> tuple[float, float]:
     kind = name.partition("/")[0]
     if kind.startswith(("log_slope_", "lyapunov_")):
         return -np.inf, np.inf
+    if kind.startswith("online_cosine_"):
+        return -1.0, 1.0
     fraction = kind in FRACTIONS or kind.startswith("saturation_")
     return 0.0, 1.0 if fraction else np.inf
 
@@ -95,9 +99,11 @@ def of_point(config: Config, point: Point, arrays: Arrays) -> dict[str, np.ndarr
         found[f"spectral_radius/{point.label}"] = arrays["spectral_radius"].mean(axis=1)
     if "time_scale" in arrays:
         found[f"time_scale/{point.label}"] = np.median(arrays["time_scale"], axis=1)
-    for key, ends in arrays.items():
+    for key, values in arrays.items():
         if key.startswith("saturation_"):
-            found[f"{key}/{point.label}"] = ends.sum(axis=1)
+            found[f"{key}/{point.label}"] = values.sum(axis=1)
+        if key.startswith("online_"):
+            found[f"{key}/{point.label}"] = values
     return found
 
 

@@ -18,6 +18,7 @@ CAPTIONS = {
     "lyapunov": "Lyapunov spectra.",
     "gates": "Activations of the gates, and time-scales.",
     "truncation": "Truncated back-propagation against the full gradient.",
+    "online": "Online gradients against the full gradient.",
     "learning": "Test loss against updates, chance dashed.",
     "thresholds": "Updates to threshold and success rate.",
     "clipping": "Exploding gradients with clipping and without.",

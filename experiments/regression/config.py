@@ -9,13 +9,16 @@ from experiments.cells import (
     cell_options_setting,
     cell_setting,
     check_cell,
+    check_gradient,
     directions,
     executor_setting,
+    gradient_setting,
     takes,
 )
 from experiments.command_line import ConfigError, setting
 from experiments.tables import TableSettings
 from seqjax.cells import CELLS as ONE_WAY
+from seqjax.online import METHODS
 
 CELLS = (*ONE_WAY, *(f"bi{name}" for name in ONE_WAY), FEEDFORWARD)
 GENERATED = ("narma10", "mackey_glass", "lorenz", "sine", "adding")
@@ -38,6 +41,7 @@ class Config(TableSettings):
     )
     cell_options: str = cell_options_setting()
     executor: str = executor_setting()
+    gradient: str = gradient_setting()
     task: str = setting("narma10", "what is to be learnt", choices=TASKS)
     preset: str = setting(
         "best",
@@ -142,6 +146,7 @@ class Config(TableSettings):
         """Refuses settings that cannot be used."""
         command_line.check_settings(self)
         check_cell(self, self.hidden_size)
+        check_gradient(self, self.hidden_size)
         self.check_table()
         command_line.check_task_reads(self, "data_dir", PUBLISHED)
         command_line.check_task_reads(self, "path", ["csv"], needed=["csv"])
@@ -167,6 +172,16 @@ class Config(TableSettings):
             raise ConfigError(
                 f"--lookback must be a multiple of --segment_length={self.segment_length}, got "
                 f"{self.lookback}."
+            )
+        if self.model == "segments" and self.gradient != "bptt":
+            raise ConfigError(
+                f"--gradient={self.gradient} needs --model=steps or last; segments run on after "
+                "the last step that is read."
+            )
+        if self.gradient == "rflo" and self.head_size:
+            raise ConfigError(
+                "--gradient=rflo has random feedback from the answer to the units; leave out "
+                f"--head_size={self.head_size}, a layer between them."
             )
         if self.residual and not (self.forecasts or self.task == "half_cheetah"):
             raise ConfigError(f"--residual needs a forecast, which --task={self.task} is not.")
@@ -198,9 +213,13 @@ class Config(TableSettings):
     @property
     def layer_options(self) -> dict[str, Any]:
         """Keyword arguments of `recurrent_layers`."""
+        options: dict[str, Any]
         if self.cell == FEEDFORWARD:
             return {"window": (self.lookback - 1, 0)}
-        return {"max_timescale": self.max_timescale} if self.max_timescale else {}
+        options = {"max_timescale": self.max_timescale} if self.max_timescale else {}
+        if self.gradient != "bptt":
+            options["executor"] = METHODS[self.gradient]()
+        return options
 
     @property
     def forecasts(self) -> bool:

@@ -13,15 +13,28 @@ from jax.sharding import Mesh
 from experiments.functions import Functions, make_functions, recurrent_layers
 from experiments.regression.config import Config
 from experiments.regression.task import Scales, Task, last_observed
-from seqjax import data, train
+from seqjax import data, online, train
 from seqjax.cells._cell import project, read_out
 
 
 class ReadOut(nnx.Module):
-    """Dropout, a ReLU layer where one is wanted, dropout, and a linear layer."""
+    """Dropout, a ReLU layer where one is wanted, dropout, and a linear layer.
 
-    def __init__(self, in_size: int, out_size: int, head_size: int, dropout: float, rngs: nnx.Rngs):
+    With random feedback, errors pass the linear layer backwards by fixed weights.
+    """
+
+    def __init__(
+        self,
+        in_size: int,
+        out_size: int,
+        head_size: int,
+        dropout: float,
+        rngs: nnx.Rngs,
+        *,
+        random_feedback: bool = False,
+    ):
         """Makes the layers."""
+        self.random_feedback = random_feedback
         self.hidden = nnx.Linear(in_size, head_size, rngs=rngs) if head_size else None
         self.out = nnx.Linear(head_size or in_size, out_size, rngs=rngs)
         self.dropout = nnx.Dropout(dropout)
@@ -31,7 +44,17 @@ class ReadOut(nnx.Module):
         if self.hidden is not None:
             x = jax.nn.relu(self.hidden(self._dropped(x, key)))
             key = None if key is None else jax.random.fold_in(key, 1)
-        return self.out(self._dropped(x, key))
+        x = self._dropped(x, key)
+        if not self.random_feedback:
+            return self.out(x)
+        kernel = self.out.kernel[...]
+        # As large as the first weights, and the same for every seed, whose weights differ.
+        draw = jax.nn.initializers.lecun_normal()
+        feedback = draw(jax.random.key(0), kernel.shape, kernel.dtype)
+        # The layer's own answer, and the errors of the other one.
+        fixed = self.out(jax.lax.stop_gradient(x))
+        back = online.feedback_alignment(x, jax.lax.stop_gradient(kernel), feedback)
+        return fixed + back - jax.lax.stop_gradient(back)
 
     def _dropped(self, x: jax.Array, key: jax.Array | None) -> jax.Array:
         return x if key is None else self.dropout(x, deterministic=False, rngs=key)
@@ -53,7 +76,8 @@ class SequenceRegressor(nnx.Module):
         )
         out_size = int(np.prod(out_shape))
         self.head = ReadOut(
-            self.recurrent.out_size, out_size, config.head_size, config.dropout, rngs
+            *(self.recurrent.out_size, out_size, config.head_size, config.dropout, rngs),
+            random_feedback=config.gradient == "rflo",
         )
         self.every_step = config.model == "steps"
         self.out_shape = out_shape

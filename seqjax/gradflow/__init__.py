@@ -20,6 +20,8 @@ from seqjax.gradflow._norms import NormSummary as NormSummary
 from seqjax.gradflow._norms import state_gradient_norms as state_gradient_norms
 from seqjax.gradflow._norms import state_gradients as state_gradients
 from seqjax.gradflow._norms import summarise_norms as summarise_norms
+from seqjax.gradflow._online import OnlineBias as OnlineBias
+from seqjax.gradflow._online import online_bias as online_bias
 from seqjax.gradflow._plots import plot_gradient_norms as plot_gradient_norms
 from seqjax.gradflow._plots import plot_lyapunov as plot_lyapunov
 from seqjax.gradflow._plots import plot_saturation as plot_saturation

@@ -110,24 +110,23 @@ def truncation_bias(
             ys, final = unroll(extended, params, inputs, initial_state=initial_state)
             return checked_scalar(loss(ys, final), "truncation_bias")
 
-        return _as_vector(jax.grad(total, allow_int=True)(params))
+        return as_vector(jax.grad(total, allow_int=True)(params))
 
     full = gradient(jnp.asarray(num_steps))
-    length = jnp.linalg.norm(full)
-
-    def compare(steps: Array) -> tuple[Array, Array]:
-        truncated = gradient(steps)
-        own = jnp.linalg.norm(truncated)
-        both = own * length
-        cosine = jnp.where(both > 0, (truncated @ full) / jnp.where(both > 0, both, 1), 0)
-        return cosine, own / length
-
     tried = jnp.asarray(np.minimum(steps, num_steps))
-    cosine, ratio = lax.map(compare, tried)
+    cosine, ratio = lax.map(lambda steps: agreement(gradient(steps), full), tried)
     return TruncationBias(jnp.asarray(np.asarray(steps)), cosine, ratio)
 
 
-def _as_vector(gradients: Any) -> Array:
+def agreement(estimate: Array, full: Array) -> tuple[Array, Array]:
+    """Returns cosine and norm ratio of an estimated gradient and the full one, as vectors."""
+    own, length = jnp.linalg.norm(estimate), jnp.linalg.norm(full)
+    both = own * length
+    cosine = jnp.where(both > 0, (estimate @ full) / jnp.where(both > 0, both, 1), 0)
+    return cosine, own / length
+
+
+def as_vector(gradients: Any) -> Array:
     """Returns gradients as one real vector; complex numbers become two, integers are omitted."""
     parts = [jnp.zeros(0)]  # so that an empty tree works too
     for leaf in jax.tree.leaves(gradients):

@@ -34,6 +34,7 @@ SMALL = {
     "train_batch_size": 4,
     "test_size": 8,
     "clip_steps": 4,
+    "online": "snap1,rflo",
 }
 
 
@@ -55,7 +56,7 @@ def test_run_folder(finished):
     )  # fmt: skip
     assert {file.stem for file in (path / "figures").glob("*.png")} == {
         "gradient_norms", "singular_values", "lyapunov", "gates", "truncation", "learning",
-        "thresholds", "clipping",
+        "thresholds", "clipping", "online",
     }  # fmt: skip
     rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     kinds = [row["kind"] for row in rows]
@@ -104,6 +105,28 @@ def test_the_sentences_are_the_arrays(finished):
         np.testing.assert_array_equal(metrics[f"spikes/{which}"]["per_seed"], spikes)
     last = arrays["adding/lstm/forget_1/test_losses"][:, -1]
     np.testing.assert_allclose(metrics["test_mse/adding/lstm/forget_1"]["per_seed"], last)
+
+
+def test_online_gradients(finished):
+    """A cell has the metrics of the methods that it takes, and a sentence says them."""
+    _, (path, result, found), _ = finished
+    metrics, arrays = result["metrics"], np.load(path / "arrays.npz")
+    for name in (
+        "cosine_snap1/rnn/radius_0.5",
+        "cosine_rflo/rnn/radius_0.5",
+        "ratio_snap1/lstm/forget_1",
+    ):
+        cell, _, init = name.partition("/")[2].partition("/")
+        values = metrics[f"online_{name}"]["per_seed"]
+        np.testing.assert_array_equal(
+            values, arrays[f"{cell}/{init}/online_{name.partition('/')[0]}"]
+        )
+        assert all(0 < value < 1.5 for value in values)
+    assert "online_cosine_rflo/lstm/forget_1" not in metrics
+    told = next(paragraph for paragraph in found if "Online gradients, rflo" in paragraph)
+    assert f"{metrics['online_cosine_rflo/rnn/radius_0.5']['mean']:.3g} (" in told
+    with pytest.raises(command_line.ConfigError, match="--online must be among rtrl, snap1"):
+        gradient_flow.Config(online="bptt")
 
 
 def test_an_explosion_is_called_one_only_where_it_is(finished):

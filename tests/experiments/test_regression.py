@@ -357,6 +357,31 @@ def test_every_task_has_defaults_and_a_command(task):
     assert command(dataclasses.replace(config, seeds=9)) == f"{start}{file} --seeds=9"
 
 
+def loss_gradients(changes):
+    """Gradients of the training loss at the first parameters."""
+    config = small(task="narma10", hidden_size=3, **changes)
+    task = load_task(config)
+    functions = model_functions(config, task.scales, task.num_classes, task.sample.targets.shape)
+    params = functions.init(jax.random.key(0))
+    loss = make_loss(config, functions, task)
+    batch = task.test.take(np.arange(3))
+    return jax.grad(lambda params: loss(params, jax.random.key(1), batch)[0])(params)
+
+
+def test_the_gradient_that_is_named_trains():
+    """RTRL is back-propagation; UORO draws with the key of the step; RFLO has other feedback."""
+    full, exact, drawn = (loss_gradients({"gradient": name}) for name in ("bptt", "rtrl", "uoro"))
+    for one, other in zip(*map(jax.tree.leaves, (full, exact)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-6)
+    weights = [each["recurrent"]["weights"] for each in (full, drawn)]
+    assert not np.allclose(*(jax.tree.leaves(each)[0] for each in weights), rtol=0.1)
+    full, local = (loss_gradients({"cell": "rnn", "gradient": name}) for name in ("eprop", "rflo"))
+    for one, other in zip(*(jax.tree.leaves(each["head"]) for each in (full, local)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+    weights = [each["recurrent"]["weights"] for each in (full, local)]
+    assert not np.allclose(*(jax.tree.leaves(each)[0] for each in weights), rtol=0.1)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -396,6 +421,17 @@ def test_every_task_has_defaults_and_a_command(task):
         ({"cell": "feedforward", "max_timescale": 9}, "--max_timescale needs a cell with gates"),
         ({"task": "ett", "cell": "feedforward"}, "--cell=feedforward needs --model=last or steps"),
         ({"max_timescale": 2}, "--max_timescale must be 0 or above 2, got 2"),
+        ({"gradient": "bp"}, "--gradient must be one of bptt, rtrl, snap1, uoro, eprop, rflo"),
+        (
+            {"gradient": "rtrl", "task": "adding", "cell": "bigru"},
+            "--gradient=rtrl goes forwards with the steps; --cell=bigru reads its sequences backw",
+        ),
+        ({"gradient": "rtrl", "cell": "feedforward"}, "--cell=feedforward has no state"),
+        ({"gradient": "snap1", "num_layers": 2}, "--gradient=snap1 needs --num_layers=1, got 2"),
+        ({"gradient": "uoro", "executor": "scan"}, "leave out --executor=scan"),
+        ({"gradient": "rflo"}, "--gradient=rflo cannot train --cell=gru: it is for networks wi"),
+        ({"gradient": "rflo", "cell": "rnn", "head_size": 3}, "leave out --head_size=3"),
+        ({"gradient": "uoro", "task": "ett"}, "--gradient=uoro needs --model=steps or last"),
     ],
 )
 def test_settings_are_checked(changes, message):

@@ -19,7 +19,7 @@ from flax import nnx
 from linear_network import SIZE, LinearNetwork
 
 import seqjax
-from seqjax import gradflow
+from seqjax import gradflow, online
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -165,6 +165,33 @@ def test_truncation_is_training_in_chunks(row):
     np.testing.assert_allclose(bias.cosine, [cosine, 1], rtol=1e-10)
     ratio = np.linalg.norm(own) / np.linalg.norm(full)
     np.testing.assert_allclose(bias.norm_ratio, [ratio, 1], rtol=1e-10)
+
+
+def test_online_bias():
+    """RTRL has none; without a recurrent kernel, nor has e-prop; the rest is by definition."""
+    cell = BY_NAME["gru"].cell
+    params, xs = random_params(cell), jnp.asarray(problem(6).xs)
+    methods = [online.RTRL(), online.EProp(), online.UORO()]
+
+    def loss(ys, state):
+        return (ys[-1] ** 2).sum() + state.hidden.sum()
+
+    key = jax.random.key(0)
+    bias = jax.jit(lambda p: gradflow.online_bias(cell, p, xs, loss, methods, key=key))(params)
+    np.testing.assert_allclose([bias.cosine[0], bias.norm_ratio[0]], 1, rtol=1e-12)
+    assert (bias.cosine[1:] < 0.999).all()
+
+    def gradient(executor):
+        def total(params):
+            return loss(*seqjax.unroll(cell, params, xs, executor=executor))
+
+        leaves = jax.tree.leaves(jax.grad(total)(params))
+        return np.concatenate([np.ravel(leaf) for leaf in leaves])
+
+    own, full = gradient(online.EProp()), gradient("scan")
+    norms = np.linalg.norm(own), np.linalg.norm(full)
+    np.testing.assert_allclose(bias.cosine[1], own @ full / np.prod(norms), rtol=1e-10)
+    np.testing.assert_allclose(bias.norm_ratio[1], norms[0] / norms[1], rtol=1e-10)
 
 
 def test_clipping():
