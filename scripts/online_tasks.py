@@ -4,7 +4,8 @@
 
 All seeds of a network train side by side. The gradient of each batch is computed forwards in time
 by a method of `seqjax.online`, or by back-propagation (bptt) for comparison; then the parameters
-are updated once. Prints a table in Markdown: test loss as a part of chance, and how many seeds learnt.
+are updated once. Prints a table in Markdown: test loss as a part of chance, and how many seeds
+learnt.
 """
 
 import platform
@@ -79,8 +80,8 @@ def body() -> None:
         print(f"| {cell} | {method} | {' | '.join(cells)} |", flush=True)
     print(
         f"\nTest loss as a part of chance, the mean over {FLAGS.seeds} seeds, and how many are "
-        f"below {LEARNT:g}. Adding of {FLAGS.adding_length} steps; copying of {MEMORY} of {SYMBOLS} "
-        f"symbols over {FLAGS.copying_delay} blanks. {FLAGS.hidden_size} units, "
+        f"below {LEARNT:g}. Adding of {FLAGS.adding_length} steps; copying of {MEMORY} of "
+        f"{SYMBOLS} symbols over {FLAGS.copying_delay} blanks. {FLAGS.hidden_size} units, "
         f"{FLAGS.updates:,} updates of {FLAGS.batch_size} sequences, Adam at "
         f"{FLAGS.learning_rate:g}. All numbers are ours; {time.perf_counter() - begun:.0f} s on "
         f"{platform.machine()}, Python {platform.python_version()}, JAX {jax.__version__}."
@@ -149,7 +150,7 @@ def train_seeds(task: Task, name: str, method: str) -> np.ndarray:
         else:
             answers = ys @ params["kernel"]
         answers = answers + jnp.broadcast_to(params["bias"], answers.shape)
-        return task.loss(answers[..., 0] if task.out_size == 1 else answers, targets)
+        return task.loss(answers, targets)
 
     def update(state: Any, batch: Any) -> Any:
         params, memory, key = state

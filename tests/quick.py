@@ -15,6 +15,7 @@ QUICK = {
     "floors": ["floors/test_ngrams.py"],
     "gradflow": ["gradflow/test_gradflow_norms.py::test_closed_form"],
     "nn": ["nn/test_nn_recurrent.py::test_rnn_is_unroll_batch_first"],
+    "online": ["online/test_online_methods.py::test_rflo_is_its_own_step"],
     "train": ["train/test_step.py", "train/test_resume.py::test_same_bits"],
     "transforms": ["transforms/test_transforms.py::test_zoneout_keeps_each_field_by_its_own_draw"],
 }
