@@ -183,8 +183,10 @@ def unroll(
         params: Any, inputs: Inputs, state: Any, reset_state: Any, key: Array | None
     ) -> tuple[Any, Any, Any]:
         noise = Noise() if key is None else cell.draw(key, inputs.xs)
-        own_key = key if needs_key(chosen) else None
-        inputs = inputs._replace(noise=noise.steps, key=own_key)
+        inputs = inputs._replace(noise=noise.steps)
+        if key is not None and needs_key(chosen):
+            # Not a number that a cell folds in.
+            inputs = inputs._replace(key=jax.random.fold_in(key, 2**32 - 1))
         if noise.inputs is not None:
             inputs = inputs._replace(xs=inputs.xs * noise.inputs)
         extra = () if noise.params is None else (noise.params,)

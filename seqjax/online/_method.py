@@ -46,8 +46,8 @@ class Method:
 
     A method runs a stream with `init` and `update`. It is also an executor:
     `seqjax.unroll(cell, params, xs, executor=method)` returns the usual outputs, and `jax.grad` of
-    a loss of them is the gradient of the method. To write one, subclass this and define `begin`,
-    `advance` and `pull`, each for one example.
+    a loss of them is the gradient of the method. There is no forward mode. To write a method,
+    subclass this and define `begin`, `advance` and `pull`, each for one example.
 
     Attributes:
       needs_key: whether the method draws random numbers.

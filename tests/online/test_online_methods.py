@@ -18,7 +18,7 @@ from cell_table import (
 from jax import lax
 
 import seqjax
-from seqjax import online
+from seqjax import online, transforms
 from seqjax.cells import GatedCell
 from seqjax.cells._wrapped import WrappedCell
 from seqjax.online import _influence
@@ -142,6 +142,48 @@ def test_eprop_is_autodiff_without_the_recurrent_gradient(row):
     stopped = Stopped(row.cell.hidden_size, inner=row.cell)
     found = gradients(row.cell, params, online.EProp(), problem())
     assert_close(found, gradients(stopped, params, "scan", problem()))
+
+
+@pytest.mark.parametrize("method", [online.RTRL(), online.EProp()], ids=repr)
+def test_noise_is_that_of_the_run(method):
+    """Zoneout and dropout of the state, drawn with the key of the run."""
+    dropped = transforms.variational_dropout(BY_NAME["lstm"].cell, 0.3)
+    cell = transforms.zoneout(dropped, {"hidden": 0.2, "cell": 0.4})
+    params, key = random_params(cell), jax.random.key(0)
+    reference = cell
+    if isinstance(method, online.EProp):
+        reference = Stopped(cell.hidden_size, inner=cell)
+    found = gradients(cell, params, method, problem(), key=key)
+    full = gradients(reference, params, "scan", problem(), key=key)
+    assert_close(found, full)
+    assert not np.allclose(found[0].bias, gradients(cell, params, method, problem())[0].bias)
+
+
+@pytest.mark.parametrize("method", [online.RTRL(), online.UORO()], ids=repr)
+def test_half_precision(method):
+    """Parameters and inputs in bfloat16: the trace is in float32, the gradient in their dtype."""
+    cell = BY_NAME["gru"].cell
+    params = random_params(cell, dtype=jnp.bfloat16)
+    xs = jnp.asarray(problem().xs, jnp.bfloat16)
+    key = jax.random.key(0) if method.needs_key else None
+    state = method.init(cell, params, xs[0], key=key)
+    assert {leaf.dtype for leaf in jax.tree.leaves((state.cell, state.trace))} == {
+        jnp.dtype(jnp.float32)
+    }
+
+    def loss(params, executor):
+        ys, _ = seqjax.unroll(
+            cell, params, xs, executor=executor, key=key if executor is method else None
+        )
+        return ys.astype(jnp.float32).sum()
+
+    found, full = (jax.grad(loss)(params, executor) for executor in (method, "scan"))
+    assert found.bias.dtype == jnp.bfloat16
+    assert found.input_kernel.dtype == jnp.bfloat16
+    if not method.needs_key:
+        np.testing.assert_allclose(
+            found.bias.astype(float), full.bias.astype(float), rtol=0.05, atol=0.2
+        )
 
 
 def dense_influence(cell, params, xs, keep):
