@@ -35,7 +35,7 @@ ROWS = (
     *(("min_gru", method) for method in ("bptt", "rtrl", "uoro")),
     *(("leaky_rnn", method) for method in ("bptt", "rtrl", "snap1", "uoro", "eprop", "rflo")),
 )
-SYMBOLS, MEMORY = 4, 3  # of the copying problem: which symbols there are, and how many are copied
+SYMBOLS, MEMORY = 4, 2  # of the copying problem: which symbols there are, and how many are copied
 LEARNT = 0.25  # of chance
 CHUNK = 50  # updates in one call
 
@@ -54,7 +54,7 @@ class Task(NamedTuple):
 def define() -> None:
     """Defines the flags."""
     flags.DEFINE_integer("seeds", 3, "seeds of each network", lower_bound=1)
-    flags.DEFINE_integer("updates", 1500, f"updates, a multiple of {CHUNK}", lower_bound=CHUNK)
+    flags.DEFINE_integer("updates", 1000, f"updates, a multiple of {CHUNK}", lower_bound=CHUNK)
     flags.DEFINE_integer("hidden_size", 16, "hidden units", lower_bound=1)
     flags.DEFINE_integer("batch_size", 32, "sequences in a batch", lower_bound=1)
     flags.DEFINE_float("learning_rate", 1e-2, "of Adam", lower_bound=0.0)

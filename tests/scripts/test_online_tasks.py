@@ -26,11 +26,11 @@ def small(monkeypatch):
 def test_copying_and_its_chance():
     task = online_tasks.copying()
     inputs, targets = task.draw(np.random.default_rng(0), 50)
-    np.testing.assert_array_equal(inputs.argmax(-1)[:, :3], targets[:, -3:])
-    assert (targets[:, :-3] == 4).all()
-    assert (inputs.argmax(-1)[:, 4] == 5).all()  # the signal
-    guess = np.full((8, 50, 5), -1e9)
-    guess[:5, :, 4], guess[5:, :, :4] = 0, 0
+    np.testing.assert_array_equal(inputs.argmax(-1)[:, :2], targets[:, -2:])
+    assert (targets[:, :-2] == 4).all()
+    assert (inputs.argmax(-1)[:, 3] == 5).all()  # the signal
+    guess = np.full((6, 50, 5), -1e9)
+    guess[:4, :, 4], guess[4:, :, :4] = 0, 0
     assert float(task.loss(jnp.asarray(guess), jnp.asarray(targets))) == pytest.approx(task.chance)
 
 
