@@ -28,14 +28,14 @@ GROUPS = {
     ),
     "Training": (
         "epochs steps patience batch_size train_batch_size learning_rate schedule weight_decay "
-        "clip_norm ema_decay loss label_smoothing soft_labels dropout embedding_dropout "
+        "gradient clip_norm ema_decay loss label_smoothing soft_labels dropout embedding_dropout "
         "token_dropout word_dropout input_dropout input_noise input_clip feature_masks "
         "feature_mask_size time_masks time_mask_size num_buckets source_buckets target_buckets "
         "select monitor train_inits"
     ),
     "What is measured or answered": (
         "beam_width length_penalty bleu_sentences sample_length temperature top_k top_p ridge_lags "
-        "jacobian_examples eval_every threshold clip_learning_rate clip_radius clip_steps"
+        "jacobian_examples online eval_every threshold clip_learning_rate clip_radius clip_steps"
     ),
 }
 """The flags of each group; one that is in none is listed last, under "Other"."""

@@ -25,16 +25,26 @@ Owners = list[Any]
 to it; "all" if it acts on all blocks; or None if the step does not read it."""
 
 
+def has_units(cell: Cell) -> bool:
+    """Returns whether the state and the parameters of a step belong to units."""
+    if isinstance(cell, GatedCell):
+        # A subclass with a step of its own may do anything.
+        stages = ("project", "gate_inputs", "next_state", "step")
+        own = any(getattr(type(cell), name) is not getattr(GatedCell, name) for name in stages)
+        return not own and is_pointwise(cell)
+    return isinstance(cell, LinearCell)
+
+
 def acts_by_unit(cell: Cell) -> bool:
     """Returns whether the Jacobian of a step is diagonal, or a small block for each unit."""
     if isinstance(cell, GatedCell):
-        return not cell.heads and is_pointwise(cell)
+        return not cell.heads and has_units(cell)
     return isinstance(cell, LinearCell)
 
 
 def needs_units(cell: Cell) -> str | None:
     """Returns why a method that is local to units does not apply to a cell, or None."""
-    if isinstance(cell, LinearCell) or (isinstance(cell, GatedCell) and is_pointwise(cell)):
+    if has_units(cell):
         return None
     return "it needs a gated cell with a pointwise `update`, or a linear cell; use RTRL or UORO"
 

@@ -27,14 +27,14 @@ from seqjax.online._step import Step, real_parts
 pytestmark = pytest.mark.usefixtures("x64")
 
 EXACT = 1e-12
+EXTENDED = pytest.mark.extended
 QUICK = ("lstm_learned", "gru", "ind_rnn", "lru")
 
 
 def every_row():
-    slow = pytest.mark.slow
     return pytest.mark.parametrize(
         "row",
-        [pytest.param(row, id=row.id, marks=() if row.name in QUICK else slow) for row in ROWS],
+        [pytest.param(row, id=row.id, marks=() if row.name in QUICK else EXTENDED) for row in ROWS],
     )
 
 
@@ -74,7 +74,7 @@ def test_rtrl_is_back_propagation(row):
     assert_close(found, gradients(row.cell, params, "scan", problem(), state))
 
 
-@pytest.mark.parametrize("name", ["lstm_learned", "rg_lru"])
+@pytest.mark.parametrize("name", [pytest.param("lstm_learned", marks=EXTENDED), "rg_lru"])
 def test_rtrl_backwards(name):
     cell = BY_NAME[name].cell
     params = random_params(cell)
@@ -109,8 +109,9 @@ def test_diagonal_cells_cost_no_more_than_their_parameters(name):
     assert sum(trace.size == size * part.size for trace, part in read) == len(read) - mixed
 
 
-@pytest.mark.parametrize("name", ["ind_rnn", "lru"])
-@pytest.mark.parametrize("method", [online.SnAp1(), online.EProp()], ids=repr)
+@pytest.mark.parametrize(
+    ("name", "method"), [("lru", online.SnAp1()), ("ind_rnn", online.EProp())], ids=str
+)
 def test_local_methods_are_exact_if_the_jacobian_is_diagonal(name, method):
     cell = BY_NAME[name].cell
     params = random_params(cell)
@@ -129,8 +130,7 @@ class Stopped(WrappedCell):
 
 
 EPROP = [
-    pytest.param(row, id=row.id, marks=() if row.name in ("lstm_learned", "gru") else [slow])
-    for slow in [pytest.mark.slow]
+    pytest.param(row, id=row.id, marks=() if row.name in ("lstm_learned", "gru") else EXTENDED)
     for row in ROWS
     if isinstance(row.cell, GatedCell) and online.EProp().refusal(row.cell) is None
 ]
@@ -144,7 +144,9 @@ def test_eprop_is_autodiff_without_the_recurrent_gradient(row):
     assert_close(found, gradients(stopped, params, "scan", problem()))
 
 
-@pytest.mark.parametrize("method", [online.RTRL(), online.EProp()], ids=repr)
+@pytest.mark.parametrize(
+    "method", [online.RTRL(), pytest.param(online.EProp(), marks=EXTENDED)], ids=repr
+)
 def test_noise_is_that_of_the_run(method):
     """Zoneout and dropout of the state, drawn with the key of the run."""
     dropped = transforms.variational_dropout(BY_NAME["lstm"].cell, 0.3)
@@ -159,7 +161,9 @@ def test_noise_is_that_of_the_run(method):
     assert not np.allclose(found[0].bias, gradients(cell, params, method, problem())[0].bias)
 
 
-@pytest.mark.parametrize("method", [online.RTRL(), online.UORO()], ids=repr)
+@pytest.mark.parametrize(
+    "method", [online.RTRL(), pytest.param(online.UORO(), marks=EXTENDED)], ids=repr
+)
 def test_half_precision(method):
     """Parameters and inputs in bfloat16: the trace is in float32, the gradient in their dtype."""
     cell = BY_NAME["gru"].cell
@@ -177,7 +181,8 @@ def test_half_precision(method):
         )
         return ys.astype(jnp.float32).sum()
 
-    found, full = (jax.grad(loss)(params, executor) for executor in (method, "scan"))
+    gradient = jax.jit(jax.grad(loss), static_argnums=1)
+    found, full = (gradient(params, executor) for executor in (method, "scan"))
     assert found.bias.dtype == jnp.bfloat16
     assert found.input_kernel.dtype == jnp.bfloat16
     if not method.needs_key:
@@ -208,7 +213,9 @@ def dense_influence(cell, params, xs, keep):
     return total
 
 
-@pytest.mark.parametrize("name", ["lstm", pytest.param("gru_reset_before", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["lstm", pytest.param("gru_reset_before", marks=pytest.mark.extended)]
+)
 def test_snap1_is_rtrl_with_the_diagonal(name):
     """Of an LSTM the Jacobian has a block for each unit; inner gates act on all units."""
     cell = BY_NAME[name].cell
@@ -283,7 +290,9 @@ def squares(y, target):
     return ((y - target) ** 2).sum()
 
 
-@pytest.mark.parametrize("method", [online.RTRL(), online.SnAp1()], ids=repr)
+@pytest.mark.parametrize(
+    "method", [online.SnAp1(), pytest.param(online.RTRL(), marks=EXTENDED)], ids=repr
+)
 def test_a_stream_is_a_sequence(method):
     """`online_gradients` equals the method as an executor: loss, gradients and final state."""
     cell = BY_NAME["lstm_learned"].cell
@@ -307,15 +316,13 @@ def test_padding_is_not_read():
     params, xs = random_params(cell), jnp.asarray(data.xs)
     targets, valid = jnp.zeros((*xs.shape[:-1], 4)), jnp.asarray(data.valid)
     dirty = jnp.where(valid[..., None], xs, jnp.nan)
-    for method in (online.SnAp1(), online.UORO()):
-        key = jax.random.key(0) if method.needs_key else None
-        clean, found = (
-            online.online_gradients(
-                method, cell, params, each, squares, targets, mask=valid, key=key
-            )
-            for each in (xs, dirty)
+    clean, found = (
+        online.online_gradients(
+            online.UORO(), cell, params, each, squares, targets, mask=valid, key=jax.random.key(0)
         )
-        assert_close(found, clean, 0)
+        for each in (xs, dirty)
+    )
+    assert_close(found, clean, 0)
 
 
 def test_inputs_learn_from_the_errors_of_their_own_step():
@@ -344,7 +351,9 @@ def test_inputs_learn_from_the_errors_of_their_own_step():
         assert_close(jax.jit(jax.grad(function))(xs), expected)
 
 
-@pytest.mark.parametrize("method", [online.SnAp1(), online.UORO()], ids=repr)
+@pytest.mark.parametrize(
+    "method", [online.SnAp1(), pytest.param(online.UORO(), marks=EXTENDED)], ids=repr
+)
 def test_memory_does_not_depend_on_the_number_of_steps(method):
     cell = BY_NAME["gru"].cell
     params = random_params(cell)
