@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from seqjax.cells._cell import automatic_jacobian
+from seqjax.cells._noise import Noisy, kept
 from seqjax.cells._product import dense_kernel
 
 if TYPE_CHECKING:
@@ -85,19 +87,19 @@ def update_diagonals(
             "units of a row. Use cell.jacobian or gradflow.step_jacobians, which are dense."
         )
     inputs = cell.gate_inputs(params, state, drive)
-    seen = cell.by_gate(inputs)
     fields = jnp.stack(jax.tree.leaves(state))
-    rows = [value[1] if gate in cell.unsummed else value for gate, value in seen.items()]
-    recurrent = jnp.stack(rows).astype(fields.dtype)
-    drives = {gate: value[0] for gate, value in seen.items() if gate in cell.unsummed}
-    size = fields.shape[1:]
-    units = [jnp.broadcast_to(inputs.units[name], size) for name, _ in cell.units if inputs.units]
+    leaves, structure = jax.tree.flatten((inputs.total, inputs.inner, inputs.recurrent))
+    recurrent = jnp.concatenate(leaves).reshape(-1, cell.hidden_size).astype(fields.dtype)
+    ends = np.cumsum([leaf.size for leaf in leaves])
 
     def pointwise(fields: Array, recurrent: Array) -> Array:
-        gates = []
-        for gate, part in zip(cell.gates, recurrent, strict=True):
-            gates += [drives[gate], part] if gate in drives else [part]
-        return _stacked(cell, jnp.stack([*fields, *gates, *units]))
+        parts = structure.unflatten(jnp.split(recurrent.reshape(-1), ends[:-1]))
+        moved = inputs._replace(**dict(zip(("total", "inner", "recurrent"), parts, strict=True)))
+        before = cell.state(*fields)
+        values = list(cell.next_state(before, moved))
+        if cell.inner_state is not None:
+            values.append(cell.middle(before, moved))
+        return jnp.stack(values)
 
     _, tangent = jax.linearize(pointwise, fields, recurrent)
     count = len(fields) + len(recurrent)
@@ -112,7 +114,7 @@ def update_diagonals(
     return every[:, : len(fields)], every[:, len(fields) :]
 
 
-def gated_jacobian(cell: GatedCell, params: GatedParams, state: Any, drive: Array) -> Array:
+def gated_jacobian(cell: GatedCell, params: GatedParams, state: Any, drive: Any) -> Array:
     """Returns the Jacobian of one step of one example, (F * H, F * H).
 
     With the state's fields `s^1 = h, s^2, ...` and gates `z_g = drive_g + h R_g`, its blocks are
@@ -124,22 +126,52 @@ def gated_jacobian(cell: GatedCell, params: GatedParams, state: Any, drive: Arra
     """
     if not is_pointwise(cell):
         return automatic_jacobian(cell, params, state, drive)
+    return gated_blocks(cell, params, state, drive, count=1)[0]
+
+
+def gated_blocks(
+    cell: GatedCell, params: GatedParams, state: Any, drive: Any, *, count: int
+) -> Array:
+    """Returns the diagonal blocks of `gated_jacobian`, for `count` groups of adjacent units.
+
+    A block holds all fields of its `H / count` units. The blocks are the whole Jacobian if no
+    recurrent product connects two groups: if `count` divides the number of heads, or there is no
+    product at all.
+
+    Returns:
+      Array of shape (count, F * H / count, F * H / count).
+
+    Raises:
+      ValueError: if `update` is not pointwise.
+    """
     of_fields, of_gates = update_diagonals(cell, params, state, drive)
-    _, num_gates, size = of_gates.shape
-    num_fields = of_fields.shape[1]
-    blocks = of_fields[..., None] * jnp.eye(size, dtype=of_fields.dtype)[None, None]
+    num_fields, num_gates, size = of_fields.shape[1], of_gates.shape[1], cell.hidden_size // count
+
+    def by_group(x: Array) -> Array:
+        return x.reshape(*x.shape[:-1], count, size)
+
+    of_gates = by_group(of_gates)
+    eye = jnp.eye(size, dtype=of_fields.dtype)
+    blocks = by_group(of_fields)[..., None] * eye[None, None, None]
     if params.recurrent_kernel is not None:
         kernels = dense_kernel(params.recurrent_kernel, num_gates).astype(of_gates.dtype)
+        groups = jnp.arange(count)
+        kernels = kernels.reshape(count, size, num_gates, count, size)[groups, :, :, groups]
+        noise = drive.noise if isinstance(drive, Noisy) else None
+        if noise and "hidden" in noise:
+            factor = by_group(kept(noise["hidden"], cell.hidden_dropout, kernels.dtype))
+            factor = factor.reshape(-1, count, size)  # one for all gates, or one for each
+            kernels = kernels * jnp.moveaxis(factor, 0, 2)[..., None]
 
         def through(inner: bool) -> Array:
             chosen = jnp.array([(gate in cell.inner_gates) is inner for gate in cell.gates])
-            return jnp.einsum(
-                "fgi,jgi->fij", of_gates * chosen[None, :, None], kernels, precision="highest"
-            )
+            chosen = of_gates * chosen[None, :, None, None]
+            return jnp.einsum("fgci,cjgi->fcij", chosen, kernels, precision="highest")
 
         blocks = blocks.at[:, 0].add(through(inner=False))
         if cell.inner_gates:
             of_middle = through(inner=True)[:num_fields]
-            passed = jnp.einsum("fij,kjl->fkil", of_middle, blocks[-1], precision="highest")
+            passed = jnp.einsum("fcij,kcjl->fkcil", of_middle, blocks[-1], precision="highest")
             blocks = blocks[:num_fields] + passed
-    return jnp.swapaxes(blocks, 1, 2).reshape(num_fields * size, num_fields * size)
+    blocks = jnp.transpose(blocks, (2, 0, 3, 1, 4))
+    return blocks.reshape(count, num_fields * size, num_fields * size)

@@ -8,12 +8,14 @@ from seqjax.cells._cell import Cell, check_cell
 from seqjax.cells._linear import LinearCell
 from seqjax.executors._associative import Associative
 from seqjax.executors._executor import Executor
+from seqjax.executors._newton import Newton
 from seqjax.executors._scan import Scan
 from seqjax.executors._sequential import Sequential
 
 EXECUTORS: dict[str, type[Executor]] = {
     "sequential": Sequential,
     "associative": Associative,
+    "newton": Newton,
     "scan": Scan,
 }
 """Executors by short name. To add an executor, write one file and add one line here."""

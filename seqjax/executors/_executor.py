@@ -2,10 +2,12 @@
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import jax
+import jax.numpy as jnp
 from jax import Array
 
 from seqjax._padding import zeros_where_invalid
-from seqjax.cells._cell import Cell
+from seqjax.cells._cell import Cell, project
 
 
 class Inputs(NamedTuple):
@@ -35,6 +37,13 @@ class Inputs(NamedTuple):
         still reach the gradient.
         """
         return zeros_where_invalid(self.xs, self.valid)
+
+    def drives(self, cell: Cell, params: Any) -> Any:
+        """Returns the drive of every step, leaves (T, ...)."""
+        drives = project(cell, params, self.clean_xs(), self.starts, self.noise)
+        # A coefficient that is constant in time may have a time axis of size 1.
+        steps = self.xs.shape[:1]
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, steps + leaf.shape[1:]), drives)
 
 
 @runtime_checkable

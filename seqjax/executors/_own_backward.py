@@ -17,6 +17,7 @@ def run_with_backward(
     constants: Any,
     *,
     batch_axes: tuple[Any, Any, Any, Any],
+    tangents_of: Callable[[Any, Any], Any] | None = None,
 ) -> Any:
     """Returns `forward(operands, constants)` and lets `backward` compute its gradient.
 
@@ -34,6 +35,8 @@ def run_with_backward(
       batch_axes: one pytree prefix for each of operands, constants, kept and results. A number
         says where a leaf takes an extra batch axis; -1 marks a leaf that the batch shares. See
         `linear_map`.
+      tangents_of: a function of the same values, whose tangents forward mode uses; by default
+        `forward`. An iteration needs it: the tangents of its last iterate are not exact.
 
     Returns:
       The results.
@@ -67,7 +70,7 @@ def run_with_backward(
             moving, still, constants, _ = residuals
 
             def again(moving: list[Any]) -> Any:
-                return forward(whole(moving, still), constants)
+                return (tangents_of or forward)(whole(moving, still), constants)
 
             return jax.jvp(again, (moving,), (tangents,))[1]
 

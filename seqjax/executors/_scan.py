@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from seqjax._padding import known, select
-from seqjax.cells._cell import Cell, project
+from seqjax.cells._cell import Cell
 from seqjax.executors._chunks import default_chunk_size, scan_chunks
 from seqjax.executors._clipping import clip_gradient
 from seqjax.executors._executor import Inputs
@@ -134,11 +134,7 @@ def run_scan(
         here = params
         if not differentiated:
             here, state = lax.optimization_barrier((params, state))
-        drives = project(cell, here, chunk.clean_xs(), chunk.starts, chunk.noise)
-        # A coefficient that is constant in time may have a time axis of size 1.
-        drives = jax.tree.map(
-            lambda leaf: jnp.broadcast_to(leaf, (chunk.xs.shape[0], *leaf.shape[1:])), drives
-        )
+        drives = chunk.drives(cell, here)
         steps = drives, chunk.valid, chunk.resets
         # XLA on CPU does not vectorise a pointwise function of slices whose offset changes with the
         # step. Inlining fixes the offsets, which saves a third of an LSTM's forward pass. But it

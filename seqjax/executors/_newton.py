@@ -1,0 +1,230 @@
+"""`Newton` runs gated and plain cells in parallel in time, and certifies the result."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from seqjax._checks import check_choice, check_function, check_rates, check_sizes
+from seqjax._padding import select
+from seqjax.cells._associative import AssociativeCell
+from seqjax.cells._cell import Cell, FlatState
+from seqjax.cells._diagonals import gated_blocks, is_pointwise
+from seqjax.cells._gated import GatedCell
+from seqjax.cells._linear import LinearCell
+from seqjax.executors._backward_of_states import backward_of_states
+from seqjax.executors._chunks import default_chunk_size
+from seqjax.executors._executor import Inputs
+from seqjax.executors._gated_backward import backward
+from seqjax.executors._gated_forward import Kept, Operands, Plan, Results, forward
+from seqjax.executors._newton_solve import Blocks, NewtonReport, solve
+from seqjax.executors._own_backward import run_with_backward
+
+WIDEST = 64
+"""The widest block that `jacobian="auto"` uses; a scan multiplies blocks at the cube of this."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Newton:
+    """Runs a gated or a plain cell in parallel in time, by Newton's method on all steps at once.
+
+    With the step `f`, every iteration solves a linear recurrence by an associative scan::
+
+        d_t = J_t d_{t-1} + f(s_{t-1}, x_t) - s_t,    s_t <- s_t + d_t
+
+    It starts from one step from the initial state, `s_t = f(s_0, x_t)`. States are computed in at
+    least float32. The result is certified: if a sequence has not converged, it gets the result of
+    the sequential run instead (`lax.cond`; under `jax.vmap`, both are always computed). Converged
+    means that the residual of every step, and the estimated distance to the exact run, are within
+    the tolerance. Where steps amplify errors, the distance grows with the length, so long
+    sequences of a chaotic cell fall back. The backward pass is that of the sequential run, along
+    the states found, with the whole Jacobian. Forward mode runs step by step.
+
+    It pays on an accelerator, for long sequences, small states and a cell that forgets.
+    `seqjax.executors.advise` measures whether it does.
+
+    Attributes:
+      tolerance: largest residual and distance of a state `s`, relative to `1 + |s|`. By default
+        1e-5 in float32, and 1e-11 in float64.
+      max_iterations: most iterations before the sequential run takes over.
+      jacobian: the Jacobian that an iteration uses. "dense" is the whole one. "diagonal" has one
+        block for each unit, which joins its state fields: the iterations are cheaper, but more are
+        needed if a recurrent product connects the units. It needs a `GatedCell` with a pointwise
+        `update`. "auto" is exact, in the smallest blocks that the cell has (one for each unit or
+        head), if a block has at most 64 numbers a side. Otherwise it is "diagonal".
+      damping: the Jacobian is multiplied by `1 - damping`. More iterations are needed, but a cell
+        that amplifies errors overflows less.
+      report: a function of one `NewtonReport` in NumPy, called on the host after every run
+        (`jax.debug.callback`), for instance to log it. `newton_report` returns the report instead.
+
+    Raises:
+      ValueError: if an option is unknown or out of range.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, seqjax
+      >>> cell = seqjax.gru(4)
+      >>> params, xs = cell.init(jax.random.key(0), 3), jnp.ones((100, 2, 3))
+      >>> ys, _ = seqjax.unroll(cell, params, xs, executor=seqjax.executors.Newton())
+      >>> bool(jnp.allclose(ys, seqjax.unroll(cell, params, xs)[0], atol=1e-5))
+      True
+
+    Reference: Lim et al. (2024), Parallelizing non-linear sequential models over the sequence
+    length; Gonzalez et al. (2024), Towards scalable and stable parallelization of nonlinear RNNs.
+    """
+
+    tolerance: float | None = None
+    max_iterations: int = 16
+    jacobian: str = "auto"
+    damping: float = 0.0
+    report: Callable[[NewtonReport], Any] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses options out of range."""
+        where = "seqjax.executors.Newton"
+        if self.tolerance is not None and not (
+            isinstance(self.tolerance, int | float | np.number) and self.tolerance > 0
+        ):
+            raise ValueError(
+                f"{where}: `tolerance` must be a number above 0, got {self.tolerance!r}. None "
+                "follows the precision."
+            )
+        check_sizes(where, max_iterations=self.max_iterations)
+        check_choice(where, "jacobian", self.jacobian, ("auto", "dense", "diagonal"))
+        check_rates(where, damping=self.damping)
+        check_function(where, "report", self.report, ["report"], optional=True)
+
+    def refusal(self, cell: Cell) -> str | None:
+        """Refuses cells that are linear in their state, or have a state that is not continuous."""
+        if isinstance(cell, LinearCell | AssociativeCell):
+            return "the cell is linear in its state, so Associative runs it without iterations"
+        if cell.uses_starts:
+            return "the state has a boolean field, `fresh`, and Newton's method needs derivatives"
+        pointwise = isinstance(cell, GatedCell) and is_pointwise(cell)
+        if self.jacobian == "diagonal" and not pointwise:
+            return "jacobian='diagonal' needs a GatedCell with a pointwise `update`; use 'auto'"
+        return None
+
+    def run(
+        self,
+        cell: Cell,
+        params: Any,
+        inputs: Inputs,
+        state: Any,
+        reset_state: Any,
+        *,
+        reverse: bool,
+        all_states: bool,
+    ) -> tuple[Any, Any]:
+        """Runs the cell, see `Executor.run`."""
+        num_steps = inputs.xs.shape[0]
+        if not num_steps:
+            return state, jax.tree.map(lambda leaf: jnp.zeros((0, *leaf.shape), leaf.dtype), state)
+        chunk_size = default_chunk_size(num_steps, inputs.xs.shape[1:-1])
+        plan = Plan(cell, reverse, chunk_size, "states", True, None)  # pyright: ignore[reportArgumentType]
+        if isinstance(cell, GatedCell):
+            params = params._replace(initial_state=None, extra=None)
+        operands = Operands(
+            params, inputs.xs, state, None if inputs.resets is None else reset_state
+        )
+        sequential = functools.partial(forward, plan)
+
+        def certified(operands: Operands, constants: Inputs) -> Results:
+            params, xs, state, reset_state = operands
+            given = params, constants._replace(xs=xs), state, reset_state
+            states, report = self.solve(cell, *given, reverse=reverse)
+            if self.report is not None:
+                jax.debug.callback(self.report, report)
+
+            def replaced() -> Any:
+                where = jnp.broadcast_to(report.fallback, xs.shape[:-1])
+                again = sequential(operands, constants).states
+                return jax.tree.map(functools.partial(select, where), again, states)
+
+            states = lax.cond(report.fallback.any(), replaced, lambda: states)
+            return Results(jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states), states)
+
+        def keep(operands: Operands, constants: Inputs) -> tuple[Results, Any]:
+            # Derivatives of the residuals follow from the rule of the run, not from the iteration.
+            results = run(operands, constants)
+            return results, results.states
+
+        def pull(
+            operands: Operands, constants: Inputs, states: Any, d_results: Results
+        ) -> Operands:
+            if isinstance(cell, GatedCell):
+                return backward(plan, operands, constants, Kept(states, None), d_results)
+            return backward_of_states(cell, reverse, operands, constants, states, d_results)
+
+        def run(operands: Operands, constants: Inputs) -> Results:
+            return run_with_backward(
+                certified,
+                keep,
+                pull,
+                operands,
+                constants,
+                # -1: the batch shares the parameters.
+                batch_axes=(Operands._make((-1, 1, 0, 0)), 1, 1, Results._make((0, 1))),
+                tangents_of=sequential,
+            )
+
+        return run(operands, inputs._replace(xs=None))  # pyright: ignore[reportArgumentType]
+
+    def solve(
+        self,
+        cell: Cell,
+        params: Any,
+        inputs: Inputs,
+        state: Any,
+        reset_state: Any,
+        *,
+        reverse: bool,
+    ) -> tuple[Any, NewtonReport]:
+        """Returns the states that the iteration finds, leaves (T, *B, ...), and its report.
+
+        The arguments are those of `run`; `reset_state` may be None if there are no resets.
+        """
+        if reverse:
+            inputs = jax.tree.map(lambda leaf: leaf[::-1], inputs)
+        dtypes = {leaf.dtype for leaf in jax.tree.leaves(state)}
+        if not all(jnp.issubdtype(dtype, jnp.inexact) for dtype in dtypes):
+            raise ValueError(
+                f"seqjax.unroll: the executor Newton cannot run {cell!r}: its state must be real "
+                f"or complex, got {', '.join(sorted(map(str, dtypes)))}. Use Sequential()."
+            )
+        double = any(jnp.finfo(dtype).eps < 1e-10 for dtype in dtypes)
+        states, report = solve(
+            cell,
+            params,
+            inputs,
+            state,
+            state if reset_state is None else reset_state,
+            self._blocks(cell, params),
+            tolerance=self.tolerance or (1e-11 if double else 1e-5),
+            max_iterations=self.max_iterations,
+            damping=self.damping,
+        )
+        states = jax.tree.map(lambda leaf, old: leaf.astype(old.dtype), states, state)
+        return jax.tree.map(lambda leaf: leaf[::-1], states) if reverse else states, report
+
+    def _blocks(self, cell: Cell, params: Any) -> Blocks:
+        """Returns the Jacobian for a cell, from its structure."""
+        size = FlatState(cell, params).size
+        if isinstance(cell, GatedCell) and is_pointwise(cell):
+            fields, least = size // cell.hidden_size, cell.heads or cell.hidden_size
+            count = {"auto": least, "dense": 1, "diagonal": cell.hidden_size}[self.jacobian]
+            if self.jacobian == "auto" and size // count > WIDEST:
+                count = cell.hidden_size
+            function = functools.partial(gated_blocks, cell, count=count)
+            return Blocks(function, count, fields, exact=least % count == 0)
+        if self.jacobian == "auto" and size > WIDEST:
+            raise ValueError(
+                f"seqjax.unroll: the executor Newton cannot run {cell!r}: it needs the dense "
+                f"Jacobian, {size} x {size} numbers a step, and jacobian='auto' stops at "
+                f"{WIDEST}. Use Sequential(), or Newton(jacobian='dense') if there is memory."
+            )
+        return Blocks(lambda *at: cell.jacobian(*at)[None], 1, 1, exact=True)
