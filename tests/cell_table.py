@@ -633,6 +633,10 @@ FORMS = {row.name for row in KINDS} | {
 }  # fmt: skip
 
 
+# By Newton's method, three forms of Jacobian: dense, one block for each unit, and a plain cell's.
+FORMS_OF_NEWTON = {"lstm_learned", "ind_rnn", "plain"}
+
+
 def as_parameters(rows: list[Row], *more, name=""):
     """Returns rows as parameters, marked `extended` where another cell stands for their form."""
     return [
@@ -640,7 +644,9 @@ def as_parameters(rows: list[Row], *more, name=""):
             row,
             *more,
             id=f"{row.id}-{name}" if name else row.id,
-            marks=() if row.name in FORMS else pytest.mark.extended,
+            marks=()
+            if row.name in (FORMS_OF_NEWTON if row.executor == "newton" else FORMS)
+            else pytest.mark.extended,
         )
         for row in rows
     ]

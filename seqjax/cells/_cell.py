@@ -262,11 +262,10 @@ class FlatState:
     imaginary parts. Integer and boolean fields are not part of the vector.
     """
 
-    def __init__(self, cell: Cell, params: Params):
-        """Reads the shapes of the fields from the initial state."""
-        template = jax.eval_shape(lambda p: cell.initial_state(p, (), jnp.float32), params)
-        leaves, self._structure = jax.tree.flatten(template)
-        self._shapes = [leaf.shape for leaf in leaves]
+    def __init__(self, state: State, lead: int = 0):
+        """Reads the shapes of the fields from a state with `lead` leading axes."""
+        leaves, self._structure = jax.tree.flatten(state)
+        self._shapes = [leaf.shape[lead:] for leaf in leaves]
         self._complex = [jnp.issubdtype(leaf.dtype, jnp.complexfloating) for leaf in leaves]
         self._inexact = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves]
         self._sizes = [
@@ -314,7 +313,7 @@ class FlatState:
 
 def automatic_jacobian(cell: Cell, params: Params, state: State, drive: Any) -> Array:
     """Returns the Jacobian of one step of one example by forward-mode autodiff of `cell.step`."""
-    form = FlatState(cell, params)
+    form = FlatState(state)
 
     def step(vector: Array) -> Array:
         return form.flatten(cell.step(params, form.unflatten(vector, state), drive))

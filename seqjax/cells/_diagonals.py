@@ -126,41 +126,41 @@ def gated_jacobian(cell: GatedCell, params: GatedParams, state: Any, drive: Any)
     """
     if not is_pointwise(cell):
         return automatic_jacobian(cell, params, state, drive)
-    return gated_blocks(cell, params, state, drive, count=1)[0]
+    return gated_blocks(cell, params, state, drive, groups=1)[0]
 
 
 def gated_blocks(
-    cell: GatedCell, params: GatedParams, state: Any, drive: Any, *, count: int
+    cell: GatedCell, params: GatedParams, state: Any, drive: Any, *, groups: int
 ) -> Array:
-    """Returns the diagonal blocks of `gated_jacobian`, for `count` groups of adjacent units.
+    """Returns the diagonal blocks of `gated_jacobian`, for `groups` groups of adjacent units.
 
-    A block holds all fields of its `H / count` units. The blocks are the whole Jacobian if no
-    recurrent product connects two groups: if `count` divides the number of heads, or there is no
+    A block holds all fields of its `H / groups` units. The blocks are the whole Jacobian if no
+    recurrent product connects two groups: if `groups` divides the number of heads, or there is no
     product at all.
 
     Returns:
-      Array of shape (count, F * H / count, F * H / count).
+      Array of shape (groups, F * H / groups, F * H / groups).
 
     Raises:
       ValueError: if `update` is not pointwise.
     """
     of_fields, of_gates = update_diagonals(cell, params, state, drive)
-    num_fields, num_gates, size = of_fields.shape[1], of_gates.shape[1], cell.hidden_size // count
+    num_fields, num_gates, size = of_fields.shape[1], of_gates.shape[1], cell.hidden_size // groups
 
     def by_group(x: Array) -> Array:
-        return x.reshape(*x.shape[:-1], count, size)
+        return x.reshape(*x.shape[:-1], groups, size)
 
     of_gates = by_group(of_gates)
     eye = jnp.eye(size, dtype=of_fields.dtype)
     blocks = by_group(of_fields)[..., None] * eye[None, None, None]
     if params.recurrent_kernel is not None:
         kernels = dense_kernel(params.recurrent_kernel, num_gates).astype(of_gates.dtype)
-        groups = jnp.arange(count)
-        kernels = kernels.reshape(count, size, num_gates, count, size)[groups, :, :, groups]
+        each = jnp.arange(groups)
+        kernels = kernels.reshape(groups, size, num_gates, groups, size)[each, :, :, each]
         noise = drive.noise if isinstance(drive, Noisy) else None
         if noise and "hidden" in noise:
             factor = by_group(kept(noise["hidden"], cell.hidden_dropout, kernels.dtype))
-            factor = factor.reshape(-1, count, size)  # one for all gates, or one for each
+            factor = factor.reshape(-1, groups, size)  # one for all gates, or one for each
             kernels = kernels * jnp.moveaxis(factor, 0, 2)[..., None]
 
         def through(inner: bool) -> Array:
@@ -174,4 +174,4 @@ def gated_blocks(
             passed = jnp.einsum("fcij,kcjl->fkcil", of_middle, blocks[-1], precision="highest")
             blocks = blocks[:num_fields] + passed
     blocks = jnp.transpose(blocks, (2, 0, 3, 1, 4))
-    return blocks.reshape(count, num_fields * size, num_fields * size)
+    return blocks.reshape(groups, num_fields * size, num_fields * size)

@@ -7,14 +7,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 
 from seqjax._checks import check_kind
 from seqjax.cells._cell import Cell, check_cell
 from seqjax.executors._associative import Associative
 from seqjax.executors._choice import resolve
-from seqjax.executors._executor import Inputs
+from seqjax.executors._executor import Executor, Inputs
 from seqjax.executors._newton import Newton
 from seqjax.executors._newton_solve import NewtonReport
 from seqjax.executors._sequential import Sequential
@@ -129,21 +128,22 @@ def advise(cell: Cell, params: Any, xs: ArrayLike, *, executor: Newton | None = 
     in_a_row = {"sequential": num_steps, "associative": depth}
     rows, refusals, times = [], [], {}
     report: NewtonReport | None = None
-    for name, executor in (
-        ("sequential", Sequential()),
-        ("associative", Associative()),
-        ("newton", newton),
-    ):
-        if reason := executor.refusal(cell):
+    candidates: dict[str, Executor] = {
+        "sequential": Sequential(),
+        "associative": Associative(),
+        "newton": newton,
+    }
+    for name, chosen in candidates.items():
+        if reason := chosen.refusal(cell):
             rows.append((name, "refused"))
             refusals.append(f"{name} refused: {reason}")
             continue
         if name == "newton":
-            report = jax.device_get(newton_report(cell, params, xs, executor=newton))
+            report = newton_report(cell, params, xs, executor=newton)
             in_a_row[name] = depth * int(report.iterations.max())
 
-        def run(params: Any, xs: Any, executor: Any = executor) -> Any:
-            return unroll(cell, params, xs, executor=executor)[0]
+        def run(params: Any, xs: Any, chosen: Executor = chosen) -> Any:
+            return unroll(cell, params, xs, executor=chosen)[0]
 
         compiled = jax.jit(run).lower(params, xs).compile()
         times[name] = _seconds(compiled, params, xs)
@@ -184,13 +184,13 @@ def _prediction(report: NewtonReport, times: dict[str, float], in_a_row: dict[st
 
 
 def _seconds(compiled: Any, *arguments: Any) -> float:
-    """Returns the median time of three calls, after one that is not counted."""
+    """Returns the shortest time of five calls."""
     seconds = []
-    for _ in range(4):
+    for _ in range(5):
         start = time.perf_counter()
         jax.block_until_ready(compiled(*arguments))
         seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds[1:]))
+    return min(seconds)
 
 
 def _memory(compiled: Any) -> str:

@@ -43,9 +43,9 @@ def backward_of_states(
         return jnp.concatenate(parts)
 
     previous = jax.tree.map(before, operands.initial_state, states)
-    if inputs.resets is not None:
+    if (resets := inputs.resets) is not None:
         previous = jax.tree.map(
-            lambda reset, leaf: select(inputs.resets, jnp.broadcast_to(reset, leaf.shape), leaf),
+            lambda reset, leaf: select(resets, jnp.broadcast_to(reset, leaf.shape), leaf),
             operands.reset_state,
             previous,
         )
@@ -83,4 +83,5 @@ def backward_of_states(
         return advanced(params, previous, inputs._replace(xs=xs).drives(cell, params))
 
     _, pull = jax.vjp(every_step, operands.params, operands.xs)
-    return Operands(*pull(d_new), d_initial, d_reset)
+    d_params, d_xs = pull(d_new)
+    return Operands(d_params, d_xs, d_initial, d_reset)

@@ -203,7 +203,7 @@ class Newton:
             inputs,
             state,
             state if reset_state is None else reset_state,
-            self._blocks(cell, params),
+            self._blocks(cell, FlatState(state, lead=inputs.xs.ndim - 2).size),
             tolerance=self.tolerance or (1e-11 if double else 1e-5),
             max_iterations=self.max_iterations,
             damping=self.damping,
@@ -211,16 +211,15 @@ class Newton:
         states = jax.tree.map(lambda leaf, old: leaf.astype(old.dtype), states, state)
         return jax.tree.map(lambda leaf: leaf[::-1], states) if reverse else states, report
 
-    def _blocks(self, cell: Cell, params: Any) -> Blocks:
-        """Returns the Jacobian for a cell, from its structure."""
-        size = FlatState(cell, params).size
+    def _blocks(self, cell: Cell, size: int) -> Blocks:
+        """Returns the Jacobian for a cell with `size` numbers of state, from its structure."""
         if isinstance(cell, GatedCell) and is_pointwise(cell):
-            fields, least = size // cell.hidden_size, cell.heads or cell.hidden_size
-            count = {"auto": least, "dense": 1, "diagonal": cell.hidden_size}[self.jacobian]
-            if self.jacobian == "auto" and size // count > WIDEST:
-                count = cell.hidden_size
-            function = functools.partial(gated_blocks, cell, count=count)
-            return Blocks(function, count, fields, exact=least % count == 0)
+            smallest = cell.heads or cell.hidden_size
+            groups = {"auto": smallest, "dense": 1, "diagonal": cell.hidden_size}[self.jacobian]
+            if self.jacobian == "auto" and size // groups > WIDEST:
+                groups = cell.hidden_size
+            function = functools.partial(gated_blocks, cell, groups=groups)
+            return Blocks(function, groups, size // cell.hidden_size, smallest % groups == 0)
         if self.jacobian == "auto" and size > WIDEST:
             raise ValueError(
                 f"seqjax.unroll: the executor Newton cannot run {cell!r}: it needs the dense "

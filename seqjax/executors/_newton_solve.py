@@ -46,14 +46,14 @@ class Blocks(NamedTuple):
 
     Attributes:
       function: `function(params, state, drive)` returns the blocks of one step of one example,
-        (count, m, m).
-      count: blocks on the diagonal. Each holds all fields of `H / count` adjacent units.
+        (groups, m, m).
+      groups: blocks on the diagonal. Each holds all fields of `H / groups` adjacent units.
       fields: fields of the state, which are joined in each block.
       exact: whether the blocks are the whole Jacobian.
     """
 
     function: Callable[[Any, Any, Any], Array]
-    count: int
+    groups: int
     fields: int
     exact: bool
 
@@ -86,8 +86,8 @@ def solve(
     Returns:
       The states, leaves (T, *B, ...), and the report. `fallback` is True where a bound is exceeded.
     """
-    form = FlatState(cell, params)
     lead = inputs.xs.shape[:-1]
+    form = FlatState(state, lead=len(lead) - 1)
     drives = inputs.drives(cell, params)
     wide = jnp.promote_types(form.flatten(state).dtype, jnp.float32)
     start, reset = (form.flatten(each).astype(wide) for each in (state, reset_state))
@@ -111,9 +111,9 @@ def solve(
         return select(time.valid, found, identity)
 
     def corrected(jacobian: Array, residual: Array) -> Array:
-        split = residual.reshape(*lead, blocks.fields, blocks.count, -1)
+        split = residual.reshape(*lead, blocks.fields, blocks.groups, -1)
         split = jnp.swapaxes(split, -3, -2)
-        moved = _linear_solution(jacobian, split.reshape(*lead, blocks.count, -1))
+        moved = _linear_solution(jacobian, split.reshape(*lead, blocks.groups, -1))
         return jnp.swapaxes(moved.reshape(split.shape), -3, -2).reshape(residual.shape)
 
     def largest(change: Array, states: Array) -> Array:

@@ -63,7 +63,7 @@ def lyapunov_exponents(
     systems; Vogt et al. (2022), On Lyapunov exponents for RNNs.
     """
     run = trajectory(cell, params, xs, initial_state)
-    form = FlatState(cell, params)
+    form = FlatState(run.previous, lead=2)
     where = "seqjax.gradflow.lyapunov_exponents"
     num_steps = jax.tree.leaves(run.previous)[0].shape[1]
     if every < 1 or transient < 0 or num_steps - transient < every:

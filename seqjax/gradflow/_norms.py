@@ -63,7 +63,7 @@ def state_gradients(
     check_cell("seqjax.gradflow.state_gradients", cell)
     check_function("seqjax.gradflow.state_gradients", "loss", loss, ["ys", "final_state"])
     xs = floating(xs)
-    form = FlatState(cell, params)
+    form = FlatState(jax.eval_shape(cell.initial_state, params))
     perturbed = with_extra_input(
         cell, lambda step, state, extra: _add(step(state), form.unflatten(extra))
     )
