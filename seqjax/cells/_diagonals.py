@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from seqjax._axes import same_axes
 from seqjax.cells._cell import automatic_jacobian
 from seqjax.cells._noise import Noisy, kept
 from seqjax.cells._product import dense_kernel
@@ -107,7 +108,7 @@ def update_diagonals(
     def along(number: Array) -> Array:
         # The functions are pointwise: a tangent of ones in one input gives its whole diagonal.
         chosen = (jnp.arange(count) == number).astype(fields.dtype)[:, None]
-        ones = jnp.broadcast_to(chosen, (count, fields.shape[1]))
+        ones, _ = same_axes(jnp.broadcast_to(chosen, (count, fields.shape[1])), fields)
         return tangent(ones[: len(fields)], ones[len(fields) :])
 
     every = jax.vmap(along, out_axes=1)(jnp.arange(count))
@@ -159,7 +160,7 @@ def gated_blocks(
         kernels = kernels.reshape(groups, size, num_gates, groups, size)[each, :, :, each]
         noise = drive.noise if isinstance(drive, Noisy) else None
         if noise and "hidden" in noise:
-            factor = by_group(kept(noise["hidden"], cell.hidden_dropout, kernels.dtype))
+            factor = kept(noise["hidden"], cell.hidden_dropout, kernels.dtype)
             factor = factor.reshape(-1, groups, size)  # one for all gates, or one for each
             kernels = kernels * jnp.moveaxis(factor, 0, 2)[..., None]
 
