@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 import seqjax
 from experiments.cells import FEEDFORWARD, directions, make_cell
+from experiments.newton import executor_of
 from seqjax import train
 from seqjax.data._ragged_sequences import RaggedBatches
 
@@ -120,7 +121,7 @@ def recurrent_layers(
       The module.
     """
     layers: list[Any] = []
-    executor = config.executor if executor is None else executor
+    executor = executor_of(config) if executor is None else executor
     both = both or directions(config.cell)[1]
     layer = seqjax.nn.Bidirectional if both else seqjax.nn.RNN
     for index in range(num_layers):

@@ -13,6 +13,7 @@ from experiments.cells import keep_code
 from experiments.functions import Functions
 from experiments.memory import refuse_too_large
 from experiments.metrics import PARTS, summary
+from experiments.newton import TALLY
 from experiments.summary import devices, versions, write_summary
 from seqjax import train
 from seqjax.train import _processes
@@ -297,6 +298,8 @@ def _finish_seeds(
 
     with _processes.together():
         result = _finish(experiment, config, study, folder, fits, tests)
+    if line := TALLY.take():
+        notify(line)
     notify(report.results_table(result, f"test_{study.headline}"))
     notify(report.closing_lines(experiment, config, study, folder.path))
     mean = result["metrics"][f"test_{study.headline}"]["mean"]

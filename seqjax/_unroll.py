@@ -110,7 +110,7 @@ def unroll(
         precision; integers and booleans keep their own dtype.
       executor: how to run the cell in time: an executor such as
         `seqjax.executors.Sequential(residuals="states")`, or a short name ("auto",
-        "sequential", "associative", "scan"). By default, and for "auto",
+        "sequential", "associative", "newton", "scan"). By default, and for "auto",
         `seqjax.executors.choose` picks one. All executors give the same results, up to rounding.
       key: random key of the noise, for a cell that a function of `seqjax.transforms` has returned.
         Without a key, the cell runs as at test time. `seqjax.online.UORO` needs a key too.

@@ -265,6 +265,24 @@ ROWS = {
         (lambda f: f(residuals="all"), "must be one of auto, gates, states, boundaries, got 'all'"),
         (lambda f: f(truncation=(2, 1)), "integers (k1, k2) with 1 <= k1 <= k2"),
     ],
+    "Newton": [
+        (lambda f: f(tolerance=0), "`tolerance` must be a number above 0, got 0."),
+        (lambda f: f(max_iterations=0), at_least("max_iterations")),
+        (lambda f: f(jacobian="full"), "must be one of auto, dense, diagonal, got 'full'"),
+        (lambda f: f(damping=1.0), "`damping` must lie in [0, 1), got 1.0."),
+        (lambda f: f(report=3), "that can be called as report(report), got 3"),
+    ],
+    "newton_report": [
+        (lambda f: f(PARAMS, CELL, XS), "`cell` must be a cell such as seqjax.lstm(64), got"),
+        (lambda f: f(seqjax.lru(4), PARAMS, XS), "Newton cannot run lru(4): the cell is linear"),
+        (lambda f: f(CELL, PARAMS, XS, executor="newton"), "must be a seqjax.executors.Newton()"),
+        (lambda f: f(CELL, PARAMS, XS[:0]), "must have at least one step, got shape (0, 2, 3)."),
+    ],
+    "advise": [
+        (lambda f: f(PARAMS, CELL, XS), "`cell` must be a cell such as seqjax.lstm(64), got"),
+        (lambda f: f(CELL, PARAMS, XS, executor="newton"), "must be a seqjax.executors.Newton()"),
+        (lambda f: f(CELL, PARAMS, XS[:0]), "with T at least 1, got (0, 2, 3)."),
+    ],
     "Scan": [(lambda f: f(state_gradient_clip=0), "must be a number above 0, got 0.")],
     "clipping_statistics": [
         (lambda f: f(jnp.ones((2, 2)), 1.0), "must have shape (updates,)"),

@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 
 from experiments.cells import make_cell
 from experiments.functions import Functions, make_functions, recurrent_layers
+from experiments.newton import executor_of
 from experiments.translate.config import Config
 from seqjax import decode, nn, train
 from seqjax.data._batching import Batch
@@ -56,7 +57,7 @@ def build_model(config: Config, source_size: int, target_size: int, rngs: nnx.Rn
     cell = make_cell(config, config.decoder_size)
     decoder = nn.AttentionDecoder(
         embedding(target_size),
-        [nn.RNN(cell, size, executor=config.executor, rngs=rngs) for size in sizes],
+        [nn.RNN(cell, size, executor=executor_of(config), rngs=rngs) for size in sizes],
         nn.Attention(config.attention, config.decoder_size, encoder.out_size, rngs=rngs),
         attend_from=attend_from,
         input_feeding=config.input_feeding,

@@ -1,6 +1,7 @@
 """`newton_report` and `advise`: what Newton's method does to a cell, and whether it can pay."""
 
 import dataclasses
+import functools
 import math
 import time
 from typing import Any
@@ -120,9 +121,11 @@ def advise(cell: Cell, params: Any, xs: ArrayLike, *, executor: Newton | None = 
     newton = Newton() if executor is None else executor
     check_kind(where, "executor", newton, Newton, "a seqjax.executors.Newton()")
     xs = jnp.asarray(xs)
-    exponents = gradflow.lyapunov_exponents(
-        cell, params, xs, transient=xs.shape[0] // 10, num_exponents=1
-    )
+    exponents = jax.jit(
+        functools.partial(
+            gradflow.lyapunov_exponents, cell, transient=xs.shape[0] // 10, num_exponents=1
+        )
+    )(params, xs)
     num_steps, num_sequences = xs.shape[0], math.prod(xs.shape[1:-1])
     depth = 2 * math.ceil(math.log2(num_steps)) + 1
     in_a_row = {"sequential": num_steps, "associative": depth}
@@ -139,7 +142,8 @@ def advise(cell: Cell, params: Any, xs: ArrayLike, *, executor: Newton | None = 
             refusals.append(f"{name} refused: {reason}")
             continue
         if name == "newton":
-            report = newton_report(cell, params, xs, executor=newton)
+            ask = functools.partial(newton_report, cell, executor=newton)
+            report = jax.device_get(jax.jit(ask)(params, xs))
             in_a_row[name] = depth * int(report.iterations.max())
 
         def run(params: Any, xs: Any, chosen: Executor = chosen) -> Any:

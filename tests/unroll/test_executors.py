@@ -20,8 +20,8 @@ COMBINED = tuple(row.name for row in ROWS if isinstance(row.cell, AssociativeCel
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_who_runs_what(row):
     accepted = {name for name, made in EXECUTORS.items() if made().refusal(row.cell) is None}
-    parallel = row.name in LINEAR + COMBINED
-    expected = {"sequential", "scan"} | ({"associative"} if parallel else set())
+    linear = row.name in LINEAR + COMBINED
+    expected = {"sequential", "scan", "associative" if linear else "newton"}
     assert accepted == expected
 
 

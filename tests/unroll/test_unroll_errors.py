@@ -31,7 +31,7 @@ def test_the_arguments_used_here_are_right():
 
 def test_unknown_executor():
     with raises(
-        "unknown executor 'fast'; the known executors are auto, sequential, associative, scan."
+        "unknown executor 'fast'; the known executors are auto, sequential, associative, newton, scan."
     ):
         unroll(executor="fast")
 
