@@ -143,8 +143,8 @@ def advise(cell: Cell, params: Any, xs: ArrayLike, *, executor: Newton | None = 
             continue
         if name == "newton":
             ask = functools.partial(newton_report, cell, executor=newton)
-            report = jax.device_get(jax.jit(ask)(params, xs))
-            in_a_row[name] = depth * int(report.iterations.max())
+            found = report = jax.device_get(jax.jit(ask)(params, xs))
+            in_a_row[name] = depth * int(found.iterations.max())
 
         def run(params: Any, xs: Any, chosen: Executor = chosen) -> Any:
             return unroll(cell, params, xs, executor=chosen)[0]

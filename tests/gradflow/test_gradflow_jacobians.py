@@ -1,5 +1,7 @@
 """Jacobians of one step: structured against autodiff, autodiff against finite differences."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +17,7 @@ from cell_table import (
 from flat_states import as_state, as_vector
 
 from seqjax import gradflow
+from seqjax.cells import Cell, HiddenState
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -31,6 +34,29 @@ def test_structured_equals_autodiff(row):
     assert auto.shape == (*xs.shape[:2], size, size)
     assert auto.dtype == jnp.float64
     assert_trees_close(auto, autodiff, rtol=1e-10, atol=1e-10)
+
+
+def test_a_cell_that_prepares_its_initial_state_away():
+    """What `initial_state` reads may be missing from what `prepare` returns."""
+
+    @dataclasses.dataclass(frozen=True, repr=False)
+    class Learned(Cell):
+        def initial_state(self, params, batch_shape=(), dtype=jnp.float32):
+            return HiddenState(jnp.broadcast_to(params["start"].astype(dtype), (*batch_shape, 2)))
+
+        def prepare(self, params):
+            return jnp.exp(params["rate"])
+
+        def step(self, params, state, drive):
+            return HiddenState(params * state.hidden + drive)
+
+        def init(self, key, in_size, dtype=jnp.float32):
+            return {"start": jnp.ones(2, dtype), "rate": jnp.zeros((), dtype)}
+
+    cell = Learned(2)
+    params, xs = cell.init(None, 2, jnp.float64), jnp.ones((3, 2))
+    np.testing.assert_allclose(gradflow.step_jacobians(cell, params, xs), [np.eye(2)] * 3)
+    np.testing.assert_allclose(gradflow.lyapunov_exponents(cell, params, xs), [0, 0], atol=1e-12)
 
 
 @every_step_in_sequence

@@ -13,6 +13,7 @@ from flax import nnx
 import seqjax
 from seqjax import transforms
 from seqjax.cells import Cell, HiddenState
+from seqjax.cells._cell import automatic_jacobian
 from seqjax.cells._noise import Draw, hits
 from tests.cell_table import PlainCell
 
@@ -47,9 +48,14 @@ PLAIN = {"zoneout_plain": transforms.zoneout(PlainCell(H), {"hidden": 0.4})}
 EVERY = GATED | LINEAR | PLAIN
 
 
-def _executors(cell):
-    for name, executor in seqjax.executors.EXECUTORS.items():
-        if name != "scan" and executor().refusal(cell) is None:
+ON_NEWTON = ("zoneout", "untied", "zoneout_plain")  # noise in the update, the product, a plain cell
+
+
+def _executors(name):
+    cell = EVERY[name]
+    skipped = {"scan"} if name in ON_NEWTON else {"scan", "newton"}
+    for short, executor in seqjax.executors.EXECUTORS.items():
+        if short not in skipped and executor().refusal(cell) is None:
             yield executor()
     if isinstance(cell, seqjax.cells.GatedCell):
         yield seqjax.executors.Sequential(residuals="states", chunk_size=4)
@@ -92,10 +98,21 @@ def test_executors_agree_on_the_same_noise(name, x64):
     params, xs = _params(cell), jax.random.normal(jax.random.key(2), (T, B, D), jnp.float64)
     key = KEY if cell.draws_noise else None
     expected = _values_and_gradients(cell, seqjax.executors.Scan(), params, xs, key)
-    for executor in _executors(cell):
+    for executor in _executors(name):
         got = _values_and_gradients(cell, executor, params, xs, key)
         for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["zoneout", "recurrent_dropout", "variational", "untied"])
+def test_the_jacobian_of_a_step_knows_its_noise(name, x64):
+    cell = EVERY[name]
+    params, xs = _params(cell), jax.random.normal(jax.random.key(2), (T, B, D), jnp.float64)
+    noise = jax.tree.map(lambda leaf: leaf[0, 0], cell.draw(KEY, xs).steps)
+    state = jax.tree.map(lambda leaf: leaf + 0.3, cell.initial_state(params, (), jnp.float64))
+    at_step = params, state, cell.project(params, xs[0, 0], noise=noise)
+    expected = jax.jit(functools.partial(automatic_jacobian, cell))(*at_step)
+    np.testing.assert_allclose(jax.jit(cell.jacobian)(*at_step), expected, rtol=1e-10, atol=1e-12)
 
 
 def _sigmoid(x):

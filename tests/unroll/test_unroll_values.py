@@ -151,6 +151,11 @@ def test_two_chunks_equal_one_pass(row, reverse):
         assert_trees_close((joined, state), (whole_ys, whole_final))
 
 
+def rounding(row):
+    """By how much a step may change others that do not see it: Newton's iterations are shared."""
+    return 1e-12 if row.executor == "newton" else 0
+
+
 @every_step
 def test_reset_forgets_everything_before_it(row):
     """Neither the past inputs, nor the initial state that was passed, reach beyond a reset."""
@@ -159,7 +164,7 @@ def test_reset_forgets_everything_before_it(row):
     ys = run(row, params, data, random_state(row.cell, params, seed=8))[0]
     other = data._replace(xs=np.concatenate([data.xs[:3] + 1, data.xs[3:]]))
     other_ys = run(row, params, other, random_state(row.cell, params, seed=9))[0]
-    assert_trees_equal(ys[3:], other_ys[3:])
+    assert_trees_close(ys[3:], other_ys[3:], rtol=0, atol=rounding(row))
     assert (np.abs(ys[:3] - other_ys[:3]).max(axis=(1, 2)) > 1e-3).all()
 
     own = run(row, params, part(problem(plain=True), 3, STEPS))[0]
@@ -293,7 +298,7 @@ def test_causality(row, reverse):
         xs[t] += 0.5
         moved = np.abs(run(row, params, data._replace(xs=xs), reverse=reverse)[0] - ys)
         untouched = slice(t + 1, None) if reverse else slice(0, t)
-        assert (moved[untouched] == 0).all()
+        assert (moved[untouched] <= rounding(row)).all()
         assert moved[t].max() > 0
 
 
