@@ -53,7 +53,7 @@ def chaotic(steps=64, units=16, dtype=jnp.float32):
 @pytest.mark.parametrize(
     "row",
     [
-        pytest.param(row, id=row.name, marks=() if row.name == "gru" else pytest.mark.slow)
+        pytest.param(row, id=row.name, marks=() if row.name == "gru" else pytest.mark.extended)
         for row in ACCEPTED
     ],
 )
