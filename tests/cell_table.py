@@ -500,6 +500,7 @@ class Row:
       output: the output in NumPy, `output(params, state, x) -> y`.
       known_step: whether another row has a step of the same form, so that the suites of `unroll`
         have nothing new to find.
+      unread: fields of the state that no later step reads.
       executor: short name of the executor.
     """
 
@@ -508,6 +509,7 @@ class Row:
     step: Callable[..., tuple]
     output: Callable[..., Any] = state_output
     known_step: bool = False
+    unread: tuple[str, ...] = ()
     executor: str = "sequential"
 
     @functools.cached_property
@@ -573,7 +575,7 @@ ROWS = [
     Row("co_rnn", seqjax.co_rnn, co_rnn_step),
     Row("unicornn", seqjax.unicornn, unicornn_step),
     Row("min_lstm", seqjax.min_lstm, min_lstm_step),
-    Row("qrnn", functools.partial(seqjax.qrnn, window=3), qrnn_step),
+    Row("qrnn", functools.partial(seqjax.qrnn, window=3), qrnn_step, unread=("hidden",)),
     Row("s5", functools.partial(seqjax.s5, state_size=6), s5_step, s5_output),
     Row("s6", functools.partial(seqjax.s6, state_size=2), s6_step, s6_output),
     Row(
