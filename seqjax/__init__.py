@@ -39,6 +39,7 @@ from seqjax.cells import rg_lru as rg_lru
 from seqjax.cells import s5 as s5
 from seqjax.cells import s6 as s6
 from seqjax.cells import slstm as slstm
+from seqjax.cells import sru as sru
 from seqjax.cells import unicornn as unicornn
 
 if TYPE_CHECKING:  # at run time they are imported when they are first used: see `__getattr__`

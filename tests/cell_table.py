@@ -374,6 +374,18 @@ def delta_net_output(p, state, x):
     return np.concatenate([s.T @ unit(q) / scale for s, q in zip(s, q, strict=True)])
 
 
+def sru_step(p, state, x):
+    (c, _), u = state, p.units
+    v, f, r = np.split(x @ p.input_kernel, 3)
+    f = sigmoid(f + u["forget_weight"] * c + u["forget_bias"])
+    return f * c + (1 - f) * v, sigmoid(r + u["reset_weight"] * c + u["reset_bias"])
+
+
+def sru_output(p, state, x):
+    c, r = state
+    return r * c + (1 - r) * (x @ p.extra["skip_kernel"])
+
+
 class MemoryState(NamedTuple):
     """State of the cell below: its output and a memory."""
 
@@ -604,6 +616,7 @@ ROWS = [
         functools.partial(delta_net_step, False),
         delta_net_output,
     ),
+    Row("sru", seqjax.sru, sru_step, sru_output, unread=("reset",)),
     Row("user", user_cell, user_step),
     Row("matrix", matrix_cell, matrix_step, matrix_output),
     Row("plain", PlainCell, plain_step),

@@ -50,4 +50,6 @@ from seqjax.cells._s5 import s5 as s5
 from seqjax.cells._s6 import s6 as s6
 from seqjax.cells._slstm import SLSTMState as SLSTMState
 from seqjax.cells._slstm import slstm as slstm
+from seqjax.cells._sru import SRUState as SRUState
+from seqjax.cells._sru import sru as sru
 from seqjax.cells._unicornn import unicornn as unicornn

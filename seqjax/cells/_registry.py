@@ -38,6 +38,7 @@ from seqjax.cells._rg_lru import rg_lru
 from seqjax.cells._s5 import s5
 from seqjax.cells._s6 import s6
 from seqjax.cells._slstm import slstm
+from seqjax.cells._sru import sru
 from seqjax.cells._unicornn import unicornn
 
 Constructor = Callable[..., Cell]
@@ -73,6 +74,7 @@ CELLS: dict[str, Constructor] = {
     "mlstm": mlstm,
     "delta_net": delta_net,
     "gated_delta_net": gated_delta_net,
+    "sru": sru,
 }
 """Constructors of the library's cells, by name."""
 USER_CELLS: dict[str, Constructor] = {}

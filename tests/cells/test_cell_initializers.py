@@ -239,6 +239,23 @@ def test_fast_grnn_starts_as_published():
     }
 
 
+def test_sru_starts_as_published():
+    cell = seqjax.sru(200, highway_bias=-2.0)
+    params = cell.init(KEY, 200)
+    kernels = np.split(np.asarray(params.input_kernel), 3, axis=1)
+    for kernel, variance in zip(kernels, (1, 0.5, 0.5), strict=True):
+        assert kernel.var() * 200 == pytest.approx(variance, rel=0.02)
+    for name, value in (("forget", 0), ("reset", -2)):
+        assert (params.units[f"{name}_bias"] == value).all()
+        assert params.units[f"{name}_weight"].var() == pytest.approx(0.5, rel=0.2)
+    assert params.extra is None  # as published, the input itself passes
+    zero = jax.tree.map(jnp.zeros_like, params)
+    ys, _ = seqjax.unroll(cell, zero, jnp.ones((1, 200)))
+    np.testing.assert_allclose(ys, 0.5 * np.sqrt(1 + 2 * np.exp(-2.0)), rtol=1e-6)
+    mapped = cell.init(KEY, 100).extra["skip_kernel"]
+    assert mapped.var() * 100 == pytest.approx(1 + 2 * np.exp(-2.0), rel=0.02)
+
+
 def test_uniform_draws_of_oscillators_and_of_lem():
     """The bound of a uniform draw is the square root of 3 times its standard deviation."""
     for params, bound in [

@@ -122,6 +122,12 @@ LAYOUT = {
         "decay_log": (2,),
         "step_bias": (2,),
     },
+    "sru": {
+        "input_kernel": (3, 12),
+        **dict.fromkeys(("units.forget_bias", "units.forget_weight"), (4,)),
+        **dict.fromkeys(("units.reset_bias", "units.reset_weight"), (4,)),
+        "extra.skip_kernel": (3, 4),
+    },
     "user": {**_LSTM, "recurrent_bias": (8,)},
     "matrix": {**dict.fromkeys(("decay", "key", "query", "value"), (3, 4)), "order": (4,)},
     "plain": _ELMAN,
