@@ -386,6 +386,14 @@ def sru_output(p, state, x):
     return r * c + (1 - r) * (x @ p.extra["skip_kernel"])
 
 
+def para_gru_step(p, state, x):
+    (h,), u = state, p.units
+    z = sigmoid(affine(p, x, 0, 3) + u["update_weight"] * h)
+    r = sigmoid(affine(p, x, 1, 3) + u["reset_weight"] * h)
+    n = np.tanh(affine(p, x, 2, 3) + u["candidate_weight"] * (r * h))
+    return ((1 - z) * h + z * n,)
+
+
 class MemoryState(NamedTuple):
     """State of the cell below: its output and a memory."""
 
@@ -617,6 +625,7 @@ ROWS = [
         delta_net_output,
     ),
     Row("sru", seqjax.sru, sru_step, sru_output, unread=("reset",)),
+    Row("para_gru", seqjax.para_gru, para_gru_step),
     Row("user", user_cell, user_step),
     Row("matrix", matrix_cell, matrix_step, matrix_output),
     Row("plain", PlainCell, plain_step),

@@ -31,6 +31,7 @@ from seqjax.cells._mgu import mgu
 from seqjax.cells._min_gru import min_gru
 from seqjax.cells._min_lstm import min_lstm
 from seqjax.cells._mlstm import mlstm
+from seqjax.cells._para_gru import para_gru
 from seqjax.cells._peephole_lstm import peephole_lstm
 from seqjax.cells._projected_lstm import projected_lstm
 from seqjax.cells._qrnn import qrnn
@@ -75,6 +76,7 @@ CELLS: dict[str, Constructor] = {
     "delta_net": delta_net,
     "gated_delta_net": gated_delta_net,
     "sru": sru,
+    "para_gru": para_gru,
 }
 """Constructors of the library's cells, by name."""
 USER_CELLS: dict[str, Constructor] = {}

@@ -256,6 +256,14 @@ def test_sru_starts_as_published():
     assert mapped.var() * 100 == pytest.approx(1 + 2 * np.exp(-2.0), rel=0.02)
 
 
+def test_para_gru_starts_as_published():
+    params = seqjax.para_gru(200).init(KEY, 50)
+    for weight in params.units.values():
+        assert moments(weight)[0] == pytest.approx(2 / 1000**0.5, rel=0.15)
+    np.testing.assert_allclose(params.bias[:200], -np.linspace(0, 1, 200), atol=1e-6)
+    assert (params.bias[200:] == 0).all()
+
+
 def test_uniform_draws_of_oscillators_and_of_lem():
     """The bound of a uniform draw is the square root of 3 times its standard deviation."""
     for params, bound in [

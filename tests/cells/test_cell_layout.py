@@ -128,6 +128,12 @@ LAYOUT = {
         **dict.fromkeys(("units.reset_bias", "units.reset_weight"), (4,)),
         "extra.skip_kernel": (3, 4),
     },
+    "para_gru": {
+        "input_kernel": (3, 12),
+        "bias": (12,),
+        **dict.fromkeys(("units.candidate_weight", "units.reset_weight"), (4,)),
+        "units.update_weight": (4,),
+    },
     "user": {**_LSTM, "recurrent_bias": (8,)},
     "matrix": {**dict.fromkeys(("decay", "key", "query", "value"), (3, 4)), "order": (4,)},
     "plain": _ELMAN,
