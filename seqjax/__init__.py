@@ -32,6 +32,7 @@ from seqjax.cells import min_gru as min_gru
 from seqjax.cells import min_lstm as min_lstm
 from seqjax.cells import mlstm as mlstm
 from seqjax.cells import para_gru as para_gru
+from seqjax.cells import para_lstm as para_lstm
 from seqjax.cells import peephole_lstm as peephole_lstm
 from seqjax.cells import projected_lstm as projected_lstm
 from seqjax.cells import qrnn as qrnn

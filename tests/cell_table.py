@@ -394,6 +394,14 @@ def para_gru_step(p, state, x):
     return ((1 - z) * h + z * n,)
 
 
+def para_lstm_step(p, state, x):
+    (h, c), u = state, p.units
+    f = sigmoid(affine(p, x, 0, 3) + u["forget_weight"] * h + u["forget_peephole"] * c)
+    c = f * c + (1 - f) * np.tanh(affine(p, x, 1, 3) + u["candidate_weight"] * h)
+    o = sigmoid(affine(p, x, 2, 3) + u["output_weight"] * h + u["output_peephole"] * c)
+    return o * np.tanh(c), c
+
+
 class MemoryState(NamedTuple):
     """State of the cell below: its output and a memory."""
 
@@ -626,6 +634,7 @@ ROWS = [
     ),
     Row("sru", seqjax.sru, sru_step, sru_output, unread=("reset",)),
     Row("para_gru", seqjax.para_gru, para_gru_step),
+    Row("para_lstm", seqjax.para_lstm, para_lstm_step),
     Row("user", user_cell, user_step),
     Row("matrix", matrix_cell, matrix_step, matrix_output),
     Row("plain", PlainCell, plain_step),

@@ -38,6 +38,7 @@ from seqjax.cells._mlstm import MLSTMState as MLSTMState
 from seqjax.cells._mlstm import mlstm as mlstm
 from seqjax.cells._operations import affine as affine
 from seqjax.cells._para_gru import para_gru as para_gru
+from seqjax.cells._para_lstm import para_lstm as para_lstm
 from seqjax.cells._peephole_lstm import peephole_lstm as peephole_lstm
 from seqjax.cells._projected_lstm import projected_lstm as projected_lstm
 from seqjax.cells._qrnn import QRNNState as QRNNState

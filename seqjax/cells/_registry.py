@@ -32,6 +32,7 @@ from seqjax.cells._min_gru import min_gru
 from seqjax.cells._min_lstm import min_lstm
 from seqjax.cells._mlstm import mlstm
 from seqjax.cells._para_gru import para_gru
+from seqjax.cells._para_lstm import para_lstm
 from seqjax.cells._peephole_lstm import peephole_lstm
 from seqjax.cells._projected_lstm import projected_lstm
 from seqjax.cells._qrnn import qrnn
@@ -77,6 +78,7 @@ CELLS: dict[str, Constructor] = {
     "gated_delta_net": gated_delta_net,
     "sru": sru,
     "para_gru": para_gru,
+    "para_lstm": para_lstm,
 }
 """Constructors of the library's cells, by name."""
 USER_CELLS: dict[str, Constructor] = {}

@@ -256,8 +256,9 @@ def test_sru_starts_as_published():
     assert mapped.var() * 100 == pytest.approx(1 + 2 * np.exp(-2.0), rel=0.02)
 
 
-def test_para_gru_starts_as_published():
-    params = seqjax.para_gru(200).init(KEY, 50)
+@pytest.mark.parametrize("make", [seqjax.para_gru, seqjax.para_lstm])
+def test_cells_of_pararnn_start_as_published(make):
+    params = make(200).init(KEY, 50)
     for weight in params.units.values():
         assert moments(weight)[0] == pytest.approx(2 / 1000**0.5, rel=0.15)
     np.testing.assert_allclose(params.bias[:200], -np.linspace(0, 1, 200), atol=1e-6)

@@ -134,6 +134,13 @@ LAYOUT = {
         **dict.fromkeys(("units.candidate_weight", "units.reset_weight"), (4,)),
         "units.update_weight": (4,),
     },
+    "para_lstm": {
+        "input_kernel": (3, 12),
+        "bias": (12,),
+        **dict.fromkeys(("units.candidate_weight", "units.forget_peephole"), (4,)),
+        **dict.fromkeys(("units.forget_weight", "units.output_peephole"), (4,)),
+        "units.output_weight": (4,),
+    },
     "user": {**_LSTM, "recurrent_bias": (8,)},
     "matrix": {**dict.fromkeys(("decay", "key", "query", "value"), (3, 4)), "order": (4,)},
     "plain": _ELMAN,
