@@ -13,6 +13,7 @@ from seqjax.cells import coupled_lstm as coupled_lstm
 from seqjax.cells import delta_net as delta_net
 from seqjax.cells import elman as elman
 from seqjax.cells import fast_grnn as fast_grnn
+from seqjax.cells import fast_rnn as fast_rnn
 from seqjax.cells import gated_cell as gated_cell
 from seqjax.cells import gated_delta_net as gated_delta_net
 from seqjax.cells import gla as gla

@@ -402,6 +402,12 @@ def para_lstm_step(p, state, x):
     return o * np.tanh(c), c
 
 
+def fast_rnn_step(p, state, x):
+    (h,), u = state, p.units
+    new = np.tanh(affine(p, x, 0, 1) + recurrent(p, h, 0))
+    return (sigmoid(u["alpha"]) * new + sigmoid(u["beta"]) * h,)
+
+
 class MemoryState(NamedTuple):
     """State of the cell below: its output and a memory."""
 
@@ -635,6 +641,7 @@ ROWS = [
     Row("sru", seqjax.sru, sru_step, sru_output, unread=("reset",)),
     Row("para_gru", seqjax.para_gru, para_gru_step),
     Row("para_lstm", seqjax.para_lstm, para_lstm_step),
+    Row("fast_rnn", seqjax.fast_rnn, fast_rnn_step, known_step=True),
     Row("user", user_cell, user_step),
     Row("matrix", matrix_cell, matrix_step, matrix_output),
     Row("plain", PlainCell, plain_step),

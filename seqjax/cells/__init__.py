@@ -10,6 +10,7 @@ from seqjax.cells._coupled_lstm import coupled_lstm as coupled_lstm
 from seqjax.cells._delta_net import delta_net as delta_net
 from seqjax.cells._elman import elman as elman
 from seqjax.cells._fast_grnn import fast_grnn as fast_grnn
+from seqjax.cells._fast_rnn import fast_rnn as fast_rnn
 from seqjax.cells._gated import GatedCell as GatedCell
 from seqjax.cells._gated import GatedParams as GatedParams
 from seqjax.cells._gated import gated_cell as gated_cell

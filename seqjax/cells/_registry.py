@@ -16,6 +16,7 @@ from seqjax.cells._coupled_lstm import coupled_lstm
 from seqjax.cells._delta_net import delta_net
 from seqjax.cells._elman import elman
 from seqjax.cells._fast_grnn import fast_grnn
+from seqjax.cells._fast_rnn import fast_rnn
 from seqjax.cells._gated_delta_net import gated_delta_net
 from seqjax.cells._gla import gla
 from seqjax.cells._gru import gru
@@ -79,6 +80,7 @@ CELLS: dict[str, Constructor] = {
     "sru": sru,
     "para_gru": para_gru,
     "para_lstm": para_lstm,
+    "fast_rnn": fast_rnn,
 }
 """Constructors of the library's cells, by name."""
 USER_CELLS: dict[str, Constructor] = {}

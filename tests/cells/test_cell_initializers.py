@@ -265,6 +265,17 @@ def test_cells_of_pararnn_start_as_published(make):
     assert (params.bias[200:] == 0).all()
 
 
+def test_fast_rnn_starts_as_published():
+    params = seqjax.fast_rnn(200).init(KEY, 50)
+    assert moments(params.input_kernel)[0] == pytest.approx(0.1, rel=0.05)
+    assert moments(params.recurrent_kernel)[0] == pytest.approx(0.1, rel=0.05)
+    assert {name: unit.tolist() for name, unit in params.units.items()} == {
+        "alpha": [-3.0],
+        "beta": [3.0],
+    }
+    assert (params.bias == 1).all()
+
+
 def test_uniform_draws_of_oscillators_and_of_lem():
     """The bound of a uniform draw is the square root of 3 times its standard deviation."""
     for params, bound in [

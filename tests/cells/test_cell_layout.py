@@ -141,6 +141,7 @@ LAYOUT = {
         **dict.fromkeys(("units.forget_weight", "units.output_peephole"), (4,)),
         "units.output_weight": (4,),
     },
+    "fast_rnn": {**_ELMAN, "units.alpha": (1,), "units.beta": (1,)},
     "user": {**_LSTM, "recurrent_bias": (8,)},
     "matrix": {**dict.fromkeys(("decay", "key", "query", "value"), (3, 4)), "order": (4,)},
     "plain": _ELMAN,

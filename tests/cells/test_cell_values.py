@@ -57,6 +57,7 @@ def test_cells_made_alike_are_one_value(name):
         (seqjax.gla, {"heads": 2, "key_size": 3}),
         (seqjax.mlstm, {"heads": 2}),
         (seqjax.delta_net, {"negative_eigenvalues": True}),
+        (seqjax.fast_rnn, {"activation": "relu"}),
         (seqjax.sru, {"highway_bias": -1.0}),
         (seqjax.gated_delta_net, {"negative_eigenvalues": True}),
     ],
