@@ -6,6 +6,8 @@ import pytest
 from cell_table import BY_NAME, HIDDEN, IN, ROWS, every_cell
 from jax.sharding import PartitionSpec
 
+from seqjax.cells import GatedCell
+
 # Of a cell with 4 hidden units and 3 input features; a change here breaks old checkpoints.
 _GRU_BEFORE = {"input_kernel": (3, 12), "recurrent_kernel": (4, 12), "bias": (12,)}
 _LSTM = {"input_kernel": (3, 16), "recurrent_kernel": (4, 16), "bias": (16,)}
@@ -187,21 +189,9 @@ def test_partition(row):
     params = jax.eval_shape(lambda key: row.cell.init(key, IN), jax.random.key(0))
     partition = row.cell.partition(params)
     assert jax.tree.structure(partition) == jax.tree.structure(params)
-    split = {"slstm": {"input_kernel"}, "plain": set(), "lru": set(), "rg_lru": set()}
-    matrices = (
-        "matrix",
-        "s5",
-        "s6",
-        "mamba2",
-        "gla",
-        "qrnn",
-        "mlstm",
-        "delta_net",
-        "gated_delta_net",
-    )
-    split |= {name: set() for name in matrices}
-    split |= {name: {"input_kernel"} for name in ("min_gru", "min_lstm")}
-    expected = split.get(row.name, {"input_kernel", "recurrent_kernel"})
+    split = {name: {"input_kernel"} for name in ("slstm", "min_gru", "min_lstm")}
+    dense = {"input_kernel", "recurrent_kernel"} if isinstance(row.cell, GatedCell) else set()
+    expected = split.get(row.name, dense)
     for (path, spec), leaf in zip(
         jax.tree_util.tree_leaves_with_path(partition), jax.tree.leaves(params), strict=True
     ):
