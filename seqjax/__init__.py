@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from seqjax._unroll import step as step
 from seqjax._unroll import unroll as unroll
 from seqjax.cells import antisymmetric_rnn as antisymmetric_rnn
+from seqjax.cells import cfc as cfc
 from seqjax.cells import chrono as chrono
 from seqjax.cells import co_rnn as co_rnn
 from seqjax.cells import coupled_lstm as coupled_lstm

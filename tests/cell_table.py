@@ -408,6 +408,15 @@ def fast_rnn_step(p, state, x):
     return (sigmoid(u["alpha"]) * new + sigmoid(u["beta"]) * h,)
 
 
+def cfc_step(p, state, x):
+    """With a hidden layer of three units, and steps of length 1."""
+    (h,) = state
+    u = 1.7159 * np.tanh(0.666 * (x @ p["input_kernel"] + h @ p["recurrent_kernel"] + p["bias"]))
+    f, g, a, b = np.split(u @ p["output_kernel"] + p["output_bias"], 4)
+    share = sigmoid(a + b)
+    return (np.tanh(f) * (1 - share) + share * np.tanh(g),)
+
+
 class MemoryState(NamedTuple):
     """State of the cell below: its output and a memory."""
 
@@ -642,6 +651,7 @@ ROWS = [
     Row("para_gru", seqjax.para_gru, para_gru_step),
     Row("para_lstm", seqjax.para_lstm, para_lstm_step),
     Row("fast_rnn", seqjax.fast_rnn, fast_rnn_step, known_step=True),
+    Row("cfc", functools.partial(seqjax.cfc, backbone_size=3), cfc_step),
     Row("user", user_cell, user_step),
     Row("matrix", matrix_cell, matrix_step, matrix_output),
     Row("plain", PlainCell, plain_step),

@@ -4,6 +4,7 @@ from seqjax.cells._antisymmetric_rnn import antisymmetric_rnn as antisymmetric_r
 from seqjax.cells._associative import AssociativeCell as AssociativeCell
 from seqjax.cells._cell import Cell as Cell
 from seqjax.cells._cell import HiddenState as HiddenState
+from seqjax.cells._cfc import cfc as cfc
 from seqjax.cells._co_rnn import OscillatorState as OscillatorState
 from seqjax.cells._co_rnn import co_rnn as co_rnn
 from seqjax.cells._coupled_lstm import coupled_lstm as coupled_lstm

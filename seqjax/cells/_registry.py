@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from seqjax._checks import check_function, check_kind
 from seqjax.cells._antisymmetric_rnn import antisymmetric_rnn
 from seqjax.cells._cell import Cell, advance
+from seqjax.cells._cfc import cfc
 from seqjax.cells._co_rnn import co_rnn
 from seqjax.cells._coupled_lstm import coupled_lstm
 from seqjax.cells._delta_net import delta_net
@@ -81,6 +82,7 @@ CELLS: dict[str, Constructor] = {
     "para_gru": para_gru,
     "para_lstm": para_lstm,
     "fast_rnn": fast_rnn,
+    "cfc": cfc,
 }
 """Constructors of the library's cells, by name."""
 USER_CELLS: dict[str, Constructor] = {}

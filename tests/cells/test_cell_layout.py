@@ -144,6 +144,13 @@ LAYOUT = {
         "units.output_weight": (4,),
     },
     "fast_rnn": {**_ELMAN, "units.alpha": (1,), "units.beta": (1,)},
+    "cfc": {
+        "input_kernel": (3, 3),
+        "recurrent_kernel": (4, 3),
+        "bias": (3,),
+        "output_kernel": (3, 16),
+        "output_bias": (16,),
+    },
     "user": {**_LSTM, "recurrent_bias": (8,)},
     "matrix": {**dict.fromkeys(("decay", "key", "query", "value"), (3, 4)), "order": (4,)},
     "plain": _ELMAN,
