@@ -27,6 +27,7 @@ from seqjax.cells import lem as lem
 from seqjax.cells import linear_cell as linear_cell
 from seqjax.cells import lru as lru
 from seqjax.cells import lstm as lstm
+from seqjax.cells import ltc as ltc
 from seqjax.cells import make_cell as make_cell
 from seqjax.cells import mamba2 as mamba2
 from seqjax.cells import mgu as mgu

@@ -417,6 +417,25 @@ def cfc_step(p, state, x):
     return (np.tanh(f) * (1 - share) + share * np.tanh(g),)
 
 
+def ltc_step(p, state, x):
+    """Two implicit steps of a half, neuron by neuron."""
+    (v,) = state
+
+    def synapses(kind, u, j):
+        weight = softplus(p[f"{kind}weight"][:, j])
+        open_ = weight * sigmoid(p[f"{kind}slope"][:, j] * (u - p[f"{kind}centre"][:, j]))
+        return np.array([(open_ * p[f"{kind}reversal"][:, j]).sum(), open_.sum()])
+
+    for _ in range(2):
+        new = np.zeros_like(v)
+        for j in range(len(v)):
+            pull, total = synapses("", v, j) + synapses("input_", x, j)
+            c, g = softplus(p["capacity"][j]) * 2, softplus(p["leak"][j])
+            new[j] = (c * v[j] + g * p["leak_potential"][j] + pull) / (c + g + total)
+        v = new
+    return (v,)
+
+
 class MemoryState(NamedTuple):
     """State of the cell below: its output and a memory."""
 
@@ -652,6 +671,7 @@ ROWS = [
     Row("para_lstm", seqjax.para_lstm, para_lstm_step),
     Row("fast_rnn", seqjax.fast_rnn, fast_rnn_step, known_step=True),
     Row("cfc", functools.partial(seqjax.cfc, backbone_size=3), cfc_step),
+    Row("ltc", functools.partial(seqjax.ltc, unfolds=2), ltc_step),
     Row("user", user_cell, user_step),
     Row("matrix", matrix_cell, matrix_step, matrix_output),
     Row("plain", PlainCell, plain_step),

@@ -31,6 +31,7 @@ from seqjax.cells._linear import linear_cell as linear_cell
 from seqjax.cells._lru import lru as lru
 from seqjax.cells._lstm import LSTMState as LSTMState
 from seqjax.cells._lstm import lstm as lstm
+from seqjax.cells._ltc import ltc as ltc
 from seqjax.cells._mamba2 import mamba2 as mamba2
 from seqjax.cells._mgu import mgu as mgu
 from seqjax.cells._min_gru import MinGRUParams as MinGRUParams

@@ -28,6 +28,7 @@ from seqjax.cells._leaky_rnn import leaky_rnn
 from seqjax.cells._lem import lem
 from seqjax.cells._lru import lru
 from seqjax.cells._lstm import lstm
+from seqjax.cells._ltc import ltc
 from seqjax.cells._mamba2 import mamba2
 from seqjax.cells._mgu import mgu
 from seqjax.cells._min_gru import min_gru
@@ -83,6 +84,7 @@ CELLS: dict[str, Constructor] = {
     "para_lstm": para_lstm,
     "fast_rnn": fast_rnn,
     "cfc": cfc,
+    "ltc": ltc,
 }
 """Constructors of the library's cells, by name."""
 USER_CELLS: dict[str, Constructor] = {}

@@ -148,6 +148,7 @@ def test_parts_that_do_not_fit(options, message):
             lambda: seqjax.cfc(4, timed=True).init(jax.random.key(0), 1),
             "seqjax cfc.init: `in_size` must be an integer of at least 2, got 1.",
         ),
+        (lambda: seqjax.ltc(4, unfolds=0), "`unfolds` must be an integer of at least 1, got 0"),
         (
             lambda: seqjax.mlstm(4, heads=0),
             "seqjax.mlstm: `heads` must be an integer of at",

@@ -276,6 +276,19 @@ def test_fast_rnn_starts_as_published():
     assert (params.bias == 1).all()
 
 
+def test_ltc_starts_as_published():
+    cell = seqjax.ltc(100)
+    params = cell.prepare(cell.init(KEY, 50))
+    ranges = {"capacity": (0.4, 0.6), "leak": (0.001, 1), "leak_potential": (-0.2, 0.2)}
+    for kind in ("", "input_"):
+        ranges |= {f"{kind}weight": (0.001, 1), f"{kind}slope": (3, 8), f"{kind}centre": (0.3, 0.8)}
+        assert np.unique(params[f"{kind}reversal"]).tolist() == [-1, 1]
+    for name, (low, high) in ranges.items():
+        slack = 0.05 * (high - low)
+        assert low - 1e-5 <= params[name].min() < low + slack, name
+        assert high - slack < params[name].max() <= high + 1e-5, name
+
+
 def test_uniform_draws_of_oscillators_and_of_lem():
     """The bound of a uniform draw is the square root of 3 times its standard deviation."""
     for params, bound in [

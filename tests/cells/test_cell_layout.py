@@ -151,6 +151,11 @@ LAYOUT = {
         "output_kernel": (3, 16),
         "output_bias": (16,),
     },
+    "ltc": {
+        **dict.fromkeys(("capacity", "leak", "leak_potential"), (4,)),
+        **dict.fromkeys(("weight", "slope", "centre", "reversal"), (4, 4)),
+        **{f"input_{name}": (3, 4) for name in ("weight", "slope", "centre", "reversal")},
+    },
     "user": {**_LSTM, "recurrent_bias": (8,)},
     "matrix": {**dict.fromkeys(("decay", "key", "query", "value"), (3, 4)), "order": (4,)},
     "plain": _ELMAN,

@@ -59,6 +59,7 @@ def test_cells_made_alike_are_one_value(name):
         (seqjax.delta_net, {"negative_eigenvalues": True}),
         (seqjax.fast_rnn, {"activation": "relu"}),
         (seqjax.cfc, {"timed": True}),
+        (seqjax.ltc, {"unfolds": 2}),
         (seqjax.sru, {"highway_bias": -1.0}),
         (seqjax.gated_delta_net, {"negative_eigenvalues": True}),
     ],
@@ -284,7 +285,13 @@ def timed(make, times):
     return ys, seqjax.unroll(make(4), params, xs)[0]
 
 
-@pytest.mark.parametrize("make", [seqjax.cfc])
+def test_no_time_changes_no_potential():
+    ys, _ = timed(seqjax.ltc, [1.0, 0.0, 0.0, 1e-3])
+    np.testing.assert_array_equal(ys[1:3], np.broadcast_to(ys[:1], (2, 4)))
+    assert 0 < np.abs(ys[3] - ys[2]).max() < 0.02
+
+
+@pytest.mark.parametrize("make", [seqjax.cfc, seqjax.ltc])
 def test_the_input_may_say_how_long_a_step_takes(make):
     ys, untimed = timed(make, 1.0)
     np.testing.assert_array_equal(ys, untimed)
