@@ -10,6 +10,7 @@ from seqjax.cells import antisymmetric_rnn as antisymmetric_rnn
 from seqjax.cells import cfc as cfc
 from seqjax.cells import chrono as chrono
 from seqjax.cells import co_rnn as co_rnn
+from seqjax.cells import conv_lstm as conv_lstm
 from seqjax.cells import coupled_lstm as coupled_lstm
 from seqjax.cells import delta_net as delta_net
 from seqjax.cells import elman as elman

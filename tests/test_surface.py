@@ -113,6 +113,7 @@ ROWS = {
         (lambda f: f("x", 4, **LINEAR, full_precision="decay"), "must be a sequence of names"),
         (lambda f: f("x", 4, **LINEAR, state_shape=(4, 0)), at_least("state_shape[1]")),
     ],
+    "conv_lstm": [(lambda f: f(8), "`hidden_size` must be (height, width, channels), got 8.")],
     "lru": [(lambda f: f(4, state_size=0), "`state_size` must be at least 1")],
     "rg_lru": [(lambda f: f(4, heads=3), "`heads` must divide hidden_size = 4")],
     "slstm": [(lambda f: f(4, block_ratio=2.0), "must lie in [0, 1], got 2.0.")],

@@ -7,6 +7,7 @@ from seqjax.cells._cell import HiddenState as HiddenState
 from seqjax.cells._cfc import cfc as cfc
 from seqjax.cells._co_rnn import OscillatorState as OscillatorState
 from seqjax.cells._co_rnn import co_rnn as co_rnn
+from seqjax.cells._conv_lstm import conv_lstm as conv_lstm
 from seqjax.cells._coupled_lstm import coupled_lstm as coupled_lstm
 from seqjax.cells._delta_net import delta_net as delta_net
 from seqjax.cells._elman import elman as elman
