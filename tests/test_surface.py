@@ -158,11 +158,17 @@ ROWS = {
     "Stack": [
         (
             lambda f: f(LAYER),
-            "must be a sequence of RNN, Bidirectional or TDNN layers, got the RNN",
+            "must be a sequence of recurrent layers such as RNN, got the RNN",
         ),
-        (lambda f: f([CELL]), "`layers[0]` must be one of RNN, Bidirectional or TDNN layers, got"),
+        (
+            lambda f: f([CELL]),
+            "`layers[0]` must be a recurrent layer such as RNN, got",
+        ),
         (lambda f: f([LAYER], dropout=1.5), f"`dropout` {RATE}1.5."),
     ],
+    "S5Block": [(lambda f: f(0, rngs=RNGS), at_least("size"))],
+    "MambaBlock": [(lambda f: f(4, rngs=3), "`rngs` must be flax.nnx.Rngs(seed), got 3")],
+    "XLSTMBlock": [(lambda f: f(4, kind="gru", rngs=RNGS), "`kind` must be one of mlstm, slstm")],
     "TDNN": [
         (lambda f: f(0, 4, rngs=RNGS), at_least("in_size")),
         (lambda f: f(3, 4, before=-1, rngs=RNGS), at_least("before", -1, 0)),
