@@ -1,6 +1,7 @@
 """The simple recurrent unit: a gated memory without a recurrent product, and a highway."""
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 import jax
@@ -74,7 +75,7 @@ def sru(hidden_size: int, *, highway_bias: float = 0.0) -> GatedCell:
         state=SRUState,
         kernel_init=_lecun_uniform,
     )
-    return _SRU(**vars(cell), scale=float((1 + 2 * jnp.exp(highway_bias)) ** 0.5))
+    return _SRU(**vars(cell), scale=(1 + 2 * math.exp(highway_bias)) ** 0.5)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
