@@ -1,6 +1,7 @@
 """The liquid time-constant network: neurons with synapses of their own, and a solver."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -99,6 +100,8 @@ class ltc(Cell):
         return HiddenState(h)
 
 
+# Computed again in the backward pass: kept, N numbers for each neuron and unfold fill the memory.
+@functools.partial(jax.checkpoint, static_argnums=1)
 def _synapses(params, kind, sources):
     """Returns the current that sources (..., N) send to each neuron, and their conductance."""
     lead = (None,) * (sources.ndim - 1)

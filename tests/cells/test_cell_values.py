@@ -285,6 +285,16 @@ def timed(make, times):
     return ys, seqjax.unroll(make(4), params, xs)[0]
 
 
+def test_ltc_keeps_no_number_of_a_synapse_for_the_backward_pass():
+    """A number for each of 32 x 32 synapses, unfold, step and sequence would be 2.5 MiB."""
+    cell = seqjax.ltc(32, unfolds=2)
+    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), 3))
+    xs = jax.ShapeDtypeStruct((40, 8, 3), jnp.float32)
+    gradient = jax.jit(jax.grad(lambda params, xs: seqjax.unroll(cell, params, xs)[0].sum()))
+    memory = gradient.lower(params, xs).compile().memory_analysis()
+    assert memory.temp_size_in_bytes < 40 * 8 * 2 * 32 * 32 * 4
+
+
 def test_no_time_changes_no_potential():
     ys, _ = timed(seqjax.ltc, [1.0, 0.0, 0.0, 1e-3])
     np.testing.assert_array_equal(ys[1:3], np.broadcast_to(ys[:1], (2, 4)))
