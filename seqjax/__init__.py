@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 from seqjax._unroll import step as step
 from seqjax._unroll import unroll as unroll
 from seqjax.cells import antisymmetric_rnn as antisymmetric_rnn
+from seqjax.cells import cfc as cfc
 from seqjax.cells import chrono as chrono
 from seqjax.cells import co_rnn as co_rnn
+from seqjax.cells import conv_lstm as conv_lstm
 from seqjax.cells import coupled_lstm as coupled_lstm
 from seqjax.cells import delta_net as delta_net
 from seqjax.cells import elman as elman
 from seqjax.cells import fast_grnn as fast_grnn
+from seqjax.cells import fast_rnn as fast_rnn
 from seqjax.cells import gated_cell as gated_cell
 from seqjax.cells import gated_delta_net as gated_delta_net
 from seqjax.cells import gla as gla
@@ -25,12 +28,15 @@ from seqjax.cells import lem as lem
 from seqjax.cells import linear_cell as linear_cell
 from seqjax.cells import lru as lru
 from seqjax.cells import lstm as lstm
+from seqjax.cells import ltc as ltc
 from seqjax.cells import make_cell as make_cell
 from seqjax.cells import mamba2 as mamba2
 from seqjax.cells import mgu as mgu
 from seqjax.cells import min_gru as min_gru
 from seqjax.cells import min_lstm as min_lstm
 from seqjax.cells import mlstm as mlstm
+from seqjax.cells import para_gru as para_gru
+from seqjax.cells import para_lstm as para_lstm
 from seqjax.cells import peephole_lstm as peephole_lstm
 from seqjax.cells import projected_lstm as projected_lstm
 from seqjax.cells import qrnn as qrnn
@@ -39,6 +45,7 @@ from seqjax.cells import rg_lru as rg_lru
 from seqjax.cells import s5 as s5
 from seqjax.cells import s6 as s6
 from seqjax.cells import slstm as slstm
+from seqjax.cells import sru as sru
 from seqjax.cells import unicornn as unicornn
 
 if TYPE_CHECKING:  # at run time they are imported when they are first used: see `__getattr__`

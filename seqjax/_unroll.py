@@ -19,7 +19,7 @@ from seqjax._padding import (
     select,
     valid_steps,
 )
-from seqjax.cells._cell import Cell, read_out
+from seqjax.cells._cell import Cell, flat_inputs, read_out
 from seqjax.cells._noise import Noise
 from seqjax.cells._params import check_params
 from seqjax.executors._choice import needs_key, resolve
@@ -147,11 +147,11 @@ def unroll(
             "out, or add noise by seqjax.transforms."
         )
     xs = as_array("xs", xs)
-    if xs.ndim < 2:
-        raise ValueError(
-            f"seqjax.unroll: `xs` must have shape (T, *B, D), got {xs.shape}. "
-            "A sequence of numbers needs xs[:, None]."
-        )
+    own_axes = cell.input_shape
+    if xs.ndim < 2 + len(own_axes) or xs.shape[xs.ndim - 1 - len(own_axes) : -1] != own_axes:
+        axes = ", ".join(["T", "*B", *map(str, own_axes), "D"])
+        advice = "" if own_axes else " A sequence of numbers needs xs[:, None]."
+        raise ValueError(f"seqjax.unroll: `xs` must have shape ({axes}), got {xs.shape}.{advice}")
     dtype = xs.dtype if dtype is None else _dtype("dtype", dtype)
     if not jnp.issubdtype(dtype, jnp.floating) or jnp.iscomplexobj(xs):
         got = xs.dtype if jnp.iscomplexobj(xs) else dtype
@@ -164,13 +164,14 @@ def unroll(
     carry_dtype = _dtype("carry_dtype", carry_dtype)
     if not jnp.issubdtype(carry_dtype, jnp.floating):
         raise TypeError(f"seqjax.unroll: `carry_dtype` must be floating, got {carry_dtype}.")
+    in_size, xs = xs.shape[-1], flat_inputs(cell, xs)
     num_steps, batch_shape = xs.shape[0], xs.shape[1:-1]
     valid = valid_steps(num_steps, batch_shape, lengths, mask)
     if resets is not None:
         resets = boolean_steps("resets", resets, num_steps, batch_shape)
 
     params = jax.tree.map(jnp.asarray, params)
-    check_params(UNROLL, cell, params, xs.shape[-1])
+    check_params(UNROLL, cell, params, in_size)
     reset_state = cell.initial_state(params, batch_shape, carry_dtype)
     state = reset_state
     if initial_state is not None:

@@ -374,6 +374,68 @@ def delta_net_output(p, state, x):
     return np.concatenate([s.T @ unit(q) / scale for s, q in zip(s, q, strict=True)])
 
 
+def sru_step(p, state, x):
+    (c, _), u = state, p.units
+    v, f, r = np.split(x @ p.input_kernel, 3)
+    f = sigmoid(f + u["forget_weight"] * c + u["forget_bias"])
+    return f * c + (1 - f) * v, sigmoid(r + u["reset_weight"] * c + u["reset_bias"])
+
+
+def sru_output(p, state, x):
+    c, r = state
+    return r * c + (1 - r) * (x @ p.extra["skip_kernel"])
+
+
+def para_gru_step(p, state, x):
+    (h,), u = state, p.units
+    z = sigmoid(affine(p, x, 0, 3) + u["update_weight"] * h)
+    r = sigmoid(affine(p, x, 1, 3) + u["reset_weight"] * h)
+    n = np.tanh(affine(p, x, 2, 3) + u["candidate_weight"] * (r * h))
+    return ((1 - z) * h + z * n,)
+
+
+def para_lstm_step(p, state, x):
+    (h, c), u = state, p.units
+    f = sigmoid(affine(p, x, 0, 3) + u["forget_weight"] * h + u["forget_peephole"] * c)
+    c = f * c + (1 - f) * np.tanh(affine(p, x, 1, 3) + u["candidate_weight"] * h)
+    o = sigmoid(affine(p, x, 2, 3) + u["output_weight"] * h + u["output_peephole"] * c)
+    return o * np.tanh(c), c
+
+
+def fast_rnn_step(p, state, x):
+    (h,), u = state, p.units
+    new = np.tanh(affine(p, x, 0, 1) + recurrent(p, h, 0))
+    return (sigmoid(u["alpha"]) * new + sigmoid(u["beta"]) * h,)
+
+
+def cfc_step(p, state, x):
+    """With a hidden layer of three units, and steps of length 1."""
+    (h,) = state
+    u = 1.7159 * np.tanh(0.666 * (x @ p["input_kernel"] + h @ p["recurrent_kernel"] + p["bias"]))
+    f, g, a, b = np.split(u @ p["output_kernel"] + p["output_bias"], 4)
+    share = sigmoid(a + b)
+    return (np.tanh(f) * (1 - share) + share * np.tanh(g),)
+
+
+def ltc_step(p, state, x):
+    """Two implicit steps of a half, neuron by neuron."""
+    (v,) = state
+
+    def synapses(kind, u, j):
+        weight = softplus(p[f"{kind}weight"][:, j])
+        open_ = weight * sigmoid(p[f"{kind}slope"][:, j] * (u - p[f"{kind}centre"][:, j]))
+        return np.array([(open_ * p[f"{kind}reversal"][:, j]).sum(), open_.sum()])
+
+    for _ in range(2):
+        new = np.zeros_like(v)
+        for j in range(len(v)):
+            pull, total = synapses("", v, j) + synapses("input_", x, j)
+            c, g = softplus(p["capacity"][j]) * 2, softplus(p["leak"][j])
+            new[j] = (c * v[j] + g * p["leak_potential"][j] + pull) / (c + g + total)
+        v = new
+    return (v,)
+
+
 class MemoryState(NamedTuple):
     """State of the cell below: its output and a memory."""
 
@@ -500,6 +562,7 @@ class Row:
       output: the output in NumPy, `output(params, state, x) -> y`.
       known_step: whether another row has a step of the same form, so that the suites of `unroll`
         have nothing new to find.
+      unread: fields of the state that no later step reads.
       executor: short name of the executor.
     """
 
@@ -508,6 +571,7 @@ class Row:
     step: Callable[..., tuple]
     output: Callable[..., Any] = state_output
     known_step: bool = False
+    unread: tuple[str, ...] = ()
     executor: str = "sequential"
 
     @functools.cached_property
@@ -573,7 +637,7 @@ ROWS = [
     Row("co_rnn", seqjax.co_rnn, co_rnn_step),
     Row("unicornn", seqjax.unicornn, unicornn_step),
     Row("min_lstm", seqjax.min_lstm, min_lstm_step),
-    Row("qrnn", functools.partial(seqjax.qrnn, window=3), qrnn_step),
+    Row("qrnn", functools.partial(seqjax.qrnn, window=3), qrnn_step, unread=("hidden",)),
     Row("s5", functools.partial(seqjax.s5, state_size=6), s5_step, s5_output),
     Row("s6", functools.partial(seqjax.s6, state_size=2), s6_step, s6_output),
     Row(
@@ -602,6 +666,12 @@ ROWS = [
         functools.partial(delta_net_step, False),
         delta_net_output,
     ),
+    Row("sru", seqjax.sru, sru_step, sru_output, unread=("reset",)),
+    Row("para_gru", seqjax.para_gru, para_gru_step),
+    Row("para_lstm", seqjax.para_lstm, para_lstm_step),
+    Row("fast_rnn", seqjax.fast_rnn, fast_rnn_step, known_step=True),
+    Row("cfc", functools.partial(seqjax.cfc, backbone_size=3), cfc_step),
+    Row("ltc", functools.partial(seqjax.ltc, unfolds=2), ltc_step),
     Row("user", user_cell, user_step),
     Row("matrix", matrix_cell, matrix_step, matrix_output),
     Row("plain", PlainCell, plain_step),

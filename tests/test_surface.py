@@ -113,6 +113,7 @@ ROWS = {
         (lambda f: f("x", 4, **LINEAR, full_precision="decay"), "must be a sequence of names"),
         (lambda f: f("x", 4, **LINEAR, state_shape=(4, 0)), at_least("state_shape[1]")),
     ],
+    "conv_lstm": [(lambda f: f(8), "`hidden_size` must be (height, width, channels), got 8.")],
     "lru": [(lambda f: f(4, state_size=0), "`state_size` must be at least 1")],
     "rg_lru": [(lambda f: f(4, heads=3), "`heads` must divide hidden_size = 4")],
     "slstm": [(lambda f: f(4, block_ratio=2.0), "must lie in [0, 1], got 2.0.")],
@@ -157,11 +158,17 @@ ROWS = {
     "Stack": [
         (
             lambda f: f(LAYER),
-            "must be a sequence of RNN, Bidirectional or TDNN layers, got the RNN",
+            "must be a sequence of recurrent layers such as RNN, got the RNN",
         ),
-        (lambda f: f([CELL]), "`layers[0]` must be one of RNN, Bidirectional or TDNN layers, got"),
+        (
+            lambda f: f([CELL]),
+            "`layers[0]` must be a recurrent layer such as RNN, got",
+        ),
         (lambda f: f([LAYER], dropout=1.5), f"`dropout` {RATE}1.5."),
     ],
+    "S5Block": [(lambda f: f(0, rngs=RNGS), at_least("size"))],
+    "MambaBlock": [(lambda f: f(4, rngs=3), "`rngs` must be flax.nnx.Rngs(seed), got 3")],
+    "XLSTMBlock": [(lambda f: f(4, kind="gru", rngs=RNGS), "`kind` must be one of mlstm, slstm")],
     "TDNN": [
         (lambda f: f(0, 4, rngs=RNGS), at_least("in_size")),
         (lambda f: f(3, 4, before=-1, rngs=RNGS), at_least("before", -1, 0)),

@@ -4,12 +4,15 @@ from seqjax.cells._antisymmetric_rnn import antisymmetric_rnn as antisymmetric_r
 from seqjax.cells._associative import AssociativeCell as AssociativeCell
 from seqjax.cells._cell import Cell as Cell
 from seqjax.cells._cell import HiddenState as HiddenState
+from seqjax.cells._cfc import cfc as cfc
 from seqjax.cells._co_rnn import OscillatorState as OscillatorState
 from seqjax.cells._co_rnn import co_rnn as co_rnn
+from seqjax.cells._conv_lstm import conv_lstm as conv_lstm
 from seqjax.cells._coupled_lstm import coupled_lstm as coupled_lstm
 from seqjax.cells._delta_net import delta_net as delta_net
 from seqjax.cells._elman import elman as elman
 from seqjax.cells._fast_grnn import fast_grnn as fast_grnn
+from seqjax.cells._fast_rnn import fast_rnn as fast_rnn
 from seqjax.cells._gated import GatedCell as GatedCell
 from seqjax.cells._gated import GatedParams as GatedParams
 from seqjax.cells._gated import gated_cell as gated_cell
@@ -29,6 +32,7 @@ from seqjax.cells._linear import linear_cell as linear_cell
 from seqjax.cells._lru import lru as lru
 from seqjax.cells._lstm import LSTMState as LSTMState
 from seqjax.cells._lstm import lstm as lstm
+from seqjax.cells._ltc import ltc as ltc
 from seqjax.cells._mamba2 import mamba2 as mamba2
 from seqjax.cells._mgu import mgu as mgu
 from seqjax.cells._min_gru import MinGRUParams as MinGRUParams
@@ -37,6 +41,8 @@ from seqjax.cells._min_lstm import min_lstm as min_lstm
 from seqjax.cells._mlstm import MLSTMState as MLSTMState
 from seqjax.cells._mlstm import mlstm as mlstm
 from seqjax.cells._operations import affine as affine
+from seqjax.cells._para_gru import para_gru as para_gru
+from seqjax.cells._para_lstm import para_lstm as para_lstm
 from seqjax.cells._peephole_lstm import peephole_lstm as peephole_lstm
 from seqjax.cells._projected_lstm import projected_lstm as projected_lstm
 from seqjax.cells._qrnn import QRNNState as QRNNState
@@ -50,4 +56,6 @@ from seqjax.cells._s5 import s5 as s5
 from seqjax.cells._s6 import s6 as s6
 from seqjax.cells._slstm import SLSTMState as SLSTMState
 from seqjax.cells._slstm import slstm as slstm
+from seqjax.cells._sru import SRUState as SRUState
+from seqjax.cells._sru import sru as sru
 from seqjax.cells._unicornn import unicornn as unicornn

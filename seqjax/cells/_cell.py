@@ -106,6 +106,15 @@ class Cell:
         """Features of the output."""
         return self.hidden_size
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Axes of an input before its features, such as (height, width); none for vectors.
+
+        The input of `unroll` is then (T, *B, *input_shape, D). `project` and `output` see inputs of
+        shape (..., *input_shape, D).
+        """
+        return ()
+
     def init(self, key: Array, in_size: int, dtype: DTypeLike = jnp.float32) -> Params:
         """Draws the parameters.
 
@@ -202,6 +211,29 @@ def check_cell(where: str, cell: Any) -> None:
     check_kind(where, "cell", cell, Cell, "a cell such as seqjax.lstm(64)")
 
 
+def check_vectors(where: str, cell: Cell) -> None:
+    """Refuses a cell whose inputs have axes of their own, such as images."""
+    if cell.input_shape:
+        raise ValueError(
+            f"{where}: `cell` must take vectors, (..., D), got {cell!r}, which takes inputs of "
+            f"shape (..., {', '.join(map(str, cell.input_shape))}, D). Run it with seqjax.unroll."
+        )
+
+
+def flat_inputs(cell: Cell, xs: Array) -> Array:
+    """Returns inputs with one axis of features, the form in which executors see them."""
+    if not cell.input_shape:
+        return xs
+    axes = len(cell.input_shape) + 1
+    return xs.reshape(*xs.shape[:-axes], math.prod(xs.shape[-axes:]))
+
+
+def _shaped_inputs(cell: Cell, xs: Array) -> Array:
+    if not (shape := cell.input_shape):
+        return xs
+    return xs.reshape(*xs.shape[:-1], *shape, xs.shape[-1] // math.prod(shape))
+
+
 def batch_axes(name: str, batch_shape: Any) -> tuple[int, ...]:
     """Returns the batch axes as a tuple and refuses a bare number, the most common mistake."""
     if isinstance(batch_shape, int):
@@ -215,17 +247,18 @@ def batch_axes(name: str, batch_shape: Any) -> tuple[int, ...]:
 def project(
     cell: Cell, params: Params, xs: Array, starts: Array | None = None, noise: Any = None
 ) -> Any:
-    """Calls `cell.project`, with `starts` and with noise where there are any."""
+    """Calls `cell.project` of flat inputs, with `starts` and with noise where there are any."""
     arguments: tuple[Array, ...] = ()
     if cell.uses_starts:
         starts = jnp.zeros(xs.shape[:-1], bool) if starts is None else starts
         arguments = (starts[..., None],)
     keywords = {} if noise is None else {"noise": noise}
-    return cell.project(params, xs, *arguments, **keywords)
+    return cell.project(params, _shaped_inputs(cell, xs), *arguments, **keywords)
 
 
 def read_out(cell: Cell, params: Params, states: State, xs: Array) -> Array:
-    """Calls `cell.output`, and adds the input if the cell is residual."""
+    """Calls `cell.output` of flat inputs, and adds the input if the cell is residual."""
+    xs = _shaped_inputs(cell, xs)
     ys = cell.output(params, states, xs)
     if not cell.residual:
         return ys
@@ -249,7 +282,7 @@ def advance(cell: Cell, params: Params, x: Array, state: State) -> tuple[Array, 
     Returns:
       The output, (*B, out_size), and the state after the step.
     """
-    params = cell.prepare(params)
+    params, x = cell.prepare(params), flat_inputs(cell, x)
     drive = project(cell, params, x, state[-1] if cell.uses_starts else None)
     state = cell.step(params, state, drive)
     return read_out(cell, params, state, x), state

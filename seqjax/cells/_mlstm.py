@@ -103,12 +103,15 @@ class mlstm(AssociativeCell):
 
     def project(self, params, xs):
         check_features("mlstm", xs, params["input_kernel"])
-        heads, size = self._shape
-        parts = jnp.split(affine(xs, params["input_kernel"], params["input_bias"]), 2, axis=-1)
-        key, value = (split_heads(part, heads) for part in parts)
-        gates = affine(xs, params["gate_kernel"], params["gate_bias"])
-        admit, forget = jnp.split(gates, 2, axis=-1)
-        return key * size**-0.5, value, admit, jax.nn.log_sigmoid(forget)
+        stored = affine(xs, params["input_kernel"], params["input_bias"])
+        key, value = jnp.split(stored, 2, axis=-1)
+        return self.drive(key, value, affine(xs, params["gate_kernel"], params["gate_bias"]))
+
+    def drive(self, key, value, gates):
+        """Returns the drive of keys and values (..., H) and of the gates `i~, f~` (..., 2 n)."""
+        (heads, size), (admit, forget) = self._shape, jnp.split(gates, 2, axis=-1)
+        key, value = split_heads(key, heads) * size**-0.5, split_heads(value, heads)
+        return key, value, admit, jax.nn.log_sigmoid(forget)
 
     def element(self, drive):
         key, value, admit, log_forget = drive
@@ -128,10 +131,13 @@ class mlstm(AssociativeCell):
 
     def output(self, params, states, xs):
         parts = jnp.split(affine(xs, params["read_kernel"], params["read_bias"]), 2, axis=-1)
-        query, gate = (split_heads(part, self._shape[0]) for part in parts)
-        read = jnp.einsum("...pkv,...pk->...pv", states.memory, query)
-        weight = jnp.abs(jnp.einsum("...pk,...pk->...p", states.normaliser, query))
+        return jax.nn.sigmoid(parts[1]) * self.read(states, parts[0])
+
+    def read(self, states, query):
+        """Returns what queries (..., H) find in the memory, (..., H)."""
+        split = split_heads(query, self._shape[0])
+        found = jnp.einsum("...pkv,...pk->...pv", states.memory, split)
+        weight = jnp.abs(jnp.einsum("...pk,...pk->...p", states.normaliser, split))
         # Bounded, since exp overflows before the first step, where m is minus infinity.
         least = jnp.exp(-jnp.clip(states.stabiliser, -80, 80))
-        ys = jax.nn.sigmoid(gate) * read / jnp.maximum(weight, least)[..., None]
-        return ys.reshape(*xs.shape[:-1], self.hidden_size)
+        return (found / jnp.maximum(weight, least)[..., None]).reshape(query.shape)

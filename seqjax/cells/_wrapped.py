@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from seqjax.cells._cell import Cell, read_out
+from seqjax.cells._cell import Cell, flat_inputs, read_out
 from seqjax.cells._linear import LinearCell
 from seqjax.cells._noise import Noise
 
@@ -20,6 +20,10 @@ class WrappedCell(Cell):
     @property
     def out_size(self) -> int:
         return self.inner.out_size
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return self.inner.input_shape
 
     @property
     def uses_starts(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -52,7 +56,7 @@ class WrappedCell(Cell):
         return self.inner.step(params, state, drive)
 
     def output(self, params, states, xs) -> Array:
-        return read_out(self.inner, params, states, xs)
+        return read_out(self.inner, params, states, flat_inputs(self.inner, xs))
 
     def partition(self, params) -> Any:
         return self.inner.partition(params)

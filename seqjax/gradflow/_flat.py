@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 
 from seqjax._padding import first_steps
 from seqjax._unroll import cast_params, unroll, widened
-from seqjax.cells._cell import Cell, project
+from seqjax.cells._cell import Cell, check_vectors, project
 
 
 def floating(xs: ArrayLike) -> Array:
@@ -69,6 +69,7 @@ def trajectory(cell: Cell, params: Any, xs: ArrayLike, initial_state: Any = None
       ValueError: in the cases of `seqjax.unroll`, and if there is no step.
       TypeError: if `xs` is not floating.
     """
+    check_vectors("seqjax.gradflow", cell)
     xs = floating(xs)
     run = unroll(cell, params, xs, initial_state=initial_state, return_states=True)
     states, batch_shape = run[2], xs.shape[1:-1]

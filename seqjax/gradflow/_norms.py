@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from seqjax._checks import check_function
 from seqjax._padding import checked_lengths
 from seqjax._unroll import unroll
-from seqjax.cells._cell import Cell, FlatState, check_cell, project
+from seqjax.cells._cell import Cell, FlatState, check_cell, check_vectors, project
 from seqjax.cells._wrapped import WrappedCell
 from seqjax.gradflow._flat import floating
 
@@ -61,6 +61,7 @@ def state_gradients(
     networks.
     """
     check_cell("seqjax.gradflow.state_gradients", cell)
+    check_vectors("seqjax.gradflow.state_gradients", cell)
     check_function("seqjax.gradflow.state_gradients", "loss", loss, ["ys", "final_state"])
     xs = floating(xs)
     form = FlatState(jax.eval_shape(cell.initial_state, params))

@@ -10,7 +10,7 @@ from jax import Array
 from seqjax._checks import check_choice, check_function, check_sizes
 from seqjax._padding import last_valid, select, valid_steps
 from seqjax._unroll import cast_params, unroll, widened
-from seqjax.cells._cell import Cell, check_cell, project
+from seqjax.cells._cell import Cell, check_cell, check_vectors, project
 from seqjax.cells._diagonals import is_pointwise
 from seqjax.cells._gated import GatedCell
 from seqjax.cells._linear import LinearCell
@@ -88,6 +88,7 @@ def make_probe(
     """
     where = "seqjax.gradflow.make_probe"
     check_cell(where, cell)
+    check_vectors(where, cell)
     check_function(where, "inputs", inputs, ["params", "batch"])
     check_function(where, "loss", loss, ["params", "batch"], optional=True)
     check_function(where, "state_loss", state_loss, ["ys", "final_state"], optional=True)

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from seqjax._checks import check_function, check_sizes
 from seqjax._unroll import unroll, widened
-from seqjax.cells._cell import Cell, check_cell
+from seqjax.cells._cell import Cell, check_cell, check_vectors
 from seqjax.gradflow._flat import floating
 from seqjax.gradflow._norms import Loss, checked_scalar, with_extra_input
 
@@ -81,6 +81,7 @@ def truncation_bias(
     """
     where = "seqjax.gradflow.truncation_bias"
     check_cell(where, cell)
+    check_vectors(where, cell)
     check_function(where, "loss", loss, ["ys", "final_state"])
     check_sizes(where, **{f"steps[{index}]": length for index, length in enumerate(steps)})
     if not len(steps):

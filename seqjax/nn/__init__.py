@@ -12,6 +12,7 @@ from seqjax.nn._attention_decoder import AttentionDecoder as AttentionDecoder
 from seqjax.nn._classifier import SequenceClassifier as SequenceClassifier
 from seqjax.nn._crf import CRF as CRF
 from seqjax.nn._embedding import Embedding as Embedding
+from seqjax.nn._mamba_block import MambaBlock as MambaBlock
 from seqjax.nn._masking import mask_features as mask_features
 from seqjax.nn._masking import mask_steps as mask_steps
 from seqjax.nn._named import GRU as GRU
@@ -20,9 +21,11 @@ from seqjax.nn._named import Elman as Elman
 from seqjax.nn._pooling import Pooling as Pooling
 from seqjax.nn._recurrent import RNN as RNN
 from seqjax.nn._recurrent import Bidirectional as Bidirectional
+from seqjax.nn._s5_block import S5Block as S5Block
 from seqjax.nn._seq2seq import Seq2Seq as Seq2Seq
 from seqjax.nn._stack import Stack as Stack
 from seqjax.nn._streaming import make_step as make_step
 from seqjax.nn._summary import num_params as num_params
 from seqjax.nn._summary import summary as summary
 from seqjax.nn._tdnn import TDNN as TDNN
+from seqjax.nn._xlstm_block import XLSTMBlock as XLSTMBlock

@@ -12,7 +12,7 @@ from jax.typing import ArrayLike, DTypeLike
 from seqjax._checks import check_choice, check_shape, check_sizes, check_state
 from seqjax._padding import checked_lengths, last_valid, valid_steps
 from seqjax._unroll import unroll
-from seqjax.cells._cell import Cell
+from seqjax.cells._cell import Cell, check_vectors
 from seqjax.executors._choice import needs_key, resolve
 from seqjax.executors._executor import Executor
 from seqjax.nn._module import Module, check_rngs
@@ -414,5 +414,6 @@ def check_layer(
             f"{where}: `cell` must be a cell such as seqjax.lstm(64), got {cell!r}. Call "
             f"{name}(cell, in_size, rngs=rngs)."
         )
+    check_vectors(where, cell)
     check_sizes(where, in_size=in_size)
     check_rngs(where, rngs)

@@ -12,17 +12,14 @@ from jax.typing import DTypeLike
 from seqjax._checks import check_kind
 from seqjax._padding import valid_steps
 from seqjax.nn._module import drop, make_dropout, split_key
-from seqjax.nn._recurrent import RNN, Bidirectional, Recurrent, layer_key
-from seqjax.nn._tdnn import TDNN
-
-Layer = RNN | Bidirectional | TDNN
+from seqjax.nn._recurrent import Recurrent, layer_key
 
 
 class Stack(Recurrent):
     """Recurrent layers on top of each other, with dropout between them.
 
     Args:
-      layers: `RNN`, `Bidirectional` or `TDNN` layers, from the input upwards.
+      layers: layers such as `RNN`, `Bidirectional` or `MambaBlock`, from the input upwards.
       dropout: dropout rate between two layers (not before the first or after the last).
       residual: whether each layer after the first adds its input to its output.
 
@@ -42,12 +39,14 @@ class Stack(Recurrent):
       (2, 5, 8)
     """
 
-    def __init__(self, layers: Sequence[Layer], *, dropout: float = 0.0, residual: bool = False):
+    def __init__(
+        self, layers: Sequence[Recurrent], *, dropout: float = 0.0, residual: bool = False
+    ):
         """Checks and stores the layers."""
-        where, required = "seqjax.nn.Stack", "RNN, Bidirectional or TDNN layers"
-        check_kind(where, "layers", layers, Sequence | nnx.List, f"a sequence of {required}")
+        where, required = "seqjax.nn.Stack", "a sequence of recurrent layers such as RNN"
+        check_kind(where, "layers", layers, Sequence | nnx.List, required)
         for index, layer in enumerate(layers):
-            check_kind(where, f"layers[{index}]", layer, Recurrent, f"one of {required}")
+            check_kind(where, f"layers[{index}]", layer, Recurrent, "a recurrent layer such as RNN")
         if not layers:
             raise ValueError("seqjax.nn.Stack: `layers` must hold at least one layer, got none.")
         for index, layer in enumerate(layers):

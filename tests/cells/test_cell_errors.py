@@ -143,6 +143,12 @@ def test_parts_that_do_not_fit(options, message):
         (lambda: seqjax.gla(4, key_size=0), "`key_size` must be an integer of at least 1, got 0"),
         (lambda: seqjax.gla(4, rank=0), "`rank` must be an integer of at least 1, got 0"),
         (lambda: seqjax.gla(4, temperature=0.0), "`temperature` must be above 0, got 0.0."),
+        (lambda: seqjax.cfc(4, backbone_size=0), "`backbone_size` must be an integer of at least"),
+        (
+            lambda: seqjax.cfc(4, timed=True).init(jax.random.key(0), 1),
+            "seqjax cfc.init: `in_size` must be an integer of at least 2, got 1.",
+        ),
+        (lambda: seqjax.ltc(4, unfolds=0), "`unfolds` must be an integer of at least 1, got 0"),
         (
             lambda: seqjax.mlstm(4, heads=0),
             "seqjax.mlstm: `heads` must be an integer of at",

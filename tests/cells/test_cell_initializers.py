@@ -239,6 +239,56 @@ def test_fast_grnn_starts_as_published():
     }
 
 
+def test_sru_starts_as_published():
+    cell = seqjax.sru(200, highway_bias=-2.0)
+    params = cell.init(KEY, 200)
+    kernels = np.split(np.asarray(params.input_kernel), 3, axis=1)
+    for kernel, variance in zip(kernels, (1, 0.5, 0.5), strict=True):
+        assert kernel.var() * 200 == pytest.approx(variance, rel=0.02)
+    for name, value in (("forget", 0), ("reset", -2)):
+        assert (params.units[f"{name}_bias"] == value).all()
+        assert params.units[f"{name}_weight"].var() == pytest.approx(0.5, rel=0.2)
+    assert params.extra is None  # as published, the input itself passes
+    zero = jax.tree.map(jnp.zeros_like, params)
+    ys, _ = seqjax.unroll(cell, zero, jnp.ones((1, 200)))
+    np.testing.assert_allclose(ys, 0.5 * np.sqrt(1 + 2 * np.exp(-2.0)), rtol=1e-6)
+    mapped = cell.init(KEY, 100).extra["skip_kernel"]
+    assert mapped.var() * 100 == pytest.approx(1 + 2 * np.exp(-2.0), rel=0.02)
+
+
+@pytest.mark.parametrize("make", [seqjax.para_gru, seqjax.para_lstm])
+def test_cells_of_pararnn_start_as_published(make):
+    params = make(200).init(KEY, 50)
+    for weight in params.units.values():
+        assert moments(weight)[0] == pytest.approx(2 / 1000**0.5, rel=0.15)
+    np.testing.assert_allclose(params.bias[:200], -np.linspace(0, 1, 200), atol=1e-6)
+    assert (params.bias[200:] == 0).all()
+
+
+def test_fast_rnn_starts_as_published():
+    params = seqjax.fast_rnn(200).init(KEY, 50)
+    assert moments(params.input_kernel)[0] == pytest.approx(0.1, rel=0.05)
+    assert moments(params.recurrent_kernel)[0] == pytest.approx(0.1, rel=0.05)
+    assert {name: unit.tolist() for name, unit in params.units.items()} == {
+        "alpha": [-3.0],
+        "beta": [3.0],
+    }
+    assert (params.bias == 1).all()
+
+
+def test_ltc_starts_as_published():
+    cell = seqjax.ltc(100)
+    params = cell.prepare(cell.init(KEY, 50))
+    ranges = {"capacity": (0.4, 0.6), "leak": (0.001, 1), "leak_potential": (-0.2, 0.2)}
+    for kind in ("", "input_"):
+        ranges |= {f"{kind}weight": (0.001, 1), f"{kind}slope": (3, 8), f"{kind}centre": (0.3, 0.8)}
+        assert np.unique(params[f"{kind}reversal"]).tolist() == [-1, 1]
+    for name, (low, high) in ranges.items():
+        slack = 0.05 * (high - low)
+        assert low - 1e-5 <= params[name].min() < low + slack, name
+        assert high - slack < params[name].max() <= high + 1e-5, name
+
+
 def test_uniform_draws_of_oscillators_and_of_lem():
     """The bound of a uniform draw is the square root of 3 times its standard deviation."""
     for params, bound in [

@@ -6,6 +6,8 @@ import pytest
 from cell_table import BY_NAME, HIDDEN, IN, ROWS, every_cell
 from jax.sharding import PartitionSpec
 
+from seqjax.cells import GatedCell
+
 # Of a cell with 4 hidden units and 3 input features; a change here breaks old checkpoints.
 _GRU_BEFORE = {"input_kernel": (3, 12), "recurrent_kernel": (4, 12), "bias": (12,)}
 _LSTM = {"input_kernel": (3, 16), "recurrent_kernel": (4, 16), "bias": (16,)}
@@ -122,6 +124,38 @@ LAYOUT = {
         "decay_log": (2,),
         "step_bias": (2,),
     },
+    "sru": {
+        "input_kernel": (3, 12),
+        **dict.fromkeys(("units.forget_bias", "units.forget_weight"), (4,)),
+        **dict.fromkeys(("units.reset_bias", "units.reset_weight"), (4,)),
+        "extra.skip_kernel": (3, 4),
+    },
+    "para_gru": {
+        "input_kernel": (3, 12),
+        "bias": (12,),
+        **dict.fromkeys(("units.candidate_weight", "units.reset_weight"), (4,)),
+        "units.update_weight": (4,),
+    },
+    "para_lstm": {
+        "input_kernel": (3, 12),
+        "bias": (12,),
+        **dict.fromkeys(("units.candidate_weight", "units.forget_peephole"), (4,)),
+        **dict.fromkeys(("units.forget_weight", "units.output_peephole"), (4,)),
+        "units.output_weight": (4,),
+    },
+    "fast_rnn": {**_ELMAN, "units.alpha": (1,), "units.beta": (1,)},
+    "cfc": {
+        "input_kernel": (3, 3),
+        "recurrent_kernel": (4, 3),
+        "bias": (3,),
+        "output_kernel": (3, 16),
+        "output_bias": (16,),
+    },
+    "ltc": {
+        **dict.fromkeys(("capacity", "leak", "leak_potential"), (4,)),
+        **dict.fromkeys(("weight", "slope", "centre", "reversal"), (4, 4)),
+        **{f"input_{name}": (3, 4) for name in ("weight", "slope", "centre", "reversal")},
+    },
     "user": {**_LSTM, "recurrent_bias": (8,)},
     "matrix": {**dict.fromkeys(("decay", "key", "query", "value"), (3, 4)), "order": (4,)},
     "plain": _ELMAN,
@@ -167,21 +201,9 @@ def test_partition(row):
     params = jax.eval_shape(lambda key: row.cell.init(key, IN), jax.random.key(0))
     partition = row.cell.partition(params)
     assert jax.tree.structure(partition) == jax.tree.structure(params)
-    split = {"slstm": {"input_kernel"}, "plain": set(), "lru": set(), "rg_lru": set()}
-    matrices = (
-        "matrix",
-        "s5",
-        "s6",
-        "mamba2",
-        "gla",
-        "qrnn",
-        "mlstm",
-        "delta_net",
-        "gated_delta_net",
-    )
-    split |= {name: set() for name in matrices}
-    split |= {name: {"input_kernel"} for name in ("min_gru", "min_lstm")}
-    expected = split.get(row.name, {"input_kernel", "recurrent_kernel"})
+    split = {name: {"input_kernel"} for name in ("slstm", "min_gru", "min_lstm")}
+    dense = {"input_kernel", "recurrent_kernel"} if isinstance(row.cell, GatedCell) else set()
+    expected = split.get(row.name, dense)
     for (path, spec), leaf in zip(
         jax.tree_util.tree_leaves_with_path(partition), jax.tree.leaves(params), strict=True
     ):

@@ -57,6 +57,10 @@ def test_cells_made_alike_are_one_value(name):
         (seqjax.gla, {"heads": 2, "key_size": 3}),
         (seqjax.mlstm, {"heads": 2}),
         (seqjax.delta_net, {"negative_eigenvalues": True}),
+        (seqjax.fast_rnn, {"activation": "relu"}),
+        (seqjax.cfc, {"timed": True}),
+        (seqjax.ltc, {"unfolds": 2}),
+        (seqjax.sru, {"highway_bias": -1.0}),
         (seqjax.gated_delta_net, {"negative_eigenvalues": True}),
     ],
 )
@@ -269,6 +273,41 @@ def test_cells_that_keep_decays_apart_do_so_under_bfloat16(name):
         half_life = int((sizes > 0.5).sum())
         assert abs(half_life / (np.log(0.5) / np.log(DECAY)) - 1) < 0.01
         assert 0 < sizes[-1] < 1e-3
+
+
+def timed(make, times):
+    """Runs a cell with the time as the last feature of an input of four steps."""
+    cell = make(4, timed=True)
+    params = cell.init(jax.random.key(0), 4)
+    xs = jax.random.normal(jax.random.key(1), (4, 3))
+    times = jnp.broadcast_to(jnp.asarray(times, jnp.float32), (4,))
+    ys, _ = seqjax.unroll(cell, params, jnp.concatenate([xs, times[:, None]], axis=-1))
+    return ys, seqjax.unroll(make(4), params, xs)[0]
+
+
+def test_ltc_keeps_no_number_of_a_synapse_for_the_backward_pass():
+    """A number for each of 32 x 32 synapses, unfold, step and sequence would be 2.5 MiB."""
+    cell = seqjax.ltc(32, unfolds=2)
+    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), 3))
+    xs = jax.ShapeDtypeStruct((40, 8, 3), jnp.float32)
+    gradient = jax.jit(jax.grad(lambda params, xs: seqjax.unroll(cell, params, xs)[0].sum()))
+    memory = gradient.lower(params, xs).compile().memory_analysis()
+    assert memory.temp_size_in_bytes < 40 * 8 * 2 * 32 * 32 * 4
+
+
+def test_no_time_changes_no_potential():
+    ys, _ = timed(seqjax.ltc, [1.0, 0.0, 0.0, 1e-3])
+    np.testing.assert_array_equal(ys[1:3], np.broadcast_to(ys[:1], (2, 4)))
+    assert 0 < np.abs(ys[3] - ys[2]).max() < 0.02
+
+
+@pytest.mark.parametrize("make", [seqjax.cfc, seqjax.ltc])
+def test_the_input_may_say_how_long_a_step_takes(make):
+    ys, untimed = timed(make, 1.0)
+    np.testing.assert_array_equal(ys, untimed)
+    ys, _ = timed(make, [1.0, 1.0, 0.3, 1.0])
+    np.testing.assert_array_equal(ys[:2], untimed[:2])
+    assert (np.abs(ys[2:] - untimed[2:]).max(axis=1) > 1e-3).all()
 
 
 def test_every_linear_cell_with_a_decay_is_tested_for_it():

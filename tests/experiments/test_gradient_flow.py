@@ -14,7 +14,7 @@ from experiments.gradient_flow import grid, measure, tasks, training
 from experiments.gradient_flow.findings import findings
 from experiments.gradient_flow.report import command
 from seqjax import train
-from seqjax.cells import AssociativeCell
+from seqjax.cells import GatedCell, LinearCell
 
 # A cell of each form that is measured in its own way; the others are among the extended tests.
 SHORT_LIST = ("rnn", "lstm", "gru", "min_gru", "lru", "slstm", "layer_norm_lstm", "mlstm")
@@ -176,24 +176,13 @@ def test_every_point_can_be_measured(point):
     assert found["log_singular_values"].shape == (4, 2, size)
     assert found["lyapunov"].shape == (2, size)
     assert all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in found.values())
-    associative = isinstance(cell, AssociativeCell)
-    assert ("time_scale" in found) == (point.cell not in ("rnn", *MIXING) and not associative)
-    has_kernel = getattr(params, "recurrent_kernel", None) is not None
-    assert ("spectral_radius" in found) == has_kernel
-    without_gates = point.init == "identity" or point.cell in WITHOUT_GATES or associative
-    assert any(name.startswith("histogram_") for name in found) == (not without_gates)
-
-
-MIXING = ("layer_norm_lstm", "layer_norm_gru")
-WITHOUT_GATES = (
-    *MIXING,
-    "ind_rnn",
-    "antisymmetric_rnn",
-    "leaky_rnn",
-    "fast_grnn",
-    "co_rnn",
-    "unicornn",
-)
+    gated = isinstance(cell, GatedCell)
+    keeps = isinstance(cell, LinearCell) or (gated and not cell.rowwise)
+    assert ("time_scale" in found) == (keeps and point.cell != "rnn")
+    assert ("spectral_radius" in found) == (gated and cell.heads > 0)
+    known = point.cell in measure._SQUASHING and point.init != "identity"
+    has_gates = known or isinstance(cell, LinearCell)
+    assert any(name.startswith("histogram_") for name in found) == has_gates
 
 
 def test_complex_and_boolean_states(tmp_path):
