@@ -20,11 +20,13 @@ from typing import Any
 import seqjax
 from experiments.command_line import ConfigError, setting
 from seqjax.cells import CELLS, USER_CELLS
+from seqjax.cells._linear import LinearCell
 from seqjax.cells._registry import suggestion
 from seqjax.executors import EXECUTORS
 from seqjax.online import METHODS
 from seqjax.train import RunError
 from seqjax.train._files import replace_file
+from seqjax.train._mesh import check_mesh
 
 FEEDFORWARD = "feedforward"
 """The cell that is none: `seqjax.nn.TDNN` in its place."""
@@ -195,6 +197,31 @@ def check_cell(config: Any, hidden_size: int) -> None:
         raise ConfigError(
             f"--executor={config.executor} cannot run --cell={config.cell}: {reason}."
         )
+
+
+def check_time(config: Any, mesh: str) -> None:
+    """Refuses a mesh that splits time if the recurrent layers run step by step.
+
+    Args:
+      config: a configuration with the fields `cell`, `cell_options`, `hidden_size` and `executor`.
+      mesh: the value of `--mesh`.
+
+    Raises:
+      ConfigError: naming the reason.
+    """
+    if "time" not in (check_mesh(mesh) or {}):
+        return
+    one_way, _ = directions(config.cell)
+    online = getattr(config, "gradient", "bptt")
+    if one_way == FEEDFORWARD or not isinstance(make_cell(config, config.hidden_size), LinearCell):
+        reason = f"--cell={config.cell} is not linear in its state; take one such as min_gru or lru"
+    elif config.executor not in ("auto", "associative"):
+        reason = f"--executor={config.executor} runs on one device; leave it out"
+    elif online != "bptt":
+        reason = f"--gradient={online} goes step by step"
+    else:
+        return
+    raise ConfigError(f"--mesh={mesh} splits time over devices, but {reason}.")
 
 
 def not_loaded(cell: str) -> str:

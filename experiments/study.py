@@ -133,6 +133,7 @@ def run_study(
     Raises:
       DataError: if the data is missing or damaged.
       RunError: if the folder holds a run that may not be continued, or training diverges.
+      ConfigError: if the mesh splits time and the cell cannot be split so.
     """
     folder = workdir or command_line.default_workdir(experiment, config)
     runs = {"": (config, expanded(folder))}
@@ -169,6 +170,8 @@ def run_studies(
       DataError, RunError: as `run_study`.
     """
     check_mesh(mesh)
+    for config, _ in runs.values():
+        check_time(config, mesh)
     if not is_first_process():
         notify = _silent
     results: dict[str, Result] = {}

@@ -14,6 +14,7 @@ from seqjax.cells._cell import Cell, project
 from seqjax.cells._linear import LinearCell
 from seqjax.executors._executor import Inputs
 from seqjax.executors._linear import as_carry, coefficients, with_fresh
+from seqjax.executors._time_axis import recurrence_over_devices, time_parts
 from seqjax.executors._transposable import linear_map
 
 
@@ -24,6 +25,9 @@ class Associative:
     The backward pass of a `LinearCell` is one scan in the opposite direction. It needs the decays
     and the states, but no intermediates of the forward scan. An `AssociativeCell` brings its own
     rule of combining steps, and JAX differentiates its scan. On a CPU, `Sequential` is faster.
+
+    If the ambient mesh has an axis "time", its devices share the steps of a `LinearCell`. They
+    exchange two arrays of the size of a state, once in each direction.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -68,7 +72,8 @@ class Associative:
             b = select(inputs.resets, again, b)
             # A zero decay alone is not enough: zero times a non-finite state is NaN.
             a = select(inputs.resets, jnp.zeros_like(a), a)
-        states = linear_recurrence(a, b, state.hidden, inputs.resets, reverse)
+        recurrence = recurrence_over_devices if time_parts() > 1 else linear_recurrence
+        states = recurrence(a, b, state.hidden, inputs.resets, reverse)
         final = states[0 if reverse else -1]
         return with_fresh(cell, (final, states), inputs, state, reverse=reverse)
 

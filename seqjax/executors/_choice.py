@@ -11,6 +11,7 @@ from seqjax.executors._executor import Executor
 from seqjax.executors._newton import Newton
 from seqjax.executors._scan import Scan
 from seqjax.executors._sequential import Sequential
+from seqjax.executors._time_axis import time_parts
 
 EXECUTORS: dict[str, type[Executor]] = {
     "sequential": Sequential,
@@ -25,7 +26,8 @@ def choose(cell: Cell) -> Executor:
     """Returns the default executor of `seqjax.unroll` for a cell.
 
     A `LinearCell` on an accelerator runs in parallel in time. Any other cell runs step by step. On
-    a CPU, a `LinearCell` also runs step by step, which is faster there.
+    a CPU, a `LinearCell` also runs step by step, which is faster there, unless the ambient mesh
+    splits time over devices.
 
     Args:
       cell: any cell.
@@ -42,7 +44,7 @@ def choose(cell: Cell) -> Executor:
       Sequential(chunk_size=None, truncation=None, state_gradient_clip=None, residuals='auto')
     """
     check_cell("seqjax.executors.choose", cell)
-    if isinstance(cell, LinearCell) and jax.default_backend() != "cpu":
+    if isinstance(cell, LinearCell) and (jax.default_backend() != "cpu" or time_parts() > 1):
         return Associative()
     return Sequential()
 

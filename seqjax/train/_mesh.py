@@ -1,4 +1,4 @@
-"""Where the numbers live: devices along one axis that splits the batch, or two, batch and hidden.
+"""Where the numbers live: devices along one axis that splits the batch, or also hidden or time.
 
 What is split over "hidden" is what the cells say (`Cell.partition`): the columns of the kernels of
 recurrent layers, with their moments and averages. Each device then multiplies by its own columns,
@@ -9,6 +9,8 @@ not all gates of some. What a product of the recurrence gives is therefore put t
 in time, `G * H` numbers an example. Interleaved columns would exchange `H` as often, but need an
 order of columns that depends on the devices, in every checkpoint and converter, or a rearrangement
 of every kernel in every training step. A recurrence waits for the exchange, not for its volume.
+
+Along "time" nothing lives: the executor `Associative` splits the steps of linear cells over it.
 """
 
 import math
@@ -28,27 +30,31 @@ from seqjax.train._processes import fetch
 Tree = TypeVar("Tree")
 
 
-def check_mesh(shape: str) -> tuple[int, int] | None:
+def check_mesh(shape: str) -> dict[str, int] | None:
     """Reads a description of a mesh; starts no device.
 
     Returns:
-      The sizes in one like "4x2"; None for the others, where the devices decide.
+      The sizes of the axes in one like "4x2", "time4" or "2xtime4"; None for the others, where the
+      devices decide.
 
     Raises:
       RunError: if it is none of those that `data_mesh` takes.
 
     Example:
-      >>> check_mesh("4x2"), check_mesh("auto")
-      ((4, 2), None)
+      >>> check_mesh("4x2"), check_mesh("time4"), check_mesh("auto")
+      ({'batch': 4, 'hidden': 2}, {'batch': 1, 'time': 4}, None)
     """
     if shape in ("auto", "members", "batch"):
         return None
-    if not re.fullmatch(r"[1-9][0-9]{0,8}x[1-9][0-9]{0,8}", shape):
-        raise RunError(
-            f"--mesh must be auto, members, batch, or BATCHxHIDDEN such as 4x2; got {shape!r}."
-        )
-    batch, hidden = map(int, shape.split("x"))
-    return batch, hidden
+    size = "([1-9][0-9]{0,8})"
+    if found := re.fullmatch(f"{size}x(time)?{size}", shape):
+        return {"batch": int(found[1]), found[2] or "hidden": int(found[3])}
+    if found := re.fullmatch(f"time{size}", shape):
+        return {"batch": 1, "time": int(found[1])}
+    raise RunError(
+        "--mesh must be auto, members, batch, BATCHxHIDDEN such as 4x2, or time4 or 2xtime4, which "
+        f"split time; got {shape!r}."
+    )
 
 
 def shared_by_members(shape: str = "auto") -> bool:
@@ -68,17 +74,18 @@ def shared_by_members(shape: str = "auto") -> bool:
 
 
 def data_mesh(batch_size: int | None = None, shape: str = "auto") -> Mesh:
-    """Lines the devices up along "batch", or along "batch" and "hidden".
+    """Lines the devices up along "batch", or along "batch" and "hidden" or "time".
 
     Args:
       batch_size: if given, only as many devices are used as divide it evenly, of every process
         as many.
       shape: "auto", "batch" or "members" for all devices along the batch; "4x2" for 4 parts of the
-        batch times 2 parts of the hidden units, which must be all devices of all processes. The
-        first three differ only in how seeds share the devices, see `can_train_together`.
+        batch times 2 parts of the hidden units; "2xtime4" for 2 parts of the batch times 4 parts of
+        time, and "time4" for time alone. The parts must be all devices of all processes. The first
+        three differ only in how seeds share the devices, see `can_train_together`.
 
     Returns:
-      A mesh with the axis "batch", or the axes "batch" and "hidden".
+      A mesh with the axis "batch", or the axes "batch" and "hidden", or "batch" and "time".
 
     Raises:
       RunError: if `shape` does not describe a mesh, or the devices or the batch cannot be divided
@@ -91,15 +98,14 @@ def data_mesh(batch_size: int | None = None, shape: str = "auto") -> Mesh:
     devices = jax.devices()
     along = check_mesh(shape)
     if along is not None:
-        batch, hidden = along
-        if batch * hidden != len(devices) or (batch_size or 0) % batch:
+        batch, wanted = along["batch"], math.prod(along.values())
+        if wanted != len(devices) or (batch_size or 0) % batch:
             raise RunError(
-                f"--mesh={batch}x{hidden} needs {batch * hidden} devices and a batch that is a "
-                f"multiple of {batch}; there are {len(devices)} devices, and the batch is "
-                f"{batch_size}."
+                f"--mesh={shape} needs {wanted} devices and a batch that is a multiple of {batch}; "
+                f"there are {len(devices)} devices, and the batch is {batch_size}."
             )
-        grid = np.array(devices).reshape(batch, hidden)
-        return Mesh(grid, ("batch", "hidden"), axis_types=(AxisType.Auto,) * 2)
+        grid = np.array(devices).reshape(*along.values())
+        return Mesh(grid, tuple(along), axis_types=(AxisType.Auto,) * 2)
     of_process: dict[int, list[Any]] = {}
     for device in devices:
         of_process.setdefault(device.process_index, []).append(device)

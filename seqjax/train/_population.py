@@ -32,7 +32,7 @@ from seqjax.train._step import TrainStep
 def can_train_together(train: TrainStep, shape: str = "auto") -> bool:
     """Returns whether members with this step are to train together, by `fit_together`.
 
-    Kernels that are split over devices, and several processes, are for `fit` alone.
+    Kernels or time that are split over devices, and several processes, are for `fit` alone.
 
     Args:
       train: from `make_train_step`.
@@ -50,7 +50,7 @@ def can_train_together(train: TrainStep, shape: str = "auto") -> bool:
 
 
 def _can(train: TrainStep) -> bool:
-    return "hidden" not in train.mesh.shape and not several_processes()
+    return train.mesh.axis_names == ("batch",) and not several_processes()
 
 
 def fit_together(members: Sequence[Member], **options: Any) -> list[FitResult]:

@@ -1,0 +1,150 @@
+"""Runs a linear recurrence with time split over devices.
+
+The ambient mesh says so by an axis "time", as `jax.set_mesh` or `seqjax.train.make_train_step` set
+it. Each device scans its own part of time from zero, and keeps the products `A_t` of its decays.
+The devices exchange only what is at the end of each part::
+
+    (A_end, h_end) of every part  ->  the state `s` before each part,    h_t <- h_t + A_t * s
+
+The backward pass is the same recurrence in the opposite direction, with the same exchange.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.sharding import PartitionSpec
+
+from seqjax._axes import same_axes
+from seqjax.executors._transposable import linear_map
+
+AXIS = "time"
+
+
+def time_parts() -> int:
+    """Returns over how many devices the ambient mesh splits time; 1 without such an axis.
+
+    Inside a `jax.shard_map` over that axis, each device already has its own sequences.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    return 1 if AXIS in mesh.manual_axes else mesh.shape.get(AXIS, 1)
+
+
+def recurrence_over_devices(
+    a: Array, b: Array, initial: Array, resets: Array | None, reverse: bool
+) -> Array:
+    """Returns `h_t = a_t * h_{t-1} + b_t` for every step; see `linear_recurrence`.
+
+    If the devices do not divide the steps, the last parts are filled up with steps that change
+    nothing.
+    """
+    cuts = None if resets is None else resets.reshape(*resets.shape, *(1,) * (b.ndim - resets.ndim))
+    num_steps = b.shape[0]
+    missing = -num_steps % time_parts()
+
+    def filled(x: Array, value: Any) -> Array:
+        widths = [(0, missing)] + [(0, 0)] * (x.ndim - 1)
+        return jnp.pad(x, widths, constant_values=value) if missing else x
+
+    a, b = filled(a, 1), filled(b, 0)
+    cuts = None if cuts is None else filled(cuts, False)
+    split, whole = PartitionSpec(AXIS), PartitionSpec()
+    run = jax.shard_map(
+        functools.partial(_part, reverse),
+        in_specs=(split, split, whole, split),
+        out_specs=split,
+        axis_names={AXIS},
+    )
+    # Axes of the mesh that stay automatic, such as "batch", need a compiled program.
+    return jax.jit(run)(a, b, initial, cuts)[:num_steps]
+
+
+def _part(reverse: bool, a: Array, b: Array, initial: Array, cuts: Array | None) -> Array:
+    """Returns the states of this device's part of time."""
+
+    @jax.custom_jvp
+    def run(a: Array, b: Array, initial: Array, cuts: Array | None) -> Array:
+        return _solve(reverse, (a, cuts), (b, initial))[0]
+
+    @run.defjvp
+    def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
+        a, b, initial, cuts = primals
+        d_a, d_b, d_initial, _ = tangents
+        states = run(a, b, initial, cuts)
+        before = _shifted(states, _handed_on(states, initial, reverse), reverse)
+        d_b = d_b + d_a * (before if cuts is None else jnp.where(cuts, 0, before))
+        # The tangent follows the same recurrence with different inputs.
+        moved = linear_map(
+            lambda decays, driven: _solve(reverse, decays, driven)[0],
+            functools.partial(_transposed, reverse),
+            (a, cuts),
+            (d_b, d_initial),
+            batch_axes=((1, 1), (1, 0), 1),
+        )
+        return states, moved
+
+    return run(*same_axes(a, b, initial, cuts))
+
+
+def _solve(
+    reverse: bool, decays: tuple[Array, Array | None], driven: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    """Returns the states of this part, and the state before it."""
+    (a, cuts), (b, initial) = decays, driven
+
+    def passed_on(decay: Array, state: Array, cut: Array | None) -> Array:
+        # A zero decay alone is not enough: zero times a non-finite state is NaN.
+        return decay * state if cut is None else jnp.where(cut, 0, decay * state)
+
+    def combine(left: Any, right: Any) -> Any:
+        (a, b, cut), (a_right, b_right, cut_right) = left, right
+        cut = None if cut is None else cut | cut_right
+        return a * a_right, passed_on(a_right, b, cut_right) + b_right, cut
+
+    def over_part(state: Array, end: Any) -> tuple[Array, Array]:
+        decay, alone, cut = end
+        return passed_on(decay, state, cut) + alone, state
+
+    products, alone, cuts = scanned = lax.associative_scan(combine, (a, b, cuts), reverse=reverse)
+    ends = jax.tree.map(lambda leaf: lax.all_gather(leaf[0 if reverse else -1], AXIS), scanned)
+    _, before = lax.scan(over_part, *same_axes(initial, ends), reverse=reverse)
+    before = lax.dynamic_index_in_dim(before, lax.axis_index(AXIS), keepdims=False)
+    return alone + passed_on(products, before[None], cuts), before
+
+
+def _transposed(
+    reverse: bool, decays: tuple[Array, Array | None], d_states: Array
+) -> tuple[Array, Array]:
+    """Returns the cotangents of `b` and of the initial state.
+
+    With `m_t = a_t * l_t`, the chain `l_t = d_t + a_{t+1} * l_{t+1}` needs no decay of a neighbour::
+
+        m_t = a_t * m_{t+1} + a_t * d_t,    l_t = d_t + m_{t+1}
+    """
+    a, cuts = decays
+    own = a * d_states if cuts is None else jnp.where(cuts, 0, a * d_states)
+    moved, later = _solve(not reverse, decays, (own, jnp.zeros_like(d_states[0])))
+    along = d_states + _shifted(moved, later, not reverse)
+    first = lax.axis_size(AXIS) - 1 if reverse else 0
+    # Every device has a cotangent of the initial state; they are summed.
+    here = lax.axis_index(AXIS) == first
+    return along, jnp.where(here, moved[-1 if reverse else 0], 0)
+
+
+def _shifted(states: Array, before: Array, reverse: bool) -> Array:
+    """Returns the state before each step of this part, given the state before the part."""
+    parts = [states[1:], before[None]] if reverse else [before[None], states[:-1]]
+    return jnp.concatenate(parts)
+
+
+def _handed_on(states: Array, initial: Array, reverse: bool) -> Array:
+    """Returns the state before this part: the last of the part before it, or the initial one."""
+    size, here = lax.axis_size(AXIS), lax.axis_index(AXIS)
+    if reverse:
+        pairs = [(device + 1, device) for device in range(size - 1)]
+        handed = lax.ppermute(states[0], AXIS, pairs)
+        return jnp.where(here == size - 1, initial, handed)
+    handed = lax.ppermute(states[-1], AXIS, [(device, device + 1) for device in range(size - 1)])
+    return jnp.where(here == 0, initial, handed)
