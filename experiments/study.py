@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 
 from experiments import command_line, report
-from experiments.cells import keep_code
+from experiments.cells import check_time, keep_code
 from experiments.functions import Functions
 from experiments.memory import refuse_too_large
 from experiments.metrics import PARTS, summary

@@ -50,15 +50,27 @@ def recurrence_over_devices(
 
     a, b = filled(a, 1), filled(b, 0)
     cuts = None if cuts is None else filled(cuts, False)
-    split, whole = PartitionSpec(AXIS), PartitionSpec()
+    one_sequence = initial.ndim == 1 or (resets is not None and resets.ndim == 1)
+    batch = None if one_sequence else _batch_axis(initial.shape[0])
+    axes = PartitionSpec(AXIS) if batch is None else PartitionSpec(AXIS, batch)
     run = jax.shard_map(
         functools.partial(_part, reverse),
-        in_specs=(split, split, whole, split),
-        out_specs=split,
-        axis_names={AXIS},
+        in_specs=(axes, axes, PartitionSpec(batch), axes),
+        out_specs=axes,
+        axis_names={AXIS} if batch is None else {AXIS, batch},
     )
-    # Axes of the mesh that stay automatic, such as "batch", need a compiled program.
+    # Axes of the mesh that stay automatic need a compiled program.
     return jax.jit(run)(a, b, initial, cuts)[:num_steps]
+
+
+def _batch_axis(size: int) -> str | None:
+    """Returns "batch" if the ambient mesh has that axis and it divides `size` sequences.
+
+    XLA would gather the batch, too, to gather the ends of the parts along an automatic axis.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    free = "batch" in mesh.shape and "batch" not in mesh.manual_axes
+    return "batch" if free and size % mesh.shape["batch"] == 0 else None
 
 
 def _part(reverse: bool, a: Array, b: Array, initial: Array, cuts: Array | None) -> Array:
@@ -119,7 +131,8 @@ def _transposed(
 ) -> tuple[Array, Array]:
     """Returns the cotangents of `b` and of the initial state.
 
-    With `m_t = a_t * l_t`, the chain `l_t = d_t + a_{t+1} * l_{t+1}` needs no decay of a neighbour::
+    With `m_t = a_t * l_t`, the chain `l_t = d_t + a_{t+1} * l_{t+1}` needs no decay of a
+    neighbour::
 
         m_t = a_t * m_{t+1} + a_t * d_t,    l_t = d_t + m_{t+1}
     """

@@ -70,9 +70,31 @@ def test_the_mesh_of_one_run_is_not_that_of_the_next(tmp_path, monkeypatch):
     config = small(task="sine", epochs=1, seeds=1)
     with pytest.raises(train.RunError, match="--mesh must be auto"):
         regression.run(config, workdir=tmp_path / "first", mesh="1by2")
-    for path, options in (("first", {"mesh": "1x2"}), ("second", {})):
-        regression.run(config, workdir=tmp_path / path, notify=lambda line: None, **options)
-    assert made == [{"batch": 1, "hidden": 2}, {"batch": 2}]
+    linear = dataclasses.replace(config, cell="lru")
+    for path, each, options in (
+        ("first", config, {"mesh": "1x2"}),
+        ("second", config, {}),
+        ("third", linear, {"mesh": "time2"}),
+    ):
+        regression.run(each, workdir=tmp_path / path, notify=lambda line: None, **options)
+    assert made == [{"batch": 1, "hidden": 2}, {"batch": 2}, {"batch": 1, "time": 2}]
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"cell": "gru"}, "--cell=gru is not linear in its state"),
+        ({"cell": "mlstm"}, "--cell=mlstm is not linear in its state"),
+        ({"cell": "lru", "executor": "sequential"}, "--executor=sequential runs on one device"),
+        ({"cell": "lru", "gradient": "rtrl"}, "--gradient=rtrl goes step by step"),
+    ],
+)
+def test_time_is_split_only_where_the_cell_can_be(tmp_path, settings, reason):
+    config = small(task="sine", epochs=1, seeds=1, **settings)
+    with pytest.raises(
+        command_line.ConfigError, match=f"--mesh=time2 splits time over devices, but {reason}"
+    ):
+        regression.run(config, workdir=tmp_path / "run", mesh="time2")
 
 
 def test_run_folder(finished):

@@ -1,5 +1,6 @@
 """A run of a small recurrent network for tests with many devices, in one process or several."""
 
+import functools
 import os
 import signal
 import sys
@@ -16,31 +17,32 @@ from seqjax import train
 from seqjax.train._processes import is_first_process
 
 CONFIG = {"cell": "gru"}
-CELL = seqjax.gru(8)
+CELLS = {"gru": seqjax.gru(8), "min_gru": seqjax.min_gru(8)}
 BATCH, STEPS, EPOCHS = 8, 4, 3
 
 
-def init():
+def init(cell="gru"):
     """Initial parameters."""
     head = 0.3 * jax.random.normal(jax.random.key(1), (8, 2))
-    return {"layer": CELL.init(jax.random.key(0), 3), "head": head}
+    return {"layer": CELLS[cell].init(jax.random.key(0), 3), "head": head}
 
 
-def partition():
+def partition(cell):
     """How they may be split."""
-    return {"layer": CELL.partition(init()["layer"]), "head": jax.sharding.PartitionSpec()}
+    spec = CELLS[cell].partition(init(cell)["layer"])
+    return {"layer": spec, "head": jax.sharding.PartitionSpec()}
 
 
-def outputs(params, xs):
+def outputs(cell, params, xs):
     """Maps (B, T, 3) to (B, T, 2)."""
-    ys, _ = seqjax.unroll(CELL, params["layer"], jnp.swapaxes(xs, 0, 1))
+    ys, _ = seqjax.unroll(CELLS[cell], params["layer"], jnp.swapaxes(xs, 0, 1))
     return jnp.swapaxes(ys, 0, 1) @ params["head"]
 
 
-def loss(params, key, batch, carry):
+def loss(cell, params, key, batch, carry):
     """Squared error with noise and something carried on, so that all of a state matters."""
     xs = batch["x"] + 0.1 * jax.random.normal(key, batch["x"].shape)
-    error = outputs(params, xs) - batch["y"] - carry[:, None, None]
+    error = outputs(cell, params, xs) - batch["y"] - carry[:, None, None]
     return jnp.mean(error**2), {"weight": error.size}, 0.5 * carry + xs[:, 0, 0]
 
 
@@ -52,21 +54,21 @@ def batches(epoch):
         yield {"x": x, "y": np.cumsum(x, axis=1)[..., :2]}
 
 
-def make(shape="batch", batch_size=BATCH):
+def make(shape="batch", batch_size=BATCH, cell="gru"):
     """A step with all that has state; a batch size of 1 makes it use a single device."""
     return train.make_train_step(
-        loss,
+        functools.partial(loss, cell),
         optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.01)),
         ema_decay=0.9,
         mesh=train.data_mesh(batch_size, shape),
         carry=np.zeros(BATCH, np.float32),
-        partition=partition(),
+        partition=partition(cell),
     )
 
 
-def run(path, step, *, resume=False, train_batches=batches, config=CONFIG, **changes):
+def run(path, step, *, resume=False, train_batches=batches, config=CONFIG, cell="gru", **changes):
     """Trains one seed; validation asks all devices, too."""
-    predict = jax.jit(outputs)
+    predict = jax.jit(functools.partial(outputs, cell))
 
     def validate(params):
         batch = next(batches(0))
@@ -75,7 +77,7 @@ def run(path, step, *, resume=False, train_batches=batches, config=CONFIG, **cha
 
     return train.fit(
         step,
-        init(),
+        init(cell),
         train_batches,
         validate,
         key=jax.random.key(2),
@@ -115,6 +117,9 @@ def several(folder: Path, port: str, process: int) -> None:
     assert is_first_process() == (process == 0)
     steps = {shape: make(shape) for shape in ("batch", "2x2")}
     found = {s: flat(run(folder / f"two_{s}", step)) for s, step in steps.items()}
+    for shape in ("time4", "2xtime2"):
+        step = make(shape, cell="min_gru")
+        found[shape] = flat(run(folder / f"two_{shape}", step, cell="min_gru"))
     refused = []
     for changes in ({"config": {"cell": "lstm"}}, {"resume": False}):
         try:
@@ -142,11 +147,16 @@ def one(folder: Path) -> None:
     steps = {shape: make(shape) for shape in ("batch", "4x2")}
     found = {s: flat(run(folder / f"eight_{s}", step)) for s, step in steps.items()}
     found["resumed"] = flat(run(folder / "cut_for_8", steps["4x2"], resume=True))
+    split = {shape: make(shape, cell="min_gru") for shape in ("time8", "2xtime4")}
+    for shape, step in split.items():
+        found[shape] = flat(run(folder / f"eight_{shape}", step, cell="min_gru"))
     np.savez(folder / "eight.npz", **found)
-    for shape, step in steps.items():
-        state = step.init(init(), jax.random.key(0))
+    for shape, step in {**steps, **split}.items():
+        state = step.init(init("min_gru" if shape in split else "gru"), jax.random.key(0))
         text = step.update.lower(state, train.shard(step.mesh, next(batches(1))))
         (folder / f"{shape}.txt").write_text(text.compile().as_text())
+    for shape, step in steps.items():
+        state = step.init(init(), jax.random.key(0))
         state, _ = step.update(state, train.shard(step.mesh, next(batches(1))))
         kernel = state.opt_state[1][0].mu["layer"].recurrent_kernel
         (folder / f"{shape}_kernel.txt").write_text(str(kernel.addressable_shards[0].data.shape))

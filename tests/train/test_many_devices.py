@@ -54,6 +54,13 @@ def one(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def linear(tmp_path_factory):
+    """The run of one device with a cell that time can be split for."""
+    step = several.make(batch_size=1, cell="min_gru")
+    return several.flat(several.run(tmp_path_factory.mktemp("linear"), step, cell="min_gru"))
+
+
+@pytest.fixture(scope="module")
 def cut(tmp_path_factory):
     """The folder of a run on two devices that was stopped."""
 
@@ -99,6 +106,18 @@ def test_eight_devices_give_the_numbers_of_one(one, eight, shape):
 @pytest.mark.parametrize("process", [0, 1])
 def test_two_processes_give_the_numbers_of_one(one, two, shape, process):
     np.testing.assert_allclose(two[0][process][shape], one, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", ["time8", "2xtime4"])
+def test_time_over_eight_devices_gives_the_numbers_of_one(linear, eight, shape):
+    """The 9 steps of a sequence are no multiple of the devices."""
+    np.testing.assert_allclose(eight[0][shape], linear, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", ["time4", "2xtime2"])
+@pytest.mark.parametrize("process", [0, 1])
+def test_time_over_two_processes_gives_the_numbers_of_one(linear, two, shape, process):
+    np.testing.assert_allclose(two[0][process][shape], linear, rtol=1e-6, atol=1e-6)
 
 
 def test_resumed_on_another_number_of_devices(tmp_path, one, cut, eight):
@@ -160,6 +179,19 @@ def test_what_a_step_exchanges(eight):
     assert outside.count("all-reduce") == 2  # of gradients, and of their norm
 
 
+@pytest.mark.parametrize(("shape", "examples", "parts"), [("time8", 8, 8), ("2xtime4", 4, 4)])
+def test_what_a_step_exchanges_along_time(eight, shape, examples, parts):
+    """Decay and state at the ends of the parts, there and back; no loop waits for another."""
+    text = (eight[1] / f"{shape}.txt").read_text()
+    inside, outside = exchanges(text)
+    assert inside == []
+    assert outside.count("all-gather") == 4
+    assert outside.count("collective-permute") == 1
+    assert set(outside) == {"all-gather", "collective-permute", "all-reduce"}
+    gathered = re.findall(r" = f32\[([\d,]+)\]\S* all-gather(?:-start)?\(", text)
+    assert gathered == [f"{parts},{examples},8"] * 4
+
+
 def test_kernels_and_their_moments_are_split(eight):
     assert (eight[1] / "batch_kernel.txt").read_text() == "(8, 24)"
     assert (eight[1] / "4x2_kernel.txt").read_text() == "(8, 12)"
@@ -184,7 +216,8 @@ def test_a_refused_program_ends_with_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("shape", "batch_size", "message"),
     [
-        ("2by4", 8, "must be auto, members, batch, or BATCHxHIDDEN such as 4x2; got '2by4'"),
+        ("2by4", 8, "or time4 or 2xtime4, which split time; got '2by4'"),
+        ("time3", 8, "--mesh=time3 needs 3 devices and a batch that is a multiple of 1"),
         ("3x1", 8, "needs 3 devices and a batch that is a multiple of 3"),
         ("2x1", 7, "the batch is 7"),
     ],

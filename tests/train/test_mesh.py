@@ -72,6 +72,8 @@ def test_no_module_has_a_global_statement():
 
 def test_a_description_holds_for_one_mesh_alone():
     assert dict(data_mesh(4, "1x2").shape) == {"batch": 1, "hidden": 2}
+    assert dict(data_mesh(4, "time2").shape) == {"batch": 1, "time": 2}
+    assert dict(data_mesh(4, "2xtime1").shape) == {"batch": 2, "time": 1}
     assert dict(data_mesh(4).shape) == {"batch": 2}
     with pytest.raises(RunError, match="needs 3 devices"):
         data_mesh(4, "3x1")
@@ -79,10 +81,11 @@ def test_a_description_holds_for_one_mesh_alone():
 
 
 def test_check_mesh():
-    for shape in ("auto", "members", "batch", "64x3"):  # whatever the devices
+    for shape in ("auto", "members", "batch", "64x3", "time9", "3xtime5"):  # whatever the devices
         check_mesh(shape)
-    with pytest.raises(RunError, match="must be auto, members, batch, or BATCHxHIDDEN such as 4x2"):
-        check_mesh("4x")
+    for wrong in ("4x", "time", "time0", "time2x4", "2xtime", "xtime2"):
+        with pytest.raises(RunError, match="must be auto, members, batch, BATCHxHIDDEN such as"):
+            check_mesh(wrong)
 
 
 def parts(tree):

@@ -171,6 +171,11 @@ def test_who_trains_together_is_a_matter_of_the_mesh(shape, wanted):
     assert can_train_together(make(), shape) is wanted
 
 
+def test_time_over_devices_is_for_one_member():
+    step = make()._replace(mesh=train.data_mesh(4, "time2"))
+    assert not can_train_together(step, "members")
+
+
 def test_accelerators_are_shared_by_members(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert can_train_together(make())
