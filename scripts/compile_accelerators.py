@@ -86,10 +86,7 @@ def main(_) -> None:
     for target in FLAGS.targets:
         if reason := missing(target):
             refuse(f"cannot compile for {target}: {reason}")
-    # Nothing is run, and no accelerator that is there is taken hold of.
-    jax.config.update("jax_platforms", "cpu")
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # no question about this machine's own TPU
-    os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+    leave_devices_alone()
     print(
         f"jax {jax.__version__}; {FLAGS.steps} steps, {FLAGS.batch} sequences, {FLAGS.in_size} "
         f"features, {FLAGS.hidden_size} units, {FLAGS.dtype}, {FLAGS.devices} device(s)\n"
@@ -112,6 +109,13 @@ def main(_) -> None:
                     print(f"{label}  {line}", flush=True)
     if failed:
         sys.exit(1)
+
+
+def leave_devices_alone() -> None:
+    """Nothing is run, and no accelerator that is there is taken hold of."""
+    jax.config.update("jax_platforms", "cpu")
+    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # no question about this machine's own TPU
+    os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
 
 
 def refuse(reason: str) -> None:
