@@ -32,6 +32,7 @@ from scaling import replace_table
 
 import seqjax
 from seqjax import executors, train
+from seqjax.cells import CELLS
 
 EXECUTORS = ("sequential", "associative", "time", "newton")
 PEERS = ("torch", "flax")
@@ -83,6 +84,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Times executors in parallel in time.")
     parser.add_argument("--peers", type=listed(PEERS), default=[], help="torch, flax or both")
     parser.add_argument("--dtypes", type=listed(TOLERANCE), default=["float32"])
+    parser.add_argument("--cells", type=listed(CELLS), help="only these cells, such as gru")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each program")
     parser.add_argument("--seconds", type=float, default=330, help="after these, no case begins")
     parser.add_argument("--quick", action="store_true", help="tiny cases, for a test")
@@ -100,6 +102,8 @@ def main(arguments: list[str] | None = None) -> None:
     else:
         train.use_all_cores()
         cases = QUICK if options.quick else PEER_CASES if options.peers else CASES
+        if options.cells:
+            cases = [case for case in cases if case.cell in options.cells]
         name = "time_peers" if options.peers else "time_parallel"
         table = timed_table(cases, options)
     if options.table:
@@ -172,8 +176,14 @@ def measure(case: Case, dtype: str, peers: list[str], rounds: int) -> dict[str, 
             program()
             seconds[name].append(time.perf_counter() - start)
     for name, times in seconds.items():
-        found[name] = f"{1e3 * statistics.median(times):.3g}"
+        found[name] = figures(1e3 * statistics.median(times))
     return found
+
+
+def figures(number: float) -> str:
+    """Returns three significant figures of a number."""
+    rounded = float(f"{number:.3g}")
+    return f"{rounded:,.0f}" if rounded >= 100 else f"{rounded:g}"
 
 
 def relative_difference(expected: np.ndarray, got: np.ndarray) -> float:
@@ -192,8 +202,8 @@ def programs_of(
     xs, cotangent = rng.standard_normal((2, *shape), np.float32)
     cell = seqjax.make_cell(case.cell, case.hidden)
     params: Any = cell.init(jax.random.key(0), case.hidden)
-    usual = case.cell in USUAL_CELLS
-    if usual:
+    weights: Any = None
+    if case.cell in USUAL_CELLS:
         from benchmark import draw_gated  # whose flags are those of `compile_accelerators`, too
 
         sizes = benchmark_case(case)
@@ -208,9 +218,9 @@ def programs_of(
             continue
         how = cell, params, xs, cotangent, dtype, executor
         yield name, functools.partial(jax_program, *how, over_time=name == "time")
-    if usual and "torch" in peers:
+    if weights and "torch" in peers:
         yield "torch", lambda: torch_program(case, weights, xs, cotangent, dtype)
-    if usual and "flax" in peers:
+    if weights and "flax" in peers:
         yield "flax", lambda: flax_program(case, weights, xs, cotangent, dtype)
 
 
@@ -349,11 +359,12 @@ def compiled_table(targets: list[str], refuse: Callable[[str], Any], quick: bool
                 kernels = count_kernels(compiled.as_text() or "")
                 in_a_row = sum(kernels)
                 cost, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
-                moved = f"{cost['bytes accessed'] / 1e6:.3g}" if "bytes accessed" in cost else ""
+                temporary = "" if memory is None else figures(memory.temp_size_in_bytes / 1e6)
+                moved = figures(cost["bytes accessed"] / 1e6) if "bytes accessed" in cost else ""
                 lines.append(
                     f"| {target} | {case} | {name} | {in_a_row:,} | "
-                    f"{in_a_row / case.steps:.3g} | {moved} | "
-                    f"{memory.temp_size_in_bytes / 1e6:.3g} |"
+                    f"{figures(in_a_row / case.steps)} | {moved} | "
+                    f"{temporary} |"
                 )
                 print(lines[-1], file=sys.stderr, flush=True)
     return "\n".join(lines)

@@ -121,7 +121,8 @@ def _solve(
 
     products, alone, cuts = scanned = lax.associative_scan(combine, (a, b, cuts), reverse=reverse)
     ends = jax.tree.map(lambda leaf: lax.all_gather(leaf[0 if reverse else -1], AXIS), scanned)
-    _, before = lax.scan(over_part, *same_axes(initial, ends), reverse=reverse)
+    initial, ends = same_axes(initial, ends)
+    _, before = lax.scan(over_part, initial, ends, reverse=reverse)
     before = lax.dynamic_index_in_dim(before, lax.axis_index(AXIS), keepdims=False)
     return alone + passed_on(products, before[None], cuts), before
 

@@ -48,6 +48,11 @@ def test_a_program_with_other_results_is_not_timed(monkeypatch):
     assert time_parallel.relative_difference(np.ones(2), np.array([1, np.nan])) == np.inf
 
 
+def test_figures():
+    found = [time_parallel.figures(x) for x in (0.0012345, 9.999, 99.96, 8712.3)]
+    assert found == ["0.00123", "10", "100", "8,710"]
+
+
 def test_what_there_is_no_time_for_is_named(capsys):
     time_parallel.main([*QUICK, "--seconds=-1"])
     assert "Not run, for lack of time: gru, 12 x 2 x 4 in float32;" in capsys.readouterr().out
