@@ -14,6 +14,7 @@ import time_parallel
 QUICK = ["--quick", "--rounds=1"]
 
 
+@pytest.mark.extended
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs PyTorch")
 def test_every_program_gives_the_same_results_and_is_timed(tmp_path):
     page = tmp_path / "page.md"
