@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from seqjax._axes import same_axes
 from seqjax._padding import known, select
 from seqjax.cells._associative import AssociativeCell
 from seqjax.cells._cell import Cell, project
@@ -218,10 +219,11 @@ def _solve(reverse: bool, decays: tuple[Array, Array | None], driven: tuple[Arra
     no_cut = None if cuts is None else jnp.zeros((num_chunks, *cuts.shape[1:]), bool)
     steps = jnp.arange(CHUNK)
     start = jnp.ones(shape, a.dtype), jnp.zeros(shape, b.dtype), no_cut
+    unwritten = jnp.zeros((num_chunks, CHUNK, *b.shape[1:]), b.dtype)
+    start, unwritten, a, b, cuts = same_axes(start, unwritten, a, b, cuts)
     (product, states, cut), _ = lax.scan(total, start, steps, reverse=reverse)
     ends = _solve(reverse, (product, cut), (states, initial))
     first = _before(ends, initial, None, reverse)
-    unwritten = jnp.zeros((num_chunks, CHUNK, *b.shape[1:]), b.dtype)
     (_, states), _ = lax.scan(write, (first, unwritten), steps, reverse=reverse)
     states = states.reshape(whole, *b.shape[1:])
     if whole == num_steps:
