@@ -19,10 +19,11 @@ from seqjax._padding import (
     select,
     valid_steps,
 )
-from seqjax.cells._cell import Cell, flat_inputs, read_out
+from seqjax.cells._cell import Cell, flat_inputs, read_out, with_input
 from seqjax.cells._noise import Noise
 from seqjax.cells._params import check_params
 from seqjax.executors._choice import needs_key, resolve
+from seqjax.executors._chunked import Chunked
 from seqjax.executors._executor import Executor, Inputs
 
 
@@ -110,7 +111,7 @@ def unroll(
         precision; integers and booleans keep their own dtype.
       executor: how to run the cell in time: an executor such as
         `seqjax.executors.Sequential(residuals="states")`, or a short name ("auto",
-        "sequential", "associative", "newton", "scan"). By default, and for "auto",
+        "sequential", "associative", "chunked", "newton", "scan"). By default, and for "auto",
         `seqjax.executors.choose` picks one. All executors give the same results, up to rounding.
       key: random key of the noise, for a cell that a function of `seqjax.transforms` has returned.
         Without a key, the cell runs as at test time. `seqjax.online.UORO` needs a key too.
@@ -198,25 +199,27 @@ def unroll(
                 state[-1], inputs.valid, inputs.resets, num_steps, reverse=reverse
             )
             inputs = inputs._replace(starts=starts)
-        final, states = chosen.run(
-            cell,
-            prepared,
-            inputs,
-            state,
-            reset_state,
-            reverse=reverse,
-            all_states=return_states or own_output,
-        )
+        given = cell, prepared, inputs, state, reset_state
+        if isinstance(chosen, Chunked) and num_steps and not return_states:
+            final, ys = chosen.run_outputs(*given, reverse=reverse)
+            ys = with_input(cell, ys, inputs.clean_xs())
+            return finished(ys, inputs), final, None
+        all_states = return_states or own_output
+        final, states = chosen.run(*given, reverse=reverse, all_states=all_states)
         # Rematerialise: the intermediates of a read-out are as large as the states themselves.
         output = partial(read_out, cell)
         output = jax.checkpoint(output) if own_output else output
         ys = output(prepared, states, inputs.clean_xs())
+        return finished(ys, inputs), final, states if return_states else None
+
+    def finished(ys: Array, inputs: Inputs) -> Array:
+        """Returns outputs in `dtype`, zero at the invalid steps."""
         if jnp.iscomplexobj(ys):
             raise TypeError(f"seqjax.unroll: the output of {cell!r} must be real, got {ys.dtype}.")
         ys = ys.astype(dtype)
         if inputs.valid is not None:
             ys = select(inputs.valid, ys, jnp.zeros_like(ys))
-        return ys, final, states if return_states else None
+        return ys
 
     inputs = Inputs(xs.astype(dtype), valid, resets)
     ys, final, states = automatic(run, xs)(params, inputs, state, reset_state, key)

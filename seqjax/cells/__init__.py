@@ -34,6 +34,9 @@ from seqjax.cells._lstm import LSTMState as LSTMState
 from seqjax.cells._lstm import lstm as lstm
 from seqjax.cells._ltc import ltc as ltc
 from seqjax.cells._mamba2 import mamba2 as mamba2
+from seqjax.cells._matrix import MatrixCell as MatrixCell
+from seqjax.cells._matrix import Memory as Memory
+from seqjax.cells._matrix import Writes as Writes
 from seqjax.cells._mgu import mgu as mgu
 from seqjax.cells._min_gru import MinGRUParams as MinGRUParams
 from seqjax.cells._min_gru import min_gru as min_gru

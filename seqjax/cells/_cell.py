@@ -258,10 +258,14 @@ def project(
 
 def read_out(cell: Cell, params: Params, states: State, xs: Array) -> Array:
     """Calls `cell.output` of flat inputs, and adds the input if the cell is residual."""
-    xs = _shaped_inputs(cell, xs)
-    ys = cell.output(params, states, xs)
+    return with_input(cell, cell.output(params, states, _shaped_inputs(cell, xs)), xs)
+
+
+def with_input(cell: Cell, ys: Array, xs: Array) -> Array:
+    """Returns the outputs, plus the flat inputs if the cell is residual."""
     if not cell.residual:
         return ys
+    xs = _shaped_inputs(cell, xs)
     if ys.shape != xs.shape:
         raise ValueError(
             f"seqjax {cell!r}: a residual cell must have as many input features as output features "

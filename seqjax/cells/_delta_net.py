@@ -9,12 +9,13 @@ from jax import Array, lax
 from seqjax.cells._associative import AssociativeCell
 from seqjax.cells._cell import HiddenState, batch_axes
 from seqjax.cells._initializers import fan_in_uniform
+from seqjax.cells._matrix import MatrixCell, Writes
 from seqjax.cells._operations import affine, check_features, check_in_size, heads_of
 from seqjax.cells._product import split_heads
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class delta_net(AssociativeCell):
+class delta_net(MatrixCell, AssociativeCell):
     """DeltaNet; each head moves the value stored under a key towards a new one.
 
         q_t = silu(W_q x_t) / |silu(W_q x_t)|
@@ -80,28 +81,36 @@ class delta_net(AssociativeCell):
         )
 
     def project(self, params, xs):
-        """Returns key, value, `b`, and the decay, which is 1."""
+        """Returns `Writes` with a decay of 1."""
         check_features(self.name, xs, params["input_kernel"])
         places = [self.hidden_size, 2 * self.hidden_size]
         key, value, rate = jnp.split(affine(xs, params["input_kernel"]), places, axis=-1)
         key, value = (split_heads(jax.nn.silu(x), self._shape[0]) for x in (key, value))
         rate = jax.nn.sigmoid(rate) * (2 if self.negative_eigenvalues else 1)
-        return _unit(key), value, rate, jnp.ones_like(rate)
+        return Writes(_unit(key), value, jnp.zeros_like(rate)[..., None], rate)
+
+    def writes(self, params, xs):
+        return self.project(params, xs)
+
+    def query(self, params, xs):
+        heads, size = self._shape
+        query = split_heads(affine(xs, params["read_kernel"]), heads)
+        return _unit(jax.nn.silu(query)) * size**-0.5
 
     def step(self, params, state, drive):
-        key, value, rate, decay = drive
-        memory = decay[..., None, None] * state.hidden
+        key, value, log_decay, rate, *_ = drive
+        memory = jnp.exp(log_decay)[..., None] * state.hidden
         found = jnp.einsum("...k,...kv->...v", key, memory, precision=lax.Precision.HIGHEST)
         change = rate[..., None] * (value - found)
         return HiddenState(memory + key[..., :, None] * change[..., None, :])
 
     def element(self, drive):
         """Returns `(A, B)` of `S_t = A S_{t-1} + B`."""
-        key, value, rate, decay = drive
+        key, value, log_decay, rate, *_ = drive
         scaled = rate[..., None] * key
         turned = scaled[..., :, None] * key[..., None, :]
         turned = jnp.broadcast_to(jnp.eye(key.shape[-1]), turned.shape) - turned
-        return decay[..., None, None] * turned, scaled[..., :, None] * value[..., None, :]
+        return jnp.exp(log_decay)[..., None] * turned, scaled[..., :, None] * value[..., None, :]
 
     def combine(self, left, right):
         (a, b), (a_right, b_right) = left, right
@@ -112,9 +121,7 @@ class delta_net(AssociativeCell):
         return HiddenState(_product(a, state.hidden) + b)
 
     def output(self, params, states, xs):
-        heads, size = self._shape
-        query = _unit(jax.nn.silu(split_heads(affine(xs, params["read_kernel"]), heads)))
-        ys = jnp.einsum("...pkv,...pk->...pv", states.hidden, query * size**-0.5)
+        ys = jnp.einsum("...pkv,...pk->...pv", states.hidden, self.query(params, xs))
         return ys.reshape(*xs.shape[:-1], self.hidden_size)
 
 

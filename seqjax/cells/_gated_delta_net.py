@@ -56,8 +56,7 @@ class gated_delta_net(delta_net):
         return shared | jax.tree.map(lambda leaf: leaf.astype(dtype), own)
 
     def project(self, params, xs):
-        """Returns key, value, `b`, and the decay."""
-        key, value, rate, _ = super().project(params, xs)
+        """Returns `Writes`."""
         step = jax.nn.softplus(add_bias(affine(xs, params["decay_kernel"]), params["step_bias"]))
         scale = jnp.broadcast_to(jnp.exp(params["decay_log"]), step.shape).astype(step.dtype)
-        return key, value, rate, jnp.exp(-step * scale)
+        return super().project(params, xs)._replace(log_decay=-(step * scale)[..., None])

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from seqjax._checks import check_sizes
 from seqjax.cells._initializers import fan_in_uniform
 from seqjax.cells._linear import LinearCell
+from seqjax.cells._matrix import MatrixCell, Writes
 from seqjax.cells._operations import (
     add_bias,
     affine,
@@ -19,7 +20,7 @@ from seqjax.cells._product import split_heads
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class gla(LinearCell):
+class gla(MatrixCell, LinearCell):
     """Gated linear attention; a matrix is the state of each head.
 
         a_t = sigmoid(W_2 W_1 x_t + b)^(1 / temperature)
@@ -87,17 +88,22 @@ class gla(LinearCell):
         }
         return jax.tree.map(lambda leaf: leaf.astype(dtype), params)
 
-    def coefficients(self, params, xs):  # pyright: ignore[reportIncompatibleMethodOverride]
+    def writes(self, params, xs):
         check_features("gla", xs, params["input_kernel"])
         low = affine(affine(xs, params["decay_in_kernel"]), params["decay_out_kernel"])
         decay = jax.nn.log_sigmoid(add_bias(low, params["decay_bias"])) / self.temperature
         parts = affine(xs, params["input_kernel"])
         key, value = jnp.split(parts, [decay.shape[-1]], axis=-1)
-        decay, key, value = (split_heads(x, self.state_shape[0]) for x in (decay, key, value))
-        return jnp.exp(decay), key[..., None] * value[..., None, :]
+        return Writes(*(split_heads(x, self.state_shape[0]) for x in (key, value, decay)))
+
+    def query(self, params, xs):
+        heads, size, _ = self.state_shape
+        return split_heads(affine(xs, params["read_kernel"]), heads) * size**-0.5
+
+    def coefficients(self, params, xs):  # pyright: ignore[reportIncompatibleMethodOverride]
+        writes = self.writes(params, xs)
+        return jnp.exp(writes.log_decay), writes.key[..., None] * writes.value[..., None, :]
 
     def output(self, params, states, xs):
-        heads, size, _ = self.state_shape
-        query = split_heads(affine(xs, params["read_kernel"]), heads) * size**-0.5
-        ys = jnp.einsum("...pkv,...pk->...pv", states.hidden, query)
+        ys = jnp.einsum("...pkv,...pk->...pv", states.hidden, self.query(params, xs))
         return ys.reshape(*xs.shape[:-1], self.hidden_size)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from seqjax._checks import check_sizes
 from seqjax.cells._initializers import fan_in_uniform, inverse_softplus, log_uniform
 from seqjax.cells._linear import LinearCell
+from seqjax.cells._matrix import MatrixCell, Memory, Writes
 from seqjax.cells._operations import (
     add_bias,
     affine,
@@ -20,7 +21,7 @@ from seqjax.cells._product import split_heads
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class mamba2(LinearCell):
+class mamba2(MatrixCell, LinearCell):
     """The recurrence of Mamba-2: all states of a head share one decay.
 
         v_t = W_v x_t,    B_t = W_B x_t,    C_t = W_C x_t,    dt_t = softplus(W_dt x_t + b)
@@ -88,17 +89,38 @@ class mamba2(LinearCell):
         }
         return jax.tree.map(lambda leaf: leaf.astype(dtype), params)
 
-    def coefficients(self, params, xs):  # pyright: ignore[reportIncompatibleMethodOverride]
+    def writes(self, params, xs):
         check_features("mamba2", xs, params["input_kernel"])
         places = [self.hidden_size, self.hidden_size + self.state_size]
         value, drive, step = jnp.split(affine(xs, params["input_kernel"]), places, axis=-1)
         step = jax.nn.softplus(add_bias(step, params["step_bias"]))
         rate = jnp.broadcast_to(jnp.exp(params["decay_log"]), step.shape).astype(step.dtype)
         value = step[..., None] * split_heads(value, self.state_shape[0])
-        return jnp.exp(-step * rate), value[..., None] * drive[..., None, None, :]
+        return Writes(self._for_heads(drive), value, -(step * rate)[..., None])
 
-    def output(self, params, states, xs):
-        ys = jnp.einsum("...pvn,...n->...pv", states.hidden, affine(xs, params["read_kernel"]))
+    def query(self, params, xs):
+        return self._for_heads(affine(xs, params["read_kernel"]))
+
+    def answer(self, params, found, xs):
         value = affine(xs, params["input_kernel"][:, : self.hidden_size])
         skip = jnp.repeat(params["skip"], self.state_shape[1])
-        return ys.reshape(value.shape) + value * jnp.broadcast_to(skip, value.shape)
+        ys = found.matrix.reshape(value.shape)
+        return ys + value * jnp.broadcast_to(skip, value.shape)
+
+    def as_memory(self, state):
+        return Memory(jnp.swapaxes(state.hidden, -1, -2))
+
+    def as_state(self, memory, state):
+        return state._replace(hidden=jnp.swapaxes(memory.matrix, -1, -2))
+
+    def coefficients(self, params, xs):  # pyright: ignore[reportIncompatibleMethodOverride]
+        key, value, log_decay, *_ = self.writes(params, xs)
+        return jnp.exp(log_decay[..., 0]), value[..., None] * key[..., None, :]
+
+    def output(self, params, states, xs):
+        found = jnp.einsum("...pvn,...n->...pv", states.hidden, affine(xs, params["read_kernel"]))
+        return self.answer(params, Memory(found), xs)
+
+    def _for_heads(self, x):
+        """Returns what all heads share, (..., N), once for each head."""
+        return jnp.broadcast_to(x[..., None, :], (*x.shape[:-1], self.state_shape[0], x.shape[-1]))

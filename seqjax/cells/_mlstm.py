@@ -10,6 +10,7 @@ from jax import Array
 from seqjax.cells._associative import AssociativeCell
 from seqjax.cells._cell import batch_axes
 from seqjax.cells._initializers import fan_in_uniform
+from seqjax.cells._matrix import MatrixCell, Memory, Writes
 from seqjax.cells._operations import affine, check_features, check_in_size, heads_of
 from seqjax.cells._product import split_heads
 
@@ -33,7 +34,7 @@ class MLSTMElement(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class mlstm(AssociativeCell):
+class mlstm(MatrixCell, AssociativeCell):
     """The mLSTM cell; each head stores values under keys in a matrix.
 
         q_t = W_q x_t + b_q,    k_t = (W_k x_t + b_k) / sqrt(d),    v_t = W_v x_t + b_v
@@ -113,6 +114,12 @@ class mlstm(AssociativeCell):
         key, value = split_heads(key, heads) * size**-0.5, split_heads(value, heads)
         return key, value, admit, jax.nn.log_sigmoid(forget)
 
+    def writes(self, params, xs):
+        key, value, admit, log_forget = self.project(params, xs)
+        # The normaliser is one more column of the memory.
+        value = jnp.concatenate([value, jnp.ones_like(value[..., :1])], axis=-1)
+        return Writes(key, value, log_forget[..., None], log_weight=admit[..., None])
+
     def element(self, drive):
         key, value, admit, log_forget = drive
         added = MLSTMState(key[..., :, None] * value[..., None, :], key, admit)
@@ -129,15 +136,34 @@ class mlstm(AssociativeCell):
         normaliser = old[..., None] * state.normaliser + new[..., None] * added.normaliser
         return MLSTMState(memory, normaliser, stabiliser)
 
-    def output(self, params, states, xs):
-        parts = jnp.split(affine(xs, params["read_kernel"], params["read_bias"]), 2, axis=-1)
-        return jax.nn.sigmoid(parts[1]) * self.read(states, parts[0])
+    def query(self, params, xs):
+        parts = affine(xs, params["read_kernel"], params["read_bias"])
+        return split_heads(parts[..., : self.hidden_size], self._shape[0])
 
-    def read(self, states, query):
-        """Returns what queries (..., H) find in the memory, (..., H)."""
-        split = split_heads(query, self._shape[0])
-        found = jnp.einsum("...pkv,...pk->...pv", states.memory, split)
-        weight = jnp.abs(jnp.einsum("...pk,...pk->...p", states.normaliser, split))
+    def answer(self, params, found, xs):
+        gate = affine(xs, params["read_kernel"], params["read_bias"])[..., self.hidden_size :]
+        return jax.nn.sigmoid(gate) * self.normalised(found)
+
+    def normalised(self, found):
+        """Returns what the queries found, (..., H), divided by its weight."""
+        matrix, scale = found
+        value, weight = matrix[..., :-1], jnp.abs(matrix[..., -1:])
         # Bounded, since exp overflows before the first step, where m is minus infinity.
-        least = jnp.exp(-jnp.clip(states.stabiliser, -80, 80))
-        return (found / jnp.maximum(weight, least)[..., None]).reshape(query.shape)
+        least = jnp.exp(-jnp.clip(scale, -80, 80))
+        value = value / jnp.maximum(weight, least)
+        return value.reshape(*value.shape[:-2], self.hidden_size)
+
+    def as_memory(self, state):
+        columns = state.memory, state.normaliser[..., None]
+        return Memory(jnp.concatenate(columns, axis=-1), state.stabiliser[..., None])
+
+    def as_state(self, memory, state):
+        matrix, scale = memory
+        return MLSTMState(matrix[..., :-1], matrix[..., -1], scale[..., 0])  # pyright: ignore[reportOptionalSubscript]
+
+    def output(self, params, states, xs):
+        query = self.query(params, xs)
+        value = jnp.einsum("...pkv,...pk->...pv", states.memory, query)
+        weight = jnp.einsum("...pk,...pk->...p", states.normaliser, query)[..., None]
+        found = jnp.concatenate([value, weight], axis=-1)
+        return self.answer(params, Memory(found, states.stabiliser[..., None]), xs)

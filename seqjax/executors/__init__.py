@@ -5,6 +5,7 @@ from seqjax.executors._advice import newton_report as newton_report
 from seqjax.executors._associative import Associative as Associative
 from seqjax.executors._choice import EXECUTORS as EXECUTORS
 from seqjax.executors._choice import choose as choose
+from seqjax.executors._chunked import Chunked as Chunked
 from seqjax.executors._executor import Executor as Executor
 from seqjax.executors._executor import Inputs as Inputs
 from seqjax.executors._newton import Newton as Newton

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from seqjax._padding import select
+from seqjax._axes import same_axes
+from seqjax._padding import known, select
 from seqjax.cells._associative import AssociativeCell
 from seqjax.cells._cell import Cell, project
 from seqjax.cells._linear import LinearCell
@@ -17,10 +18,16 @@ from seqjax.executors._linear import as_carry, coefficients, with_fresh
 from seqjax.executors._time_axis import recurrence_over_devices, time_parts
 from seqjax.executors._transposable import linear_map
 
+CHUNK, FEWEST = 16, 256
+"""The steps of a chunk, and the number of steps from which on a linear cell runs in chunks."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Associative:
     """Runs a linear cell with an associative scan, in about log2(T) steps instead of T.
+
+    From 256 steps on, a `LinearCell` runs in chunks of 16 steps, all chunks side by side, and a
+    scan joins the chunks. That takes a few more steps in a row and less memory.
 
     The backward pass of a `LinearCell` is one scan in the opposite direction. It needs the decays
     and the states, but no intermediates of the forward scan. An `AssociativeCell` brings its own
@@ -173,20 +180,74 @@ def linear_recurrence(
 
 
 def _solve(reverse: bool, decays: tuple[Array, Array | None], driven: tuple[Array, Array]) -> Array:
+    """Returns the states after all steps.
+
+    Many steps run in chunks: all chunks side by side, from zero, which leaves one step for each
+    chunk; then the recurrence of those, by the same rule; then all chunks again, from their states.
+    The second pass computes each state again. Keeping the products of decays instead would cost as
+    much memory as the states.
+    """
     (a, cuts), (b, initial) = decays, driven
+    num_steps = len(b)
+    if not known(num_steps) or num_steps < FEWEST:
+        return _scanned(a, b, initial, cuts, reverse)
+    num_chunks = num_steps // CHUNK
+    whole = num_chunks * CHUNK
+    offset = num_steps - whole if reverse else 0
+
+    def advanced(step: Array, states: Array) -> tuple[Array, Any, Any]:
+        def at(x: Array) -> Array:
+            # This slice fuses into its use; a reshape of a part of `x` would copy it.
+            return lax.dynamic_slice_in_dim(x, offset + step, whole - CHUNK + 1)[::CHUNK]
+
+        decay, cut = at(a), None if cuts is None else at(cuts)
+        return _passed(decay, states, cut) + at(b), decay, cut
+
+    def total(carry: Any, step: Array) -> tuple[Any, None]:
+        product, states, cut = carry
+        states, decay, cut_here = advanced(step, states)
+        cut = None if cut_here is None else cut | cut_here
+        return (product * decay, states, cut), None
+
+    def write(carry: tuple[Array, Array], step: Array) -> tuple[tuple[Array, Array], None]:
+        states, written = carry
+        states, *_ = advanced(step, states)
+        written = lax.dynamic_update_index_in_dim(written, states, step, axis=1)
+        return (states, written), None
+
+    shape = num_chunks, *b.shape[1:]
+    no_cut = None if cuts is None else jnp.zeros((num_chunks, *cuts.shape[1:]), bool)
+    steps = jnp.arange(CHUNK)
+    start = jnp.ones(shape, a.dtype), jnp.zeros(shape, b.dtype), no_cut
+    unwritten = jnp.zeros((num_chunks, CHUNK, *b.shape[1:]), b.dtype)
+    start, unwritten, a, b, cuts = same_axes(start, unwritten, a, b, cuts)
+    (product, states, cut), _ = lax.scan(total, start, steps, reverse=reverse)
+    ends = _solve(reverse, (product, cut), (states, initial))
+    first = _before(ends, initial, None, reverse)
+    (_, states), _ = lax.scan(write, (first, unwritten), steps, reverse=reverse)
+    states = states.reshape(whole, *b.shape[1:])
+    if whole == num_steps:
+        return states
+    last = slice(0, offset) if reverse else slice(whole, None)
+    rest = jax.tree.map(lambda x: x[last], (a, b, cuts))
+    rest = _scanned(rest[0], rest[1], ends[0 if reverse else -1], rest[2], reverse)
+    return jnp.concatenate([rest, states] if reverse else [states, rest])
+
+
+def _passed(decay: Array, states: Array, cut: Array | None) -> Array:
+    """Returns what a step keeps of the states before it."""
+    kept = decay * states
+    return kept if cut is None else jnp.where(cut, 0, kept)
+
+
+def _scanned(a: Array, b: Array, initial: Array, cuts: Array | None, reverse: bool) -> Array:
     edge = -1 if reverse else 0
-    past = a[edge] * initial
-    if cuts is not None:
-        past = jnp.where(cuts[edge], 0, past)
-    b = b.at[edge].add(past)
+    b = b.at[edge].add(_passed(a[edge], initial, None if cuts is None else cuts[edge]))
 
     def combine(left: Any, right: Any) -> Any:
         (a, b, cut), (a_right, b_right, cut_right) = left, right
-        passed = a_right * b
-        if cut is not None:
-            passed = jnp.where(cut_right, 0, passed)
-            cut = cut | cut_right
-        return a * a_right, passed + b_right, cut
+        passed = _passed(a_right, b, cut_right)
+        return a * a_right, passed + b_right, None if cut is None else cut | cut_right
 
     return lax.associative_scan(combine, (a, b, cuts), reverse=reverse)[1]
 

@@ -6,7 +6,9 @@ import jax
 
 from seqjax.cells._cell import Cell, check_cell
 from seqjax.cells._linear import LinearCell
+from seqjax.cells._matrix import reads_by_query
 from seqjax.executors._associative import Associative
+from seqjax.executors._chunked import Chunked
 from seqjax.executors._executor import Executor
 from seqjax.executors._newton import Newton
 from seqjax.executors._scan import Scan
@@ -16,6 +18,7 @@ from seqjax.executors._time_axis import time_parts
 EXECUTORS: dict[str, type[Executor]] = {
     "sequential": Sequential,
     "associative": Associative,
+    "chunked": Chunked,
     "newton": Newton,
     "scan": Scan,
 }
@@ -25,9 +28,9 @@ EXECUTORS: dict[str, type[Executor]] = {
 def choose(cell: Cell) -> Executor:
     """Returns the default executor of `seqjax.unroll` for a cell.
 
-    A `LinearCell` on an accelerator runs in parallel in time. Any other cell runs step by step. On
-    a CPU, a `LinearCell` also runs step by step, which is faster there, unless the ambient mesh
-    splits time over devices.
+    A `LinearCell` runs in parallel in time on an accelerator, or if the ambient mesh splits time
+    over devices. On a CPU, a cell with a matrix as memory (`gla`, `mlstm`) runs in chunks. Any
+    other cell runs step by step, which is faster there.
 
     Args:
       cell: any cell.
@@ -44,9 +47,10 @@ def choose(cell: Cell) -> Executor:
       Sequential(chunk_size=None, truncation=None, state_gradient_clip=None, residuals='auto')
     """
     check_cell("seqjax.executors.choose", cell)
-    if isinstance(cell, LinearCell) and (jax.default_backend() != "cpu" or time_parts() > 1):
+    on_cpu = jax.default_backend() == "cpu"
+    if isinstance(cell, LinearCell) and (not on_cpu or time_parts() > 1):
         return Associative()
-    return Sequential()
+    return Chunked() if on_cpu and reads_by_query(cell) else Sequential()
 
 
 def resolve(where: str, executor: Any, cell: Cell) -> Executor:

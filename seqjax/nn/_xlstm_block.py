@@ -172,8 +172,11 @@ class _Projected(mlstm):
         _, key, value = jnp.split(xs, 3, axis=-1)
         return self.drive(key, value, affine(xs, params["gate_kernel"], params["gate_bias"]))
 
-    def output(self, params, states, xs):
-        return self.read(states, jnp.split(xs, 3, axis=-1)[0])
+    def query(self, params, xs):
+        return split_heads(jnp.split(xs, 3, axis=-1)[0], self._shape[0])
+
+    def answer(self, params, found, xs):
+        return self.normalised(found)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)

@@ -30,7 +30,7 @@ def test_the_arguments_used_here_are_right():
 
 
 def test_unknown_executor():
-    known = "auto, sequential, associative, newton, scan."
+    known = "auto, sequential, associative, chunked, newton, scan."
     with raises(f"unknown executor 'fast'; the known executors are {known}"):
         unroll(executor="fast")
 
