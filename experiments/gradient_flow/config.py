@@ -40,6 +40,9 @@ class Config:
         "online methods whose gradients are compared with the full one, at the shortest length: "
         f"none, or of {', '.join(METHODS)}",
     )
+    family_length: int = setting(
+        60, "steps on which every cell of the library is measured, at 16 units; 0: none", minimum=0
+    )
     seeds: int = setting(5, "number of seeds", minimum=1, below=2**31)
     seed: int = setting(0, "the first seed", minimum=0, below=2**31)
     tasks: str = setting("adding,copying", f"tasks to train, of {', '.join(TASKS)}")
@@ -79,6 +82,8 @@ class Config:
                 raise ConfigError(
                     f"--inits must name one for each cell ({grid.KNOWN}); {cell} has none."
                 )
+        if self.family_length == 1:
+            raise ConfigError("--family_length must be 0 or at least 2, got 1.")
         if not _names(self.lengths) or any(
             not part.isdecimal() or len(part) > 9 or int(part) < 4 for part in _names(self.lengths)
         ):

@@ -40,13 +40,16 @@ def draw_gradient_norms(grid: Grid, length: int, path: Path) -> None:
     tops = [10.0]
     for axis, (cell, points) in zip(axes, cells(grid).items(), strict=True):
         for color, point in canvas.colored(points):
-            for field, style in (("hidden", "-"), ("cell", "--")):
-                norms = grid[point].get(f"{length}/norm_{field}")
-                if norms is None:
+            start = f"{length}/norm_"
+            fields = [name.removeprefix(start) for name in grid[point] if name.startswith(start)]
+            first = "hidden" if "hidden" in fields else fields[0]
+            for field, style in ((first, "-"), ("cell", "--")):
+                if field not in fields or (field == first and style == "--"):
                     continue
+                norms = grid[point][f"{start}{field}"]
                 by_lag = np.moveaxis(norms[:, ::-1], 1, -1).reshape(-1, length)
                 by_lag = np.where(by_lag > 0, by_lag, np.nan)  # no place on a logarithmic axis
-                label = point.init if field == "hidden" else None
+                label = point.init if field == first else None
                 canvas.band(
                     axis, np.arange(length), by_lag,
                     quantiles=(0.25, 0.75), color=color, linestyle=style, label=label,
@@ -55,8 +58,8 @@ def draw_gradient_norms(grid: Grid, length: int, path: Path) -> None:
         axis.axhline(1, color=canvas.INK, linewidth=0.7, linestyle=":")
         axis.set_yscale("log")
         axis.set_xlim(0, length - 1)
-        fields = ": h solid, c dashed" if f"{length}/norm_cell" in grid[points[0]] else ""
-        canvas.name(axis, cell + fields, "lag, steps back from the last")
+        both = {f"{length}/norm_hidden", f"{length}/norm_cell"} <= {*grid[points[0]]}
+        canvas.name(axis, cell + ": h solid, c dashed" * both, "lag, steps back from the last")
         canvas.legend_below(axis, 2)
     axes[0].set_ylim(_FLOOR, 10 * max(tops))
     axes[0].set_ylabel("gradient norm |dL/ds|", fontsize=9)

@@ -6,7 +6,7 @@ import numpy as np
 
 from experiments.gradient_flow.config import Config
 from experiments.gradient_flow.grid import Point
-from experiments.gradient_flow.metrics import COSINE, LOSSES, SPIKE, Metrics
+from experiments.gradient_flow.metrics import COSINE, LOSSES, SPIKE, Metrics, slope_of
 from experiments.gradient_flow.tasks import make_task, window_floor
 from experiments.gradient_flow.train_tasks import WINDOW
 from seqjax.train._record import summarise
@@ -62,9 +62,8 @@ def memory(config: Config, metrics: Metrics) -> Iterator[str]:
     gated = [p for p in config.points if p.cell != "rnn"]
     slopes = {}
     for point in gated:
-        of_memory = metrics.get(f"log_slope_cell/{point.label}/{length}")
-        of_hidden = metrics[f"log_slope_hidden/{point.label}/{length}"]
-        slopes[point] = of_memory or of_hidden
+        of_hidden = slope_of(metrics, point, length)
+        slopes[point] = metrics.get(f"log_slope_cell/{point.label}/{length}", of_hidden)
     if not gated:
         return
     yield f"**Gates.** At T = {length} the log-slope (of dL/dc of cells with a c, else of dL/dh) is"
@@ -92,7 +91,7 @@ def lyapunov(config: Config, metrics: Metrics) -> Iterator[str]:
     length = config.measured_lengths[-1]
     same, spectra = [], []
     for point in config.points:
-        slope = metrics[f"log_slope_hidden/{point.label}/{length}"]["mean"]
+        slope = slope_of(metrics, point, length)["mean"]
         exponent = metrics[f"lyapunov_1/{point.label}"]
         spectra.append(f"{value(exponent)} for {point.label}")
         same.append(np.sign(slope) == np.sign(exponent["mean"]))

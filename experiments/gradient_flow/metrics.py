@@ -107,6 +107,23 @@ def of_point(config: Config, point: Point, arrays: Arrays) -> dict[str, np.ndarr
     return found
 
 
+def slope_of(metrics: Metrics, point: Point, length: int, field: str = "hidden") -> dict[str, Any]:
+    """Returns the log-slope of a field of the state, or of the first one if it has no such field.
+
+    Example:
+      >>> slope_of({"log_slope_memory/mlstm/default/9": {"mean": 1}}, Point("mlstm", "default"), 9)
+      {'mean': 1}
+    """
+    ending = f"/{point.label}/{length}"
+    if (name := f"log_slope_{field}{ending}") in metrics:
+        return metrics[name]
+    return next(
+        metric
+        for name, metric in metrics.items()
+        if name.startswith("log_slope_") and name.endswith(ending)
+    )
+
+
 def log_slopes(norms: np.ndarray) -> np.ndarray:
     """Returns the log-slope of gradient norms against the lag, the median over each seed's batch.
 

@@ -14,6 +14,7 @@ from seqjax.train._files import plain, replace_file
 
 CAPTIONS = {
     "gradient_norms": "Gradient norm against lag at initialisation.",
+    "family": "Log-slope of the input's gradient at initialisation, every cell of the library.",
     "singular_values": "Singular values of products of Jacobians.",
     "lyapunov": "Lyapunov spectra.",
     "gates": "Activations of the gates, and time-scales.",

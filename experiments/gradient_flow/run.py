@@ -14,9 +14,10 @@ import numpy as np
 from experiments import command_line
 from experiments.cells import keep_code
 from experiments.gradient_flow.config import Config
+from experiments.gradient_flow.family import draw_family, family_metrics, measure_family
 from experiments.gradient_flow.figures import draw_measurements
 from experiments.gradient_flow.findings import findings
-from experiments.gradient_flow.grid import Point, shared_programs
+from experiments.gradient_flow.grid import Point, build_cell, shared_programs
 from experiments.gradient_flow.jobs import run_jobs
 from experiments.gradient_flow.measure import Arrays, measure
 from experiments.gradient_flow.metrics import LOSSES, all_metrics, of_point
@@ -91,6 +92,9 @@ def run(
 
     start = time.perf_counter()
     grid = measure_grid(config, folder)
+    family = {}
+    if config.family_length:
+        family = measure_family(config.family_length, config.all_seeds)
     notify(f"measured  after {time.perf_counter() - start:.0f} s")
     learnt, clipped = train_all(config, folder)
     wall_s = time.perf_counter() - start
@@ -99,7 +103,10 @@ def run(
     save_arrays(path / "arrays.npz", grid, learnt, clipped)
     draw_measurements(config, grid, folder.figures)
     draw_training(config, learnt, clipped, folder.figures)
+    if family:
+        draw_family(family, config.family_length, folder.figures / "family.png")
     metrics = all_metrics(config, grid, learnt, clipped)
+    metrics |= family_metrics(family, config.family_length)
     params = {f"{each.task}/{each.label}": each.training.params for each in learnt}
     if clipped is not None:
         params["clipping"] = [clipped.clipped.params, clipped.unclipped.params]
@@ -143,6 +150,13 @@ def refuse_sizes(config: Config) -> None:
         f"--test_size={config.test_size}": config.test_size * config.adding_length * hidden,
     }.items():
         refuse_too_large(what, 4 * config.seeds * numbers)
+    for point in config.points:
+        cell = build_cell(point, hidden, steps)
+        params = jax.eval_shape(lambda cell=cell: cell.init(jax.random.key(0), 2))
+        state = jax.eval_shape(cell.initial_state, params)
+        size = sum(leaf.size for leaf in jax.tree.leaves(state))
+        what = f"the Jacobians of {point.cell} with --hidden_size={hidden} and --lengths={steps}"
+        refuse_too_large(what, 4 * config.seeds * config.jacobian_examples * steps * size**2)
 
 
 def measure_grid(config: Config, folder: train.RunFolder) -> dict[Point, Arrays]:

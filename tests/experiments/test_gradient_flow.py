@@ -9,11 +9,13 @@ import numpy as np
 import programs
 import pytest
 
+import seqjax
 from experiments import command_line, gradient_flow
-from experiments.gradient_flow import grid, measure, tasks, training
+from experiments.gradient_flow import family, grid, measure, tasks, training
+from experiments.gradient_flow.family import draw_family, measure_family
 from experiments.gradient_flow.findings import findings
 from experiments.gradient_flow.report import command
-from seqjax import train
+from seqjax import data, train
 from seqjax.cells import GatedCell, LinearCell
 
 # A cell of each form that is measured in its own way; the others are among the extended tests.
@@ -23,6 +25,7 @@ SMALL = {
     "inits": "radius_0.5,radius_1.5,forget_1",
     "lengths": "30",
     "hidden_size": 8,
+    "family_length": 0,
     "batch_size": 4,
     "seeds": 2,
     "train_inits": "forget_1",
@@ -187,7 +190,7 @@ def test_every_point_can_be_measured(point):
 
 def test_complex_and_boolean_states(tmp_path):
     """A run of the cells whose state is complex, has a boolean field, or no recurrent kernel."""
-    cells = "lru,rg_lru,slstm,ind_rnn"
+    cells = "lru,rg_lru,slstm,sru"
     changes = {"cells": cells, "inits": "default", "lengths": "10", "tasks": "adding"}
     config = gradient_flow.Config(
         **{**SMALL, **changes, "train_inits": "default", "hidden_size": 4}
@@ -196,8 +199,9 @@ def test_complex_and_boolean_states(tmp_path):
     arrays, metrics = np.load(tmp_path / "run" / "arrays.npz"), result["metrics"]
     assert not any("fresh" in name for name in (*arrays, *metrics))
     assert all(arrays[name].dtype.kind in "fi" for name in arrays)
-    for cell in ("lru", "rg_lru", "slstm", "ind_rnn"):
-        assert np.isfinite(arrays[f"{cell}/default/10/norm_hidden"]).all()
+    for cell in cells.split(","):
+        field = "cell" if cell == "sru" else "hidden"  # the state of `sru` has no `hidden`
+        assert np.isfinite(arrays[f"{cell}/default/10/norm_{field}"]).all()
         assert np.isfinite(metrics[f"time_scale/{cell}/default"]["mean"])
         assert np.isfinite(metrics[f"test_mse/adding/{cell}/default"]["mean"])
     # Both exponents of a complex unit are the logarithm of its decay, whatever the inputs.
@@ -205,6 +209,34 @@ def test_complex_and_boolean_states(tmp_path):
         arrays["lru/default/lyapunov"][:, 0], arrays["lru/default/time_scale"], strict=True
     ):
         assert exponents.sum() == pytest.approx(2 * (-1 / scales).sum(), rel=1e-4)
+
+
+def test_family_against_finite_differences(tmp_path):
+    """The gradient of an input is the slope of the loss along it; the figure is drawn."""
+    (slopes,) = measure_family(6, [3], ["gru"]).values()
+    cell = seqjax.gru(family.SIZE)
+    params = cell.init(jax.random.fold_in(jax.random.key(3), 0), 2)
+    rng = np.random.default_rng([3, 6])
+    xs = np.swapaxes(data.adding(rng, family.SIZE, 6).inputs, 0, 1)
+    direction = rng.standard_normal(family.SIZE).astype(np.float32)
+    norms = np.zeros(xs.shape[:2])
+    for step, feature in np.ndindex(6, 2):
+        moved = xs + 1e-2 * np.eye(6)[step][:, None, None] * np.eye(2)[feature]
+        back = xs - (moved - xs)
+        ends = [seqjax.unroll(cell, params, each)[0][-1] @ direction for each in (moved, back)]
+        norms[step] += ((ends[0] - ends[1]) / 2e-2) ** 2
+    each = np.polyfit(np.arange(6), np.log(norms[::-1]) / 2, 1)[0]
+    assert slopes == pytest.approx([np.median(each)], rel=0.02)
+    draw_family({"gru": slopes, "min_gru": slopes - 1}, 6, tmp_path / "family.png")
+    assert (tmp_path / "family.png").stat().st_size > 5000
+    name, metric = next(iter(family.family_metrics({"gru": slopes}, 6).items()))
+    assert (name, metric["mean"]) == ("log_slope_input/gru/6", pytest.approx(slopes[0]))
+
+
+def test_jacobians_that_do_not_fit_are_refused(tmp_path):
+    config = gradient_flow.Config(cells="mamba2", hidden_size=1024)
+    with pytest.raises(command_line.ConfigError, match="the Jacobians of mamba2 with --hid"):
+        gradient_flow.run(config, workdir=tmp_path / "run")
 
 
 def test_updates_to_threshold():
@@ -229,6 +261,7 @@ def test_window_floor_is_the_best_of_the_window():
         ({"inits": "radius_x"}, "--inits must be among radius_R"),
         ({"inits": "radius_1"}, "lstm has none"),
         ({"lengths": "10,x"}, "--lengths must be whole numbers from 4 on"),
+        ({"family_length": 1}, "--family_length must be 0 or at least 2, got 1"),
         ({"hidden_size": 1}, "--hidden_size must be at least 2"),
         ({"eval_every": 7}, "--eval_every must divide --steps=1500"),
         ({"window": 31}, "--window must be at most half of --adding_length=60"),
