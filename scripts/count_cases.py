@@ -32,9 +32,8 @@ def main() -> None:
     """Collects every file, and prints the counts."""
     suites, cells, executors = Counter(), Counter(), Counter()
     failed = []
-    for file in sorted(
-        path for name in FOLDERS for path in (ROOT / "tests" / name).glob("test_*.py")
-    ):
+    files = [path for name in FOLDERS for path in sorted((ROOT / "tests" / name).glob("test_*.py"))]
+    for file in files:
         collector = Collector()
         with contextlib.redirect_stdout(io.StringIO()):
             status = pytest.main(

@@ -280,7 +280,9 @@ def train_and_test(network: Network, task: Task) -> tuple[np.ndarray, np.ndarray
 def write_page(rows: dict[tuple[str, str], np.ndarray]) -> None:
     """Replaces the tables in results.md, and the figure."""
     page = Path(FLAGS.docs) / "results.md"
-    before, _, rest = page.read_text("utf-8").partition(BEGIN)
+    before, mark, rest = page.read_text("utf-8").partition(BEGIN)
+    if not mark:
+        raise ConfigError(f"--docs: {page} must have the line {BEGIN.strip()}, and has none.")
     _, _, after = rest.partition(END)
     page.write_text(f"{before}{BEGIN}\n{tables(rows)}\n\n{END}{after}", "utf-8")
     draw_figure(rows, Path(FLAGS.docs) / "figures" / "state_tracking.png")
@@ -337,7 +339,7 @@ def draw_figure(rows: dict[tuple[str, str], np.ndarray], path: Path) -> None:
         axis.set_xlabel("accuracy, %", fontsize=8)
         axis.set_yticks(range(len(CELLS)), [name.replace("_neg", "\nneg") for name in CELLS])
     axes[0].invert_yaxis()  # which all panels share
-    axes[0].legend(fontsize=7, loc="lower left")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     save(figure, path)
 
 
