@@ -30,8 +30,8 @@ class Collector:
 
 def main() -> None:
     """Collects every file, and prints the counts."""
-    suites, cells, executors = Counter(), Counter(), Counter()
-    failed = []
+    cases: set[tuple[str, str, str]] = set()
+    tests, failed = 0, []
     files = [path for name in FOLDERS for path in sorted((ROOT / "tests" / name).glob("test_*.py"))]
     for file in files:
         collector = Collector()
@@ -44,15 +44,19 @@ def main() -> None:
             failed.append(file.name)
         for item in collector.items:
             parameters = getattr(getattr(item, "callspec", None), "params", {})
-            if "row" in parameters:
-                suites[f"{file.name}::{item.originalname}"] += 1  # pyright: ignore[reportAttributeAccessIssue]
-                cells[parameters["row"].name] += 1
-                executors[str(parameters.get("executor", "chosen by the test"))] += 1
-    print(f"{suites.total()} cases: {len(cells)} cells, {len(suites)} suites")
-    for name, number in executors.most_common():
-        print(f"{number:6} executor {name}")
-    for name, number in cells.most_common():
-        print(f"{number:6} {name}")
+            row = parameters.get("row")
+            if row is not None:
+                suite = f"{file.name}::{item.name.partition('[')[0]}"
+                tests += 1
+                cases.add((row.name, row.executor, suite))
+    cells, executors, suites = (Counter(names) for names in zip(*cases, strict=True))
+    print(
+        f"{len(cases)} cases: {len(cells)} cells, {len(executors)} executors, {len(suites)} suites "
+        f"({tests} tests)"
+    )
+    for counted in (executors, cells):
+        for name, number in counted.most_common():
+            print(f"{number:6} {name}")
     if failed:
         raise SystemExit(f"Not collected: {', '.join(failed)}.")
 

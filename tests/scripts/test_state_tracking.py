@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
-import state_tracking  # noqa: E402
+import state_tracking
 
 
 @pytest.mark.parametrize(("name", "order"), [("parity", 2), ("sum_mod_5", 5)])
