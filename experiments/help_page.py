@@ -35,8 +35,8 @@ GROUPS = {
     ),
     "What is measured or answered": (
         "beam_width length_penalty bleu_sentences sample_length temperature top_k top_p ridge_lags "
-        "jacobian_examples family_length online eval_every threshold clip_learning_rate clip_radius "
-        "clip_steps"
+        "jacobian_examples family_length online eval_every threshold clip_learning_rate "
+        "clip_radius clip_steps"
     ),
 }
 """The flags of each group; one that is in none is listed last, under "Other"."""
