@@ -49,6 +49,8 @@ def setting(
     names_run: bool = True,
     check: Callable[[Any], None] | None = None,
     load: Callable[[Any], None] | None = None,
+    tasks: Sequence[str] = (),
+    needed: bool = False,
 ) -> Any:
     """Declares a field of a configuration.
 
@@ -63,6 +65,8 @@ def setting(
       check: `check(value)`, which raises `ConfigError` for a value that cannot be used.
       load: `load(value)`, called for a value that stands on the command line, and for no other,
         before it is checked.
+      tasks: those that read it, where not all do; its default says that it is not given.
+      needed: whether these cannot do without it.
 
     Returns:
       The field.
@@ -75,6 +79,8 @@ def setting(
         "names_run": names_run,
         "check": check,
         "load": load,
+        "tasks": tuple(tasks),
+        "needed": needed,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -165,28 +171,6 @@ def check_settings(config: Any) -> None:
             raise ConfigError(f"--{field.name} must lie in [0, {below:.10g}), got {value}.")
         if field.metadata["check"] is not None:
             field.metadata["check"](value)
-
-
-def check_task_reads(
-    config: Any, name: str, tasks: Sequence[str], *, needed: Sequence[str] = ()
-) -> None:
-    """Refuses a setting that the task would ignore, or lacks.
-
-    Args:
-      config: a configuration with the field `task`.
-      name: the setting; its default says that it is not given.
-      tasks: those that read it.
-      needed: those that cannot do without it.
-
-    Raises:
-      ConfigError: naming the setting and the task.
-    """
-    (field,) = (field for field in dataclasses.fields(config) if field.name == name)
-    given = getattr(config, name) != field.default
-    if given and config.task not in tasks:
-        raise ConfigError(f"--{name} needs --task={' or '.join(tasks)}, got --task={config.task}.")
-    if not given and config.task in needed:
-        raise ConfigError(f"--task={config.task} needs --{name}.")
 
 
 def default_workdir(experiment: str, config: Any) -> Path:

@@ -1,34 +1,11 @@
 """The optimiser of the experiments."""
 
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import optax
 
-
-class Settings(Protocol):
-    """What a configuration says of the optimiser."""
-
-    @property
-    def learning_rate(self) -> float:
-        """Peak learning rate."""
-        ...
-
-    @property
-    def schedule(self) -> str:
-        """`cosine`, or `constant`."""
-        ...
-
-    @property
-    def weight_decay(self) -> float:
-        """Decoupled weight decay."""
-        ...
-
-    @property
-    def clip_norm(self) -> float:
-        """Largest global norm of the gradient; 0 for no clipping."""
-        ...
-
+from experiments.settings import Settings
 
 # Settings that the optimiser has in its state, not in its program: members of a population that
 # differ in nothing else share one program.

@@ -57,7 +57,6 @@ class Study:
       monitor: the metric of `validate` that chooses the epoch.
       mode: whether it should be large or small, or "last" for no choice: the last epoch.
       floors: the baselines: what must be beaten, in units of the headline.
-      command: repeats the run.
       whose: whose answer a metric is of, by its name without `test_`, if it is not the network's.
       curves: the metrics of validation that the figure shows; the headline by default.
       question: an example of what `--predict` takes, or None.
@@ -81,7 +80,6 @@ class Study:
     monitor: str
     mode: Literal["max", "min", "last"]
     floors: Mapping[str, float]
-    command: str
     whose: Mapping[str, str] = dataclasses.field(default_factory=dict)
     curves: Sequence[str] = ()
     question: str | None = None
@@ -355,7 +353,7 @@ def _finish(
             name: report.whose(study.whose, name) for name in numbers if name.startswith(PARTS)
         },
     }
-    write_summary(folder, result, command=study.command)
+    write_summary(folder, result, command=config.command(experiment))
     folder.write_result(result)  # last: it says that all the rest is there
     return result
 

@@ -23,8 +23,9 @@ folder (docs/howto/runs.md). Kill it at any time and continue with --resume.
 from experiments.classify.config import CELLS as CELLS
 from experiments.classify.config import TASKS as TASKS
 from experiments.classify.config import Config as Config
-from experiments.classify.config import configure as configure
 from experiments.classify.predict import predict as predict
 from experiments.classify.run import prepare as prepare
 from experiments.classify.run import run as run
 from experiments.study import Result as Result
+
+configure = Config.configure

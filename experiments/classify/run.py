@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments import per_class
 from experiments.classify import inputs
-from experiments.classify.config import Config, command
+from experiments.classify.config import Config
 from experiments.classify.model import make_loss, model_functions
 from experiments.classify.scoring import fit_floors, scores
 from experiments.classify.task import Task, load_task
@@ -128,7 +128,6 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
         monitor="loss" if config.select == "loss" else "accuracy",
         mode=MODES[config.select],
         floors=fit_floors(task),
-        command=command(config),
         question=question(config, task),
         test_share=len(task.test.targets) / len(task.validation.targets),
         save=task.inputs.save,

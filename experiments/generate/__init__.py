@@ -20,9 +20,10 @@ folder (docs/howto/runs.md) with a sample of what was learnt. Kill it at any tim
 from experiments.generate.config import CELLS as CELLS
 from experiments.generate.config import TASKS as TASKS
 from experiments.generate.config import Config as Config
-from experiments.generate.config import configure as configure
 from experiments.generate.predict import compose as compose
 from experiments.generate.predict import continue_text as continue_text
 from experiments.generate.run import prepare as prepare
 from experiments.generate.run import run as run
 from experiments.study import Result as Result
+
+configure = Config.configure

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from experiments.functions import Functions
-from experiments.generate.config import Config, command
+from experiments.generate.config import Config
 from experiments.generate.midi import midi_bytes
 from experiments.generate.model import make_judge, make_loss, model_functions, zero_state
 from experiments.generate.predict import save_alphabet
@@ -98,7 +98,6 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
         monitor="nll",
         mode="min",
         floors=task.floors(),
-        command=command(config),
         question=prompt_of(task.alphabet) if task.alphabet else "music.mid",
         test_share=len(task.test) / len(task.validation),
         save=lambda path: save_alphabet(path, task.alphabet),

@@ -13,8 +13,9 @@ folder (docs/howto/runs.md). Kill it at any time and continue with --resume.
 from experiments.imdb.config import CELLS as CELLS
 from experiments.imdb.config import PRESETS as PRESETS
 from experiments.imdb.config import Config as Config
-from experiments.imdb.config import configure as configure
 from experiments.imdb.predict import predict as predict
 from experiments.imdb.run import prepare as prepare
 from experiments.imdb.run import run as run
 from experiments.study import Result as Result
+
+configure = Config.configure

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.imdb.config import Config, command
+from experiments.imdb.config import Config
 from experiments.imdb.linear import save_linear
 from experiments.imdb.model import make_loss, make_predict, model_functions
 from experiments.imdb.task import Task, load_task
@@ -123,7 +123,6 @@ def prepare(
         floors=task.linear.floors,
         whose=mixed,
         curves=curves,
-        command=command(config),
         question="Not a masterpiece, but I laughed all the way through.",
         test_share=len(task.test.labels) / len(task.validation.labels),
         save=save,

@@ -22,8 +22,9 @@ folder (docs/howto/runs.md). Kill it at any time and continue with --resume.
 from experiments.regression.config import CELLS as CELLS
 from experiments.regression.config import TASKS as TASKS
 from experiments.regression.config import Config as Config
-from experiments.regression.config import configure as configure
 from experiments.regression.predict import predict as predict
 from experiments.regression.run import prepare as prepare
 from experiments.regression.run import run as run
 from experiments.study import Result as Result
+
+configure = Config.configure

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.optimizer import make_optimizer
-from experiments.regression.config import Config, command
+from experiments.regression.config import Config
 from experiments.regression.figures import plot_errors_by_step, plot_predictions, plot_scatter
 from experiments.regression.model import make_loss, make_predict, model_functions
 from experiments.regression.predict import save_scales
@@ -104,7 +104,6 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
         monitor=config.monitor,
         mode="min" if config.select == "best" else "last",
         floors=floors.values,
-        command=command(config),
         question=config.path if config.task == "csv" else None,
         test_share=len(task.test.inputs) / len(task.validation.inputs),
         save=lambda path: save_scales(path, task),

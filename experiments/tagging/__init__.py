@@ -20,7 +20,8 @@ from experiments.study import Result as Result
 from experiments.tagging.config import CELLS as CELLS
 from experiments.tagging.config import TASKS as TASKS
 from experiments.tagging.config import Config as Config
-from experiments.tagging.config import configure as configure
 from experiments.tagging.predict import predict as predict
 from experiments.tagging.run import prepare as prepare
 from experiments.tagging.run import run as run
+
+configure = Config.configure

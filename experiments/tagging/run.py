@@ -8,7 +8,7 @@ import numpy as np
 from experiments import per_class
 from experiments.optimizer import make_optimizer
 from experiments.study import Result, Study, run_study
-from experiments.tagging.config import Config, command
+from experiments.tagging.config import Config
 from experiments.tagging.model import make_loss, make_predict, model_functions
 from experiments.tagging.task import Batch, Task, load_task, make_batches
 from seqjax import floors, train
@@ -104,7 +104,6 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
         monitor="accuracy",
         mode="max" if config.select == "best" else "last",
         floors=count_floors(splits),
-        command=command(config),
         question="The cat sat on the mat.",
         test_share=numbers[2] / numbers[1],
         save=task.vocabulary.save,

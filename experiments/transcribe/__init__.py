@@ -19,7 +19,8 @@ from experiments.study import Result as Result
 from experiments.transcribe.config import CELLS as CELLS
 from experiments.transcribe.config import TASKS as TASKS
 from experiments.transcribe.config import Config as Config
-from experiments.transcribe.config import configure as configure
 from experiments.transcribe.predict import predict as predict
 from experiments.transcribe.run import prepare as prepare
 from experiments.transcribe.run import run as run
+
+configure = Config.configure

@@ -11,7 +11,7 @@ import numpy as np
 from experiments.functions import make_answers
 from experiments.optimizer import make_optimizer
 from experiments.study import Result, Study, run_study
-from experiments.transcribe.config import Config, command
+from experiments.transcribe.config import Config
 from experiments.transcribe.floors import fit_floors
 from experiments.transcribe.model import ctc_losses, make_loss, model_functions
 from experiments.transcribe.predict import save_scales
@@ -142,7 +142,6 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
         mode="last" if config.select == "last" else "min",
         floors=fit_floors(config, task),
         curves=("digit_error_rate_greedy",),
-        command=command(config),
         question="recording.wav",
         test_share=len(task.test.samples) / len(task.validation.samples),
         save=lambda path: save_scales(path, task.scales),

@@ -22,7 +22,8 @@ from experiments.study import Result as Result
 from experiments.translate.config import CELLS as CELLS
 from experiments.translate.config import TASKS as TASKS
 from experiments.translate.config import Config as Config
-from experiments.translate.config import configure as configure
 from experiments.translate.predict import predict as predict
 from experiments.translate.run import prepare as prepare
 from experiments.translate.run import run as run
+
+configure = Config.configure

@@ -9,7 +9,7 @@ import numpy as np
 from experiments.functions import Functions
 from experiments.optimizer import make_optimizer
 from experiments.study import Result, Study, run_study
-from experiments.translate.config import Config, command
+from experiments.translate.config import Config
 from experiments.translate.figures import plot_attention
 from experiments.translate.model import (
     attention_weights,
@@ -135,7 +135,6 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
         mode="min" if config.monitor == "loss" else "max",
         floors=floor_scores(task.text),
         curves=("bleu_greedy",),
-        command=command(config),
         question=task.text.test.sources[0],
         test_share=numbers[2] / numbers[1],
         save=lambda path: save_vocabularies(path, task),

@@ -13,7 +13,6 @@ import pytest
 
 from experiments import command_line, generate
 from experiments.generate.chord_progressions import chord_progressions
-from experiments.generate.config import command
 from experiments.generate.midi import midi_bytes
 from experiments.generate.model import Asked, make_judge, make_loss, model_functions, zero_state
 from experiments.generate.predict import answer
@@ -240,8 +239,8 @@ def test_every_task_has_defaults_and_a_command(task):
     config = generate.configure(task=task, path="x.txt" if task == "text" else None)
     file = " --path=x.txt" if task == "text" else ""
     start = f"python -m experiments.generate --cell={config.cell} --task={task}{file}"
-    assert command(config) == start
-    assert command(dataclasses.replace(config, seeds=9)) == f"{start} --seeds=9"
+    assert config.command("generate") == start
+    assert dataclasses.replace(config, seeds=9).command("generate") == f"{start} --seeds=9"
 
 
 @pytest.mark.parametrize(
