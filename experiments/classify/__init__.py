@@ -23,9 +23,16 @@ folder (docs/howto/runs.md). Kill it at any time and continue with --resume.
 from experiments.classify.config import CELLS as CELLS
 from experiments.classify.config import TASKS as TASKS
 from experiments.classify.config import Config as Config
+from experiments.classify.predict import answer_lines
 from experiments.classify.predict import predict as predict
-from experiments.classify.run import prepare as prepare
-from experiments.classify.run import run as run
-from experiments.study import Result as Result
+from experiments.classify.study import prepare as prepare
+from experiments.study import Experiment
 
-configure = Config.configure
+EXPERIMENT = Experiment(
+    "classify",
+    Config,
+    prepare,
+    "a file (WAV, CSV, lines) or a text to ask the finished run about",
+    answer_lines,
+)
+configure, run = Config.configure, EXPERIMENT.run

@@ -20,10 +20,18 @@ folder (docs/howto/runs.md) with a sample of what was learnt. Kill it at any tim
 from experiments.generate.config import CELLS as CELLS
 from experiments.generate.config import TASKS as TASKS
 from experiments.generate.config import Config as Config
+from experiments.generate.predict import answer_lines
 from experiments.generate.predict import compose as compose
 from experiments.generate.predict import continue_text as continue_text
-from experiments.generate.run import prepare as prepare
-from experiments.generate.run import run as run
-from experiments.study import Result as Result
+from experiments.generate.study import prepare as prepare
+from experiments.study import Experiment
 
-configure = Config.configure
+EXPERIMENT = Experiment(
+    "generate",
+    Config,
+    prepare,
+    "how the text begins that a finished run continues; of a run of music, the MIDI file that "
+    "it writes",
+    answer_lines,
+)
+configure, run = Config.configure, EXPERIMENT.run

@@ -85,7 +85,7 @@ def compose(path: str | Path, *, seed: int = 0, **sampling: Any) -> np.ndarray:
     return music_sample(config, functions, params, jax.random.key(seed))
 
 
-def answer(path: str, value: str, **sampling: Any) -> Iterator[str]:
+def answer_lines(path: str, value: str, **sampling: Any) -> Iterator[str]:
     """Prints the continuation of a prompt as it comes, or writes a MIDI file.
 
     Args:

@@ -13,9 +13,17 @@ folder (docs/howto/runs.md). Kill it at any time and continue with --resume.
 from experiments.imdb.config import CELLS as CELLS
 from experiments.imdb.config import PRESETS as PRESETS
 from experiments.imdb.config import Config as Config
+from experiments.imdb.predict import answer_lines
 from experiments.imdb.predict import predict as predict
-from experiments.imdb.run import prepare as prepare
-from experiments.imdb.run import run as run
-from experiments.study import Result as Result
+from experiments.imdb.study import prepare as prepare
+from experiments.study import Experiment
 
-configure = Config.configure
+EXPERIMENT = Experiment(
+    "imdb",
+    Config,
+    prepare,
+    "a text whose sentiment the finished run is asked for",
+    answer_lines,
+    {"cache_dir": "where encoded data is kept (default: ~/.cache/seqjax)"},
+)
+configure, run = Config.configure, EXPERIMENT.run

@@ -1,5 +1,6 @@
 """Asks a finished run for the sentiment of a text."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,10 @@ def predict(path: str | Path, text: str) -> float:
         linear = linear_weights[i] * batch.offsets[0]
         probabilities.append(jax.nn.sigmoid(network + linear))
     return float(np.mean(probabilities))
+
+
+def answer_lines(workdir: str, text: str) -> Iterator[str]:
+    """Yields the answer in words."""
+    positive = predict(workdir, text)
+    sentiment = "positive" if positive > 0.5 else "negative"
+    yield f"{sentiment}: the probability of positive is {positive:.3f}"

@@ -22,9 +22,16 @@ folder (docs/howto/runs.md). Kill it at any time and continue with --resume.
 from experiments.regression.config import CELLS as CELLS
 from experiments.regression.config import TASKS as TASKS
 from experiments.regression.config import Config as Config
+from experiments.regression.predict import answer_lines
 from experiments.regression.predict import predict as predict
-from experiments.regression.run import prepare as prepare
-from experiments.regression.run import run as run
-from experiments.study import Result as Result
+from experiments.regression.study import prepare as prepare
+from experiments.study import Experiment
 
-configure = Config.configure
+EXPERIMENT = Experiment(
+    "regression",
+    Config,
+    prepare,
+    "a file to ask a finished run of --task=csv about",
+    answer_lines,
+)
+configure, run = Config.configure, EXPERIMENT.run

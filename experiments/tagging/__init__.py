@@ -16,12 +16,19 @@ folder (docs/howto/runs.md) with a report of every tag. Kill it at any time and 
 `run(configure(...))`.
 """
 
-from experiments.study import Result as Result
+from experiments.study import Experiment
 from experiments.tagging.config import CELLS as CELLS
 from experiments.tagging.config import TASKS as TASKS
 from experiments.tagging.config import Config as Config
+from experiments.tagging.predict import answer_lines
 from experiments.tagging.predict import predict as predict
-from experiments.tagging.run import prepare as prepare
-from experiments.tagging.run import run as run
+from experiments.tagging.study import prepare as prepare
 
-configure = Config.configure
+EXPERIMENT = Experiment(
+    "tagging",
+    Config,
+    prepare,
+    "a sentence whose words the finished run is to tag",
+    answer_lines,
+)
+configure, run = Config.configure, EXPERIMENT.run

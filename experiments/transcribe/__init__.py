@@ -15,12 +15,19 @@ folder (docs/howto/runs.md). Kill it at any time and continue with --resume.
 `--predict=FILE.wav` asks a finished run. Notebooks and tests call `run(configure(...))`.
 """
 
-from experiments.study import Result as Result
+from experiments.study import Experiment
 from experiments.transcribe.config import CELLS as CELLS
 from experiments.transcribe.config import TASKS as TASKS
 from experiments.transcribe.config import Config as Config
+from experiments.transcribe.predict import answer_lines
 from experiments.transcribe.predict import predict as predict
-from experiments.transcribe.run import prepare as prepare
-from experiments.transcribe.run import run as run
+from experiments.transcribe.study import prepare as prepare
 
-configure = Config.configure
+EXPERIMENT = Experiment(
+    "transcribe",
+    Config,
+    prepare,
+    "a WAV file whose digits the finished run is asked for",
+    answer_lines,
+)
+configure, run = Config.configure, EXPERIMENT.run

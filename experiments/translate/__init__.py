@@ -18,12 +18,19 @@ with --resume. `--predict="a sentence"` asks a finished run. Notebooks and tests
 `run(configure(...))`.
 """
 
-from experiments.study import Result as Result
+from experiments.study import Experiment
 from experiments.translate.config import CELLS as CELLS
 from experiments.translate.config import TASKS as TASKS
 from experiments.translate.config import Config as Config
+from experiments.translate.predict import answer_lines
 from experiments.translate.predict import predict as predict
-from experiments.translate.run import prepare as prepare
-from experiments.translate.run import run as run
+from experiments.translate.study import prepare as prepare
 
-configure = Config.configure
+EXPERIMENT = Experiment(
+    "translate",
+    Config,
+    prepare,
+    "a sentence the finished run translates",
+    answer_lines,
+)
+configure, run = Config.configure, EXPERIMENT.run

@@ -1,5 +1,6 @@
 """Asks a finished run for a translation."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from experiments.finished import open_finished
@@ -45,3 +46,8 @@ def predict(path: str | Path, sentence: str) -> str:
     )
     (found,) = translate(list(run.params(functions)), source_batches([ids], 1))
     return target.decode(found)
+
+
+def answer_lines(workdir: str, sentence: str) -> Iterator[str]:
+    """Yields the translation."""
+    yield predict(workdir, sentence)

@@ -370,7 +370,7 @@ def test_spoken_digits_in_the_published_layout(files, tmp_path):
 
 def test_same_settings_same_bits_and_resumed_too(finished, tmp_path, monkeypatch):
     config, (_, result), _ = finished
-    module = sys.modules["experiments.classify.run"]
+    module = sys.modules["experiments.classify.study"]
     make = module.epoch_batches
 
     def interrupted(config, task, seed, epoch):

@@ -11,7 +11,7 @@ import numpy as np
 import programs
 import pytest
 
-from experiments import command_line, imdb
+from experiments import command_line, imdb, program
 from experiments.imdb.linear import fit_linear, linear_logits
 from experiments.imdb.model import make_predict, model_functions
 from experiments.imdb.task import load_task
@@ -154,11 +154,11 @@ def test_every_score_says_whose_it_is(finished):
 
 def test_predict_says_what_the_model_has_seen(tmp_path, capsys):
     (tmp_path / "result.json").write_text('{"dataset": "generated_reviews"}')
-    command_line.say_if_generated(tmp_path)
+    program.say_if_generated(tmp_path)
     assert "NO REAL DATA: this model has seen generated reviews alone" in capsys.readouterr().err
     (tmp_path / "result.json").write_text('{"dataset": "imdb_reviews"}')
-    command_line.say_if_generated(tmp_path)
-    command_line.say_if_generated(tmp_path / "nothing")
+    program.say_if_generated(tmp_path)
+    program.say_if_generated(tmp_path / "nothing")
     assert capsys.readouterr().err == ""
 
 

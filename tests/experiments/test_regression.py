@@ -538,7 +538,7 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path, files):
 
 
 def test_interrupted_and_resumed_to_the_same_bits(tmp_path, monkeypatch):
-    module = sys.modules["experiments.regression.run"]
+    module = sys.modules["experiments.regression.study"]
     config = small(task="adding", dropout=0.2, input_noise=0.1)
     whole = run_on(tmp_path / "whole", config).result
     make = module.epoch_batches

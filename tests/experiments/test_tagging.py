@@ -118,7 +118,7 @@ def test_finished_run(finished):
 
 def test_interrupted_and_resumed_to_the_same_bits(window, tmp_path, monkeypatch):
     """And so the same settings give the same bits."""
-    module = sys.modules["experiments.tagging.run"]
+    module = sys.modules["experiments.tagging.study"]
     config, (_, whole) = window
     make = module.epoch_batches
 

@@ -130,7 +130,7 @@ def test_report(finished):
 
 def test_same_settings_same_bits_and_resumed_too(finished, tmp_path, monkeypatch):
     config, (path, result), _ = finished
-    module = sys.modules["experiments.transcribe.run"]
+    module = sys.modules["experiments.transcribe.study"]
     make = module.epoch_batches
 
     def interrupted(config, task, seed, epoch):

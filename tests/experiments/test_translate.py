@@ -38,8 +38,7 @@ def run_on(path, config):
 @pytest.fixture(scope="module", autouse=True)
 def shared_programs():
     """Runs with the same settings share what is compiled: most of the time would be that."""
-    module = sys.modules["experiments.translate.run"]
-    made, make = {}, module.prepare
+    made, make = {}, translate.prepare
 
     def prepare(config, notify, mesh):
         if config not in made:
@@ -47,7 +46,8 @@ def shared_programs():
         return made[config]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "prepare", prepare)
+        shared = dataclasses.replace(translate.EXPERIMENT, prepare=prepare)
+        patch.setattr(translate, "run", shared.run)
         yield
 
 
@@ -104,7 +104,7 @@ def test_every_parameter_moves_and_the_loss_falls(finished):
 
 def test_interrupted_and_resumed_to_the_same_bits(finished, tmp_path, monkeypatch):
     config, (_, whole), _ = finished
-    module = sys.modules["experiments.translate.run"]
+    module = sys.modules["experiments.translate.study"]
     make = module.epoch_batches
 
     def interrupted(config, task, seed, epoch):
