@@ -14,6 +14,7 @@ from seqjax.train._mesh import check_mesh
 from seqjax.train._run_folder import read_object
 
 FLAGS = flags.FLAGS
+flags.disclaim_key_flags()  # --help lists them as the program's own
 
 
 def main(experiment: Experiment) -> NoReturn:

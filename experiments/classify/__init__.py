@@ -20,19 +20,12 @@ folder (docs/howto/runs.md). Kill it at any time and continue with --resume.
 `--predict=FILE` asks a finished run. Notebooks and tests call `run(configure(...))`.
 """
 
-from experiments.classify.config import CELLS as CELLS
-from experiments.classify.config import TASKS as TASKS
-from experiments.classify.config import Config as Config
-from experiments.classify.predict import answer_lines
-from experiments.classify.predict import predict as predict
-from experiments.classify.study import prepare as prepare
+from experiments.classify.config import CELLS, TASKS, Config
+from experiments.classify.predict import ASKS, answer_lines, predict
+from experiments.classify.study import prepare
 from experiments.study import Experiment
 
-EXPERIMENT = Experiment(
-    "classify",
-    Config,
-    prepare,
-    "a file (WAV, CSV, lines) or a text to ask the finished run about",
-    answer_lines,
-)
+__all__ = ["CELLS", "EXPERIMENT", "TASKS", "Config", "configure", "predict", "prepare", "run"]
+
+EXPERIMENT = Experiment("classify", Config, prepare, ASKS, answer_lines)
 configure, run = Config.configure, EXPERIMENT.run

@@ -18,6 +18,11 @@ from seqjax.data._chorales import NUM_NOTES
 from seqjax.data._text_file import read_text
 from seqjax.train._files import replace_file
 
+ASKS = (
+    "how the text begins that a finished run continues; of a run of music, the MIDI file that "
+    "it writes"
+)
+
 _ALPHABET = "alphabet.txt"
 
 

@@ -14,6 +14,8 @@ from experiments.imdb.model import model_functions
 from seqjax import data
 from seqjax.data._batching import bucketed_batches, truncate
 
+ASKS = "a text whose sentiment the finished run is asked for"
+
 
 def load_weights(path: Path, seeds: int) -> list[list[float]]:
     """Reads the weights of the network's and of the linear model's answer, of every seed.

@@ -19,19 +19,12 @@ folder (docs/howto/runs.md). Kill it at any time and continue with --resume.
 `run(configure(...))`.
 """
 
-from experiments.regression.config import CELLS as CELLS
-from experiments.regression.config import TASKS as TASKS
-from experiments.regression.config import Config as Config
-from experiments.regression.predict import answer_lines
-from experiments.regression.predict import predict as predict
-from experiments.regression.study import prepare as prepare
+from experiments.regression.config import CELLS, TASKS, Config
+from experiments.regression.predict import ASKS, answer_lines, predict
+from experiments.regression.study import prepare
 from experiments.study import Experiment
 
-EXPERIMENT = Experiment(
-    "regression",
-    Config,
-    prepare,
-    "a file to ask a finished run of --task=csv about",
-    answer_lines,
-)
+__all__ = ["CELLS", "EXPERIMENT", "TASKS", "Config", "configure", "predict", "prepare", "run"]
+
+EXPERIMENT = Experiment("regression", Config, prepare, ASKS, answer_lines)
 configure, run = Config.configure, EXPERIMENT.run

@@ -17,6 +17,8 @@ from seqjax import data, train
 from seqjax.data._sequences import padded
 from seqjax.train._files import replace_file
 
+ASKS = "a file to ask a finished run of --task=csv about"
+
 _ROWS_AT_ONCE = 256
 
 

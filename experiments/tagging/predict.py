@@ -14,6 +14,8 @@ from experiments.tagging.vocabulary import Vocabulary, pieces, tokenize
 from seqjax import data
 from seqjax.data._conllu import TaggedSentence
 
+ASKS = "a sentence whose words the finished run is to tag"
+
 
 def predict(path: str | Path, text: str) -> list[tuple[str, str]]:
     """Tags the words of a text: of each the tag of the highest mean probability over the seeds.

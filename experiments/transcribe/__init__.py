@@ -16,18 +16,11 @@ folder (docs/howto/runs.md). Kill it at any time and continue with --resume.
 """
 
 from experiments.study import Experiment
-from experiments.transcribe.config import CELLS as CELLS
-from experiments.transcribe.config import TASKS as TASKS
-from experiments.transcribe.config import Config as Config
-from experiments.transcribe.predict import answer_lines
-from experiments.transcribe.predict import predict as predict
-from experiments.transcribe.study import prepare as prepare
+from experiments.transcribe.config import CELLS, TASKS, Config
+from experiments.transcribe.predict import ASKS, answer_lines, predict
+from experiments.transcribe.study import prepare
 
-EXPERIMENT = Experiment(
-    "transcribe",
-    Config,
-    prepare,
-    "a WAV file whose digits the finished run is asked for",
-    answer_lines,
-)
+__all__ = ["CELLS", "EXPERIMENT", "TASKS", "Config", "configure", "predict", "prepare", "run"]
+
+EXPERIMENT = Experiment("transcribe", Config, prepare, ASKS, answer_lines)
 configure, run = Config.configure, EXPERIMENT.run

@@ -16,6 +16,8 @@ from experiments.translate.task import (
 from seqjax import data, train
 from seqjax.data._subwords import END_ID
 
+ASKS = "a sentence the finished run translates"
+
 
 def predict(path: str | Path, sentence: str) -> str:
     """Translates a sentence by beam search, with the mean of the probabilities of the run's seeds.
