@@ -28,7 +28,7 @@ def test_the_grid():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("hidden=4", "There is no setting 'hidden'; there are columns, drop_columns"),
+        ("hidden=4", "There is no setting 'hidden'; there are cell, cell_options"),
         ("hidden_size=a", "--hidden_size must be of type int, got 'a'"),
         ("hidden_size=4;hidden_size=8", "each name once, got 'hidden_size=8'"),
         ("hidden_size", "must be written name=value"),
