@@ -1,47 +1,36 @@
-"""Training inputs changed in ways that leave the answer as it is."""
+"""Steps and frames of sound, and changes of training inputs that leave the answer as it is."""
 
-from typing import Any, Protocol
+import dataclasses
+from typing import Any
 
 import jax
 
 import seqjax
+from experiments.command_line import setting
+from experiments.settings import Settings
 
 
-class Settings(Protocol):
-    """What a configuration says of it."""
+@dataclasses.dataclass(frozen=True)
+class SoundSettings(Settings):
+    """How frames are made of sound, and hidden in training."""
 
-    @property
-    def stack(self) -> int:
-        """Frames that a step has beside each other."""
-        ...
-
-    @property
-    def time_masks(self) -> int:
-        """Stretches of time hidden from each sequence."""
-        ...
-
-    @property
-    def time_mask_size(self) -> int:
-        """Steps of such a stretch at most."""
-        ...
-
-    @property
-    def feature_masks(self) -> int:
-        """Ranges of features hidden from each sequence."""
-        ...
-
-    @property
-    def feature_mask_size(self) -> int:
-        """Features of such a range at most."""
-        ...
-
-    @property
-    def noise(self) -> float:
-        """Standard deviation of added noise."""
-        ...
+    num_mels: int = setting(40, "bands of a frame of sound", minimum=1)
+    stack: int = setting(1, "neighbouring steps that are seen at once", minimum=1)
+    stride: int = setting(1, "steps from one that is seen to the next", minimum=1)
+    time_masks: int = setting(0, "stretches of time hidden from each training example", minimum=0)
+    time_mask_size: int = setting(10, "steps of such a stretch at most", minimum=1)
+    feature_masks: int = setting(
+        0,
+        "ranges of features hidden from each training example, in every frame of a stack",
+        minimum=0,
+    )
+    feature_mask_size: int = setting(8, "features of such a range at most", minimum=1)
+    noise: float = setting(
+        0.0, "standard deviation of noise on training inputs, in standard units", minimum=0
+    )
 
 
-def augmented(settings: Settings, xs: jax.Array, lengths: Any, key: jax.Array) -> jax.Array:
+def augmented(settings: SoundSettings, xs: jax.Array, lengths: Any, key: jax.Array) -> jax.Array:
     """Returns features with noise, and with parts of them hidden.
 
     Args:

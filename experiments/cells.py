@@ -62,12 +62,6 @@ def cell_setting(default: str, help: str, choices: Sequence[str]) -> Any:
     return setting(default, f"{help}; or your own, {own}", check=check, load=load)
 
 
-def executor_setting() -> Any:
-    """Declares the field of a configuration that says how the recurrent layers run in time."""
-    names = ("auto", *EXECUTORS)
-    return setting("auto", "how the recurrent layers are run in time", choices=names)
-
-
 def gradient_setting() -> Any:
     """Declares the field of a configuration that says how gradients go through time."""
     return setting(
@@ -108,11 +102,6 @@ def check_gradient(config: Any, hidden_size: int) -> None:
         )
     if reason := METHODS[config.gradient]().refusal(make_cell(config, hidden_size)):
         raise ConfigError(f"{flag} cannot train --cell={config.cell}: {reason}.")
-
-
-def cell_options_setting() -> Any:
-    """Declares the field of a configuration that holds options of the cell."""
-    return setting("", "options of the cell, such as heads=4,block_ratio=0.5")
 
 
 def make_cell(config: Any, hidden_size: int, **options: Any) -> seqjax.cells.Cell:

@@ -20,15 +20,12 @@ from typing import Any, NoReturn
 from absl import app, flags, logging
 
 from experiments import help_page
-from seqjax import train
 from seqjax._errors import OneLineError
 from seqjax.data import DataError
 from seqjax.train import DivergedError, RunError, StoppedError
 from seqjax.train._errors import PeerError
 from seqjax.train._files import plain
-from seqjax.train._mesh import check_mesh
 from seqjax.train._processes import is_first_process
-from seqjax.train._run_folder import read_object
 from seqjax.train._streams import protect_streams
 
 FLAGS = flags.FLAGS
@@ -49,6 +46,8 @@ def setting(
     names_run: bool = True,
     check: Callable[[Any], None] | None = None,
     load: Callable[[Any], None] | None = None,
+    tasks: Sequence[str] = (),
+    needed: bool = False,
 ) -> Any:
     """Declares a field of a configuration.
 
@@ -63,6 +62,8 @@ def setting(
       check: `check(value)`, which raises `ConfigError` for a value that cannot be used.
       load: `load(value)`, called for a value that stands on the command line, and for no other,
         before it is checked.
+      tasks: those that read it, where not all do; its default says that it is not given.
+      needed: whether these cannot do without it.
 
     Returns:
       The field.
@@ -75,6 +76,8 @@ def setting(
         "names_run": names_run,
         "check": check,
         "load": load,
+        "tasks": tuple(tasks),
+        "needed": needed,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -167,28 +170,6 @@ def check_settings(config: Any) -> None:
             field.metadata["check"](value)
 
 
-def check_task_reads(
-    config: Any, name: str, tasks: Sequence[str], *, needed: Sequence[str] = ()
-) -> None:
-    """Refuses a setting that the task would ignore, or lacks.
-
-    Args:
-      config: a configuration with the field `task`.
-      name: the setting; its default says that it is not given.
-      tasks: those that read it.
-      needed: those that cannot do without it.
-
-    Raises:
-      ConfigError: naming the setting and the task.
-    """
-    (field,) = (field for field in dataclasses.fields(config) if field.name == name)
-    given = getattr(config, name) != field.default
-    if given and config.task not in tasks:
-        raise ConfigError(f"--{name} needs --task={' or '.join(tasks)}, got --task={config.task}.")
-    if not given and config.task in needed:
-        raise ConfigError(f"--task={config.task} needs --{name}.")
-
-
 def default_workdir(experiment: str, config: Any) -> Path:
     """Returns the folder of a run for which none is given.
 
@@ -261,81 +242,7 @@ def from_mapping(config_type: type, values: Mapping[str, Any]) -> Any:
     return config_type(**values)
 
 
-def main(
-    experiment: Any,
-    *,
-    run_flags: Mapping[str, str] | None = None,
-    predict: tuple[str, Callable[[str, str], Iterable[str]]] | None = None,
-) -> NoReturn:
-    """Runs an experiment's program: trains, or asks a finished run.
-
-    Args:
-      experiment: its package, with `Config`, `configure(**given)` and `run(config, *, workdir,
-        resume, mesh)`.
-      run_flags: further arguments of `run` that are text or None, and their help.
-      predict: help of `--predict`, and a function from the run folder and the flag's value to the
-        lines to print; without it there is no such flag.
-    """
-    name = experiment.__name__.rpartition(".")[2]
-    further = dict(run_flags or {})
-
-    def define() -> None:
-        define_flags(experiment.Config, shown=experiment.configure())
-        flags.DEFINE_string("workdir", None, f"the run folder (default: runs/{name}/<cell>-<hash>)")
-        flags.DEFINE_boolean("resume", False, "continue the run in the run folder, if there is one")
-        flags.DEFINE_string(
-            "sweep",
-            None,
-            "a grid of settings, each of which is run: name=value,value;name=value,... (default "
-            f"of its folder: runs/{name}/sweep-<hash>)",
-        )
-        _define_device_flags()
-        for flag, help in further.items():
-            flags.DEFINE_string(flag, None, help)
-        if predict is not None:
-            flags.DEFINE_string("predict", None, predict[0])
-
-    def body() -> None:
-        question = None if predict is None else FLAGS.predict
-        if question is None:
-            # First: a module of the user's own may start JAX.
-            train.use_all_cores()
-            check_mesh(FLAGS.mesh)
-            train.join_processes(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
-        settings = given_settings(experiment.Config)
-        how = {"resume": FLAGS.resume, "mesh": FLAGS.mesh}
-        how |= {flag: FLAGS[flag].value for flag in further}
-        if FLAGS.sweep is not None:
-            from experiments import sweep  # which needs this module
-
-            options = {"workdir": FLAGS.workdir, **how}
-            sweep.run_sweep(experiment, settings, FLAGS.sweep, **options)
-            return
-        config = experiment.configure(**settings)
-        workdir = FLAGS.workdir or default_workdir(name, config)
-        if predict is not None and question is not None:
-            say_if_generated(Path(workdir))
-            for line in predict[1](str(workdir), question):
-                print(line)
-            return
-        experiment.run(config, workdir=workdir, **how)
-
-    run_program(define, body)
-
-
-def say_if_generated(path: Path) -> None:
-    """Says on standard error that a finished run has seen generated data alone, if it has."""
-    file = path / "result.json"
-    dataset = str(read_object(file).get("dataset")) if file.exists() else ""
-    if dataset.startswith("generated"):
-        print(
-            f"NO REAL DATA: this model has seen {dataset.replace('_', ' ')} alone; its answer says "
-            "nothing of real data.",
-            file=sys.stderr,
-        )
-
-
-def _define_device_flags() -> None:
+def define_device_flags() -> None:
     """Defines the flags that say on what a run computes; they neither name it nor change it."""
     flags.DEFINE_string(
         "mesh",

@@ -93,11 +93,10 @@ def make_answers(
 def recurrent_layers(
     config: Any,
     in_size: int,
-    hidden_size: int,
-    num_layers: int,
-    dropout: float,
     rngs: nnx.Rngs,
     *,
+    hidden_size: int | None = None,
+    num_layers: int | None = None,
     both: bool = False,
     window: tuple[int, int] = (0, 0),
     executor: Any = None,
@@ -106,33 +105,31 @@ def recurrent_layers(
     """Returns the recurrent layer of an experiment, or a stack of them.
 
     Args:
-      config: a configuration with the fields `cell`, `cell_options` and `executor`.
+      config: the settings; of them `num_layers`, too, where none is given.
       in_size: features of the input.
-      hidden_size: hidden units of a layer and direction.
-      num_layers: how many layers.
-      dropout: rate between the layers.
       rngs: gives the keys of the initialisers.
+      hidden_size: hidden units of a layer and direction, instead of what the settings say.
+      num_layers: how many layers, likewise.
       both: whether the layers run in both directions whatever the name of the cell says.
       window: steps before and after the present one that feed-forward layers see.
-      executor: how the layers run in time, instead of what the configuration says.
+      executor: how the layers run in time, likewise.
       **options: keyword arguments of the cell's constructor, unless `cell_options` has them.
 
     Returns:
       The module.
     """
     layers: list[Any] = []
+    units: int = hidden_size or config.hidden_size
     executor = executor_of(config) if executor is None else executor
     both = both or directions(config.cell)[1]
     layer = seqjax.nn.Bidirectional if both else seqjax.nn.RNN
-    for index in range(num_layers):
+    for index in range(num_layers or config.num_layers):
         if config.cell == FEEDFORWARD:
             before, after = (0, 0) if index else window  # the lowest alone looks around
-            layers.append(
-                seqjax.nn.TDNN(in_size, hidden_size, before=before, after=after, rngs=rngs)
-            )
-            in_size = hidden_size
+            layers.append(seqjax.nn.TDNN(in_size, units, before=before, after=after, rngs=rngs))
+            in_size = units
             continue
-        cell = make_cell(config, hidden_size, **options)
+        cell = make_cell(config, units, **options)
         layers.append(layer(cell, in_size, executor=executor, rngs=rngs))
         in_size = layers[-1].out_size
-    return layers[0] if len(layers) == 1 else seqjax.nn.Stack(layers, dropout=dropout)
+    return layers[0] if len(layers) == 1 else seqjax.nn.Stack(layers, dropout=config.dropout)

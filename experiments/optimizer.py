@@ -1,34 +1,12 @@
-"""The optimiser of the experiments."""
+"""The optimiser and the training step of the experiments."""
 
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import optax
 
-
-class Settings(Protocol):
-    """What a configuration says of the optimiser."""
-
-    @property
-    def learning_rate(self) -> float:
-        """Peak learning rate."""
-        ...
-
-    @property
-    def schedule(self) -> str:
-        """`cosine`, or `constant`."""
-        ...
-
-    @property
-    def weight_decay(self) -> float:
-        """Decoupled weight decay."""
-        ...
-
-    @property
-    def clip_norm(self) -> float:
-        """Largest global norm of the gradient; 0 for no clipping."""
-        ...
-
+from experiments.settings import Settings
+from seqjax import train
 
 # Settings that the optimiser has in its state, not in its program: members of a population that
 # differ in nothing else share one program.
@@ -83,3 +61,27 @@ def make_optimizer(settings: Settings, num_steps: int) -> optax.GradientTransfor
     if settings.clip_norm:
         optimizer = optax.chain(optax.clip_by_global_norm(settings.clip_norm), optimizer)
     return optimizer
+
+
+def make_step(
+    settings: Settings, loss: Any, steps_per_epoch: int, mesh: str, *, carry: Any = None
+) -> train.TrainStep:
+    """Returns the training step.
+
+    Args:
+      settings: the settings.
+      loss: as `seqjax.train.make_train_step` takes it.
+      steps_per_epoch: updates of an epoch.
+      mesh: how devices share the work, as `seqjax.train.data_mesh` takes it.
+      carry: as `seqjax.train.make_train_step` takes it.
+
+    Returns:
+      The step.
+    """
+    return train.make_train_step(
+        loss,
+        make_optimizer(settings, steps_per_epoch * settings.epochs),
+        ema_decay=settings.ema_decay or None,
+        mesh=train.data_mesh(settings.batch_size, mesh),
+        carry=carry,
+    )

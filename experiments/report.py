@@ -1,11 +1,10 @@
 """What a run says before it starts, after each seed, and at its end."""
 
 import collections
-import dataclasses
 import math
 import shlex
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -216,34 +215,3 @@ def closing_lines(experiment: str, config: Any, study: "Study", path: Path) -> s
             words.append(f"--cell={config.cell}")
         lines.append(f"ask it    {shlex.join(words)} --predict={shlex.quote(study.question)}")
     return "\n".join([*lines, ""])
-
-
-def command(
-    experiment: str,
-    config: Any,
-    plain: Any,
-    *,
-    first: Sequence[str] = ("cell",),
-    choosing: Mapping[str, Any] | None = None,
-) -> str:
-    """Returns the command that repeats a run: the settings that differ from their defaults.
-
-    Args:
-      experiment: its name.
-      config: the settings.
-      plain: the defaults that those in `first` and `choosing` bring with them.
-      first: settings that are always written, in front.
-      choosing: other settings that `plain` was made with, and their own defaults.
-
-    Returns:
-      A line for the shell.
-    """
-    own = choosing or {}
-    parts = ["python", "-m", f"experiments.{experiment}"]
-    parts += [f"--{name}={getattr(config, name)}" for name in first]
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        usual = own[field.name] if field.name in own else getattr(plain, field.name)
-        if field.name not in first and value != usual:
-            parts.append(f"--{field.name}={value}")
-    return shlex.join(parts)

@@ -1,6 +1,7 @@
 """Runs of any experiment that trains a model: their seeds, together or in turn, and run folders."""
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from experiments.functions import Functions
 from experiments.memory import refuse_too_large
 from experiments.metrics import PARTS, summary
 from experiments.newton import TALLY
+from experiments.settings import Settings
 from experiments.summary import devices, versions, write_summary
 from seqjax import train
 from seqjax.train import _processes
@@ -57,7 +59,6 @@ class Study:
       monitor: the metric of `validate` that chooses the epoch.
       mode: whether it should be large or small, or "last" for no choice: the last epoch.
       floors: the baselines: what must be beaten, in units of the headline.
-      command: repeats the run.
       whose: whose answer a metric is of, by its name without `test_`, if it is not the network's.
       curves: the metrics of validation that the figure shows; the headline by default.
       question: an example of what `--predict` takes, or None.
@@ -81,7 +82,6 @@ class Study:
     monitor: str
     mode: Literal["max", "min", "last"]
     floors: Mapping[str, float]
-    command: str
     whose: Mapping[str, str] = dataclasses.field(default_factory=dict)
     curves: Sequence[str] = ()
     question: str | None = None
@@ -105,39 +105,64 @@ class _Begun(NamedTuple):
     name: str
 
 
-def run_study(
-    experiment: str,
-    config: Any,
-    prepare: Prepare,
-    *,
-    workdir: str | Path | None,
-    resume: bool,
-    mesh: str,
-    notify: Callable[[str], None],
-) -> Result:
-    """Trains every seed, tests each once at its selected epoch, and leaves the run folder.
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """An experiment that trains a model; `program.main` makes a program of it.
 
-    Args:
-      experiment: its name.
-      config: the settings; of them `cell`, `seed`, `seeds`, `epochs`, `patience` and `ema_decay`
-        are read here.
+    Attributes:
+      name: its package.
+      config: its settings.
       prepare: loads the data and makes the model.
-      workdir: the run folder; `runs/<experiment>/<cell>-<hash of the settings>` by default.
-      resume: whether a run begun there is continued; without it one is refused.
-      mesh: how devices share the work, as `seqjax.train.data_mesh` takes it.
-      notify: receives the lines of the report.
-
-    Returns:
-      The run folder and its result.
-
-    Raises:
-      DataError: if the data is missing or damaged.
-      RunError: if the folder holds a run that may not be continued, or training diverges.
-      ConfigError: if the mesh splits time and the cell cannot be split so.
+      asks: what `--predict` takes.
+      answer: `answer(workdir, asked, **given)`, the lines that answer `--predict`; `given` are
+        those settings of the command line that do not name a run.
+      options: further arguments of `prepare`, text or None, and what they say.
     """
-    folder = workdir or command_line.default_workdir(experiment, config)
-    runs = {"": (config, expanded(folder))}
-    return run_studies(experiment, runs, prepare, resume=resume, mesh=mesh, notify=notify)[0]
+
+    name: str
+    config: type[Settings]
+    prepare: Prepare
+    asks: str
+    answer: Callable[..., Iterable[str]]
+    options: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def run(
+        self,
+        config: Any,
+        *,
+        workdir: str | Path | None = None,
+        resume: bool = False,
+        mesh: str = "auto",
+        notify: Callable[[str], None] = print,
+        **options: str | None,
+    ) -> Result:
+        """Trains every seed, tests each once at its selected epoch, and leaves the run folder.
+
+        Args:
+          config: the settings; see `Settings.configure`.
+          workdir: the run folder; `runs/<experiment>/<cell>-<hash of the settings>` by default.
+          resume: whether a run begun there is continued; without it one is refused.
+          mesh: how devices share the work, as `--mesh` says it; see `seqjax.train.data_mesh`.
+          notify: receives the lines of the report.
+          **options: those of the experiment.
+
+        Returns:
+          The run folder and its result.
+
+        Raises:
+          DataError: if the data is missing, damaged or too little.
+          RunError: if the folder holds a run that may not be continued, or training diverges.
+          ConfigError: if the mesh splits time and the cell cannot be split so.
+
+        Example:
+          >>> from experiments import classify
+          >>> config = classify.configure(task="generated", seeds=1, epochs=1)
+          >>> result = classify.run(config).result  # doctest: +SKIP
+        """
+        folder = workdir or command_line.default_workdir(self.name, config)
+        runs = {"": (config, expanded(folder))}
+        prepare = functools.partial(self.prepare, **options)
+        return run_studies(self.name, runs, prepare, resume=resume, mesh=mesh, notify=notify)[0]
 
 
 def run_studies(
@@ -149,7 +174,7 @@ def run_studies(
     mesh: str,
     notify: Callable[[str], None],
 ) -> list[Result]:
-    """Trains several configurations; see `run_study`, which trains one.
+    """Trains several configurations; see `Experiment.run`, which trains one.
 
     All seeds of all of them train in one program where their batches are alike and `mesh` lets
     members share the devices (see `--mesh`), and else one after the other.
@@ -167,7 +192,7 @@ def run_studies(
       The result of each.
 
     Raises:
-      DataError, RunError: as `run_study`.
+      DataError, RunError: as `Experiment.run`.
     """
     check_mesh(mesh)
     for config, _ in runs.values():
@@ -355,7 +380,7 @@ def _finish(
             name: report.whose(study.whose, name) for name in numbers if name.startswith(PARTS)
         },
     }
-    write_summary(folder, result, command=study.command)
+    write_summary(folder, result, command=config.command(experiment))
     folder.write_result(result)  # last: it says that all the rest is there
     return result
 

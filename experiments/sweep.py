@@ -21,7 +21,7 @@ from experiments import command_line
 from experiments.command_line import ConfigError
 from experiments.metrics import kind_of
 from experiments.optimizer import IN_STATE
-from experiments.study import run_studies
+from experiments.study import Experiment, run_studies
 from seqjax import train
 from seqjax.train._files import replace_file
 from seqjax.train._record import summarise
@@ -86,7 +86,7 @@ def parse(text: str, config_type: type) -> list[dict[str, Any]]:
 
 
 def run_sweep(
-    experiment: Any,
+    experiment: Experiment,
     given: Mapping[str, Any],
     text: str,
     *,
@@ -99,7 +99,7 @@ def run_sweep(
     """Runs every member and compares them.
 
     Args:
-      experiment: the experiment's package, with `Config`, `configure` and `prepare`.
+      experiment: what is run.
       given: settings of all members.
       text: the grid, see `parse`.
       workdir: the folder; `runs/<experiment>/sweep-<hash>` by default. Each member is a run folder
@@ -116,9 +116,9 @@ def run_sweep(
       ConfigError: if the grid, or a member of it, cannot be used; before any is trained.
       DataError, RunError: as a run does.
     """
-    name = experiment.__name__.rpartition(".")[2]
-    grid = parse(text, experiment.Config)
-    configs = [experiment.configure(**{**given, **settings}) for settings in grid]
+    name, configure = experiment.name, experiment.config.configure
+    grid = parse(text, experiment.config)
+    configs = [configure(**{**given, **settings}) for settings in grid]
     about = {"experiment": name, "given": dict(given), "sweep": grid}
     plain = Path("runs") / name / f"sweep-{command_line.config_hash(about)}"
     folder = train.open_run(workdir or plain, about, resume=resume)

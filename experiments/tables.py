@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from experiments.command_line import check_task_reads, setting
+from experiments.command_line import setting
+from experiments.settings import Settings
 from seqjax import data
 from seqjax.data._table import MISSING, Table, column_names, id_columns
 
@@ -12,35 +13,40 @@ TASK = "csv"
 
 
 @dataclasses.dataclass(frozen=True)
-class TableSettings:
+class TableSettings(Settings):
     """How to read a table. The settings of every experiment with `--task=csv` inherit from it."""
 
     columns: str | None = setting(
-        None, "columns of the file to read, by name: a,b,c; default: all that no other flag names"
+        None,
+        "columns of the file to read, by name: a,b,c; default: all that no other flag names",
+        tasks=[TASK],
     )
-    drop_columns: str | None = setting(None, "columns of the file to leave out, by name: a,b")
+    drop_columns: str | None = setting(
+        None, "columns of the file to leave out, by name: a,b", tasks=[TASK]
+    )
     group_column: str | None = setting(
         None,
         "column that says which sequence a row belongs to, where a row is a step (long format); "
         "sequences may have different lengths",
+        tasks=[TASK],
     )
     time_column: str | None = setting(
         None,
         "column of numbers or ISO dates that sorts the steps; it is not an input",
+        tasks=[TASK],
     )
     missing: str = setting(
         "refuse",
         "how to handle an empty cell; mean is the mean over the training rows",
         choices=MISSING,
+        tasks=[TASK],
     )
     header: str = setting(
-        "auto", "whether the file's first row holds names", choices=("auto", "yes", "no")
+        "auto",
+        "whether the file's first row holds names",
+        choices=("auto", "yes", "no"),
+        tasks=[TASK],
     )
-
-    def check_table(self) -> None:
-        """Refuses these settings if the task does not read a table."""
-        for field in dataclasses.fields(TableSettings):
-            check_task_reads(self, field.name, [TASK])
 
 
 def read_table(

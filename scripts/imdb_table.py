@@ -24,12 +24,11 @@ from absl import flags
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `experiments`
 
 from experiments import command_line, imdb
-from experiments.imdb.config import command
 from seqjax import train
 
 FLAGS = flags.FLAGS
 ROOT = Path(__file__).resolve().parents[1]
-BEST, KERAS = imdb.PRESETS["best"], imdb.PRESETS["keras"]
+BEST, KERAS = imdb.configure(preset="best"), imdb.configure(preset="keras")
 # The cells with default settings, then the classic script.
 ROWS = {cell: dataclasses.replace(BEST, cell=cell) for cell in imdb.CELLS[::-1]}
 ROWS["bilstm keras"] = dataclasses.replace(KERAS, seeds=1)
@@ -86,7 +85,7 @@ def arguments(workdir: Path, name: str) -> list[str]:
         extra.append(f"--data_dir={Path(FLAGS.data_dir).absolute()}")
     if FLAGS.cache_dir:
         extra.append(f"--cache_dir={Path(FLAGS.cache_dir).absolute()}")
-    return [sys.executable, *shlex.split(command(ROWS[name]))[1:], *extra]
+    return [sys.executable, *shlex.split(ROWS[name].command("imdb"))[1:], *extra]
 
 
 def folder(workdir: Path, name: str) -> Path:
@@ -136,7 +135,7 @@ def table(results: dict[str, dict]) -> str:
     versions = next(iter(results.values()))["versions"]
     lines += ["", f"Python {versions['python']}, JAX {versions['jax']}, Flax {versions['flax']}."]
     lines += ["Commands, with `--data_dir` where the data is not in its usual place:", ""]
-    lines += [f"    {command(ROWS[name])}" for name in results]
+    lines += [f"    {ROWS[name].command('imdb')}" for name in results]
     return "\n".join(lines)
 
 

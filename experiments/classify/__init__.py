@@ -20,11 +20,12 @@ folder (docs/howto/runs.md). Kill it at any time and continue with --resume.
 `--predict=FILE` asks a finished run. Notebooks and tests call `run(configure(...))`.
 """
 
-from experiments.classify.config import CELLS as CELLS
-from experiments.classify.config import TASKS as TASKS
-from experiments.classify.config import Config as Config
-from experiments.classify.config import configure as configure
-from experiments.classify.predict import predict as predict
-from experiments.classify.run import prepare as prepare
-from experiments.classify.run import run as run
-from experiments.study import Result as Result
+from experiments.classify.config import CELLS, TASKS, Config
+from experiments.classify.predict import ASKS, answer_lines, predict
+from experiments.classify.study import prepare
+from experiments.study import Experiment
+
+__all__ = ["CELLS", "EXPERIMENT", "TASKS", "Config", "configure", "predict", "prepare", "run"]
+
+EXPERIMENT = Experiment("classify", Config, prepare, ASKS, answer_lines)
+configure, run = Config.configure, EXPERIMENT.run

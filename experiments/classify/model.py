@@ -33,9 +33,7 @@ class WindowClassifier(nnx.Module):
 
     def __init__(self, config: Config, in_size: int, num_classes: int, *, rngs: nnx.Rngs):
         """Makes the layers."""
-        self.layers = recurrent_layers(
-            config, in_size, config.hidden_size, config.num_layers, config.dropout, rngs
-        )
+        self.layers = recurrent_layers(config, in_size, rngs)
         self.dropout = nnx.Dropout(config.dropout)
         self.head = nnx.Linear(self.layers.out_size, num_classes, rngs=rngs)
 
@@ -67,10 +65,9 @@ def build_model(config: Config, inputs: Inputs, rngs: nnx.Rngs) -> Any:
         )
     else:
         embedding = Features(inputs.in_size)
-    sizes = (embedding.features, config.hidden_size, config.num_layers, config.dropout, rngs)
     return seqjax.nn.SequenceClassifier(
         embedding,
-        recurrent_layers(config, *sizes),
+        recurrent_layers(config, embedding.features, rngs),
         num_classes=num_classes,
         pooling=config.pooling,
         hidden_size=config.head_size or None,

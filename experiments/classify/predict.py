@@ -17,6 +17,8 @@ from experiments.tables import read_table
 from seqjax import data
 from seqjax.data._text_file import read_text
 
+ASKS = "a file (WAV, CSV, lines) or a text to ask the finished run about"
+
 _AT_ONCE = 64
 
 

@@ -17,12 +17,22 @@ folder (docs/howto/runs.md) with a sample of what was learnt. Kill it at any tim
 `run(configure(...))`.
 """
 
-from experiments.generate.config import CELLS as CELLS
-from experiments.generate.config import TASKS as TASKS
-from experiments.generate.config import Config as Config
-from experiments.generate.config import configure as configure
-from experiments.generate.predict import compose as compose
-from experiments.generate.predict import continue_text as continue_text
-from experiments.generate.run import prepare as prepare
-from experiments.generate.run import run as run
-from experiments.study import Result as Result
+from experiments.generate.config import CELLS, TASKS, Config
+from experiments.generate.predict import ASKS, answer_lines, compose, continue_text
+from experiments.generate.study import prepare
+from experiments.study import Experiment
+
+__all__ = [
+    "CELLS",
+    "EXPERIMENT",
+    "TASKS",
+    "Config",
+    "compose",
+    "configure",
+    "continue_text",
+    "prepare",
+    "run",
+]
+
+EXPERIMENT = Experiment("generate", Config, prepare, ASKS, answer_lines)
+configure, run = Config.configure, EXPERIMENT.run

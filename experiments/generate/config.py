@@ -1,17 +1,12 @@
 """Every setting of the generation experiment, and the defaults of its tasks."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
-from experiments import command_line, report
-from experiments.cells import (
-    FEEDFORWARD,
-    cell_options_setting,
-    cell_setting,
-    check_cell,
-    executor_setting,
-)
+from experiments.cells import FEEDFORWARD, cell_setting
 from experiments.command_line import ConfigError, setting
+from experiments.settings import Settings
 from seqjax.cells import CELLS as RECURRENT
 
 CELLS = (*RECURRENT, FEEDFORWARD)
@@ -20,7 +15,7 @@ TASKS = (*TEXT, "generated_music", "music")
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Every setting of a run; the defaults are those of the task shakespeare. See `configure`."""
 
     cell: str = cell_setting(
@@ -28,20 +23,21 @@ class Config:
         "recurrent cell; or feedforward, layers that see the last --width steps and no more",
         CELLS,
     )
-    cell_options: str = cell_options_setting()
-    executor: str = executor_setting()
     task: str = setting(
         "shakespeare",
         "what is to be continued: a text (shakespeare; text, that of --path; generated_text) or "
         "music in four voices (music, Bach's chorales; generated_music)",
         choices=TASKS,
     )
-    data_dir: str | None = setting(None, "folder of published data; default: SEQJAX_DATA_DIR")
-    path: str | None = setting(None, "the file of --task=text, UTF-8")
-    seeds: int = setting(1, "number of seeds, trained one after the other", minimum=1, below=2**31)
-    seed: int = setting(0, "the first seed", minimum=0, below=2**31)
-    epochs: int = setting(15, "epochs at most", minimum=1)
-    patience: int = setting(15, "stop after this many epochs without improvement", minimum=1)
+    data_dir: str | None = setting(
+        None,
+        "folder of published data; default: SEQJAX_DATA_DIR",
+        tasks=["shakespeare", "music"],
+    )
+    path: str | None = setting(None, "the file of --task=text, UTF-8", tasks=["text"], needed=True)
+    seeds: int = 1
+    epochs: int = 15
+    patience: int = 15
     batch_size: int = setting(32, "streams of text, or pieces of music, in a batch", minimum=1)
     length: int = setting(
         64,
@@ -62,15 +58,8 @@ class Config:
     transpose: int = setting(
         5, "semitones by which pieces of music are moved in training, at most", minimum=0
     )
-    learning_rate: float = setting(4e-3, "peak learning rate", minimum=0)
-    schedule: str = setting(
-        "cosine", "learning rate after a short warm-up", choices=("cosine", "constant")
-    )
-    weight_decay: float = setting(0.01, "decoupled weight decay of the kernels", minimum=0)
-    clip_norm: float = setting(1.0, "the gradient's global norm is clipped to this", minimum=0)
-    ema_decay: float = setting(
-        0.998, "decay of the moving average of the weights; 0 for none", minimum=0, below=1
-    )
+    learning_rate: float = 0.004
+    ema_decay: float = 0.998
     embedding_size: int = setting(64, "size of a character's vector", minimum=1)
     hidden_size: int = setting(512, "hidden units of a layer", minimum=1)
     num_layers: int = setting(1, "recurrent layers", minimum=1)
@@ -79,9 +68,7 @@ class Config:
         False, "whether the characters' vectors are the read-out too; sizes must be equal"
     )
     input_dropout: float = setting(0.0, "rate of the dropout before the recurrent layers", below=1)
-    dropout: float = setting(
-        0.3, "rate of the dropout between layers and before the read-out", below=1
-    )
+    dropout: float = 0.3
     sample_length: int = setting(500, "characters or steps of a sample", minimum=1, names_run=False)
     temperature: float = setting(
         0.8, "of a sample: 0 takes the likeliest, 1 draws as learnt", minimum=0, names_run=False
@@ -97,12 +84,9 @@ class Config:
 
     def __post_init__(self):
         """Refuses settings that cannot be used."""
-        command_line.check_settings(self)
-        check_cell(self, self.hidden_size)
+        super().__post_init__()
         if not 0 < self.top_p <= 1:
             raise ConfigError(f"--top_p must lie in (0, 1], got {self.top_p}.")
-        command_line.check_task_reads(self, "data_dir", ["shakespeare", "music"])
-        command_line.check_task_reads(self, "path", ["text"], needed=["text"])
         if self.tie_weights and not (self.text and self.embedding_size == self.hidden_size):
             raise ConfigError(
                 "--tie_weights needs a text and --embedding_size equal to --hidden_size, got "
@@ -115,6 +99,11 @@ class Config:
     def text(self) -> bool:
         """Whether characters are foretold, not notes."""
         return self.task in TEXT
+
+    @classmethod
+    def defaults(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Returns the defaults of the task."""
+        return DEFAULTS.get(given.get("task", cls.task), {})
 
 
 MUSIC = {
@@ -134,30 +123,3 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "learning_rate": 5e-3, "input_dropout": 0.2, "weight_decay": 0.01,
     },
 }  # fmt: skip
-
-
-def configure(**given: Any) -> Config:
-    """Returns a task's configuration: its defaults, changed where a setting is given.
-
-    Args:
-      **given: settings by name.
-
-    Returns:
-      The configuration.
-
-    Raises:
-      ConfigError: if a setting cannot be used.
-
-    Example:
-      >>> configure(task="music").transpose
-      5
-    """
-    return Config(**{**DEFAULTS.get(given.get("task", "shakespeare"), {}), **given})
-
-
-def command(config: Config) -> str:
-    """Returns the command that repeats a run."""
-    plain = configure(task=config.task, path=config.path)
-    return report.command(
-        "generate", config, plain, first=("cell", "task"), choosing={"path": None}
-    )

@@ -27,15 +27,7 @@ class NextStep(nnx.Module):
         """Makes the layers for ids below `num_kinds`, or for as many features."""
         in_size = config.embedding_size if config.text else num_kinds
         self.embedding: Any = embedding_of(num_kinds, in_size, rngs) if config.text else None
-        self.recurrent = recurrent_layers(
-            config,
-            in_size,
-            config.hidden_size,
-            config.num_layers,
-            config.dropout,
-            rngs,
-            window=(config.width - 1, 0),
-        )
+        self.recurrent = recurrent_layers(config, in_size, rngs, window=(config.width - 1, 0))
         self.input_dropout = nnx.Dropout(config.input_dropout)
         self.dropout = nnx.Dropout(config.dropout)
         if config.tie_weights:

@@ -18,6 +18,11 @@ from seqjax.data._chorales import NUM_NOTES
 from seqjax.data._text_file import read_text
 from seqjax.train._files import replace_file
 
+ASKS = (
+    "how the text begins that a finished run continues; of a run of music, the MIDI file that "
+    "it writes"
+)
+
 _ALPHABET = "alphabet.txt"
 
 
@@ -85,7 +90,7 @@ def compose(path: str | Path, *, seed: int = 0, **sampling: Any) -> np.ndarray:
     return music_sample(config, functions, params, jax.random.key(seed))
 
 
-def answer(path: str, value: str, **sampling: Any) -> Iterator[str]:
+def answer_lines(path: str, value: str, **sampling: Any) -> Iterator[str]:
     """Prints the continuation of a prompt as it comes, or writes a MIDI file.
 
     Args:

@@ -51,12 +51,6 @@ class Task(NamedTuple):
 def load_task(config: Config) -> Task:
     """Loads or generates what the settings ask for.
 
-    Args:
-      config: the settings.
-
-    Returns:
-      The data.
-
     Raises:
       DataError: if the data is missing or damaged, or too short.
     """

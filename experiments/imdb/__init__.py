@@ -10,11 +10,19 @@ folder (docs/howto/runs.md). Kill it at any time and continue with --resume.
 `--predict="text"` asks a finished run. Notebooks and tests call `run(configure(...))`.
 """
 
-from experiments.imdb.config import CELLS as CELLS
-from experiments.imdb.config import PRESETS as PRESETS
-from experiments.imdb.config import Config as Config
-from experiments.imdb.config import configure as configure
-from experiments.imdb.predict import predict as predict
-from experiments.imdb.run import prepare as prepare
-from experiments.imdb.run import run as run
-from experiments.study import Result as Result
+from experiments.imdb.config import CELLS, PRESETS, Config
+from experiments.imdb.predict import ASKS, answer_lines, predict
+from experiments.imdb.study import prepare
+from experiments.study import Experiment
+
+__all__ = ["CELLS", "EXPERIMENT", "PRESETS", "Config", "configure", "predict", "prepare", "run"]
+
+EXPERIMENT = Experiment(
+    "imdb",
+    Config,
+    prepare,
+    ASKS,
+    answer_lines,
+    {"cache_dir": "where encoded data is kept (default: ~/.cache/seqjax)"},
+)
+configure, run = Config.configure, EXPERIMENT.run

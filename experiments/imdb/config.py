@@ -1,11 +1,12 @@
 """Every setting of the sentiment experiment, and the presets."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
-from experiments import command_line, report
-from experiments.cells import cell_options_setting, cell_setting, check_cell, executor_setting
+from experiments.cells import cell_setting
 from experiments.command_line import ConfigError, setting
+from experiments.settings import Settings
 from seqjax.cells import CELLS as ONE_WAY
 from seqjax.data._reviews import DATASETS
 
@@ -13,12 +14,10 @@ CELLS = (*ONE_WAY, *(f"bi{name}" for name in ONE_WAY))
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Every setting of a run; the defaults are the preset "best"."""
 
     cell: str = cell_setting("bigru", "recurrent cell", CELLS)
-    cell_options: str = cell_options_setting()
-    executor: str = executor_setting()
     preset: str = setting(
         "best",
         "where the defaults of the other settings come from: best, or keras, the classic script",
@@ -35,20 +34,11 @@ class Config:
         "default: TFDS_DATA_DIR, then ~/tensorflow_datasets",
     )
     split_seed: int = setting(0, "draws which reviews choose the epoch", minimum=0)
-    seeds: int = setting(3, "number of seeds, trained one after the other", minimum=1, below=2**31)
-    seed: int = setting(0, "the first seed", minimum=0, below=2**31)
-    epochs: int = setting(3, "epochs at most", minimum=1)
-    patience: int = setting(2, "stop after this many epochs without improvement", minimum=1)
+    epochs: int = 3
+    patience: int = 2
     batch_size: int = setting(96, "reviews in a batch", minimum=1)
-    learning_rate: float = setting(3e-3, "peak learning rate", minimum=0)
-    schedule: str = setting(
-        "cosine", "learning rate after a short warm-up", choices=("cosine", "constant")
-    )
-    weight_decay: float = setting(0.01, "decoupled weight decay of the kernels", minimum=0)
-    clip_norm: float = setting(1.0, "the gradient's global norm is clipped to this", minimum=0)
-    ema_decay: float = setting(
-        0.995, "decay of the moving average of the weights; 0 for none", minimum=0
-    )
+    learning_rate: float = 0.003
+    ema_decay: float = 0.995
     vocab_size: int = setting(
         20_000, "words, the most frequent ones of the training set", minimum=3
     )
@@ -77,7 +67,6 @@ class Config:
         32, "size of the vector of a pair of adjacent words; 0 for none", minimum=0
     )
     pair_buckets: int = setting(65_536, "rows of the table pairs are hashed into", minimum=1)
-    hidden_size: int = setting(64, "hidden units of a layer and direction", minimum=1)
     num_layers: int = setting(1, "recurrent layers", minimum=1)
     segment_length: int = setting(
         50,
@@ -94,17 +83,14 @@ class Config:
     embedding_dropout: float = setting(
         0.2, "rate at which numbers of word vectors are dropped", below=1
     )
-    dropout: float = setting(
-        0.3, "rate of the dropout between layers and before the read-out", below=1
-    )
+    dropout: float = 0.3
     validation_fraction: float = setting(
         0.1, "part of the training reviews that chooses the epoch", minimum=0, below=1
     )
 
     def __post_init__(self):
         """Refuses settings that cannot be used."""
-        command_line.check_settings(self)
-        check_cell(self, self.hidden_size)
+        super().__post_init__()
         if self.validation_fraction == 0:
             raise ConfigError("--validation_fraction must be above 0: it chooses the epoch.")
         if self.segment_length and self.pooling == "last":
@@ -112,59 +98,44 @@ class Config:
                 "--pooling=last needs --segment_length=0: the last segment alone would decide."
             )
 
+    @classmethod
+    def defaults(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Returns the defaults of the preset."""
+        return PRESETS.get(given.get("preset", cls.preset), {})
 
-PRESETS = {
-    "best": Config(),
+    @property
+    def choosing(self) -> Mapping[str, Any]:
+        """Settings that bring other defaults with them; and their own."""
+        return {"preset": "best"}
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "best": {},
     # The script of a thousand tutorials: 10,000 words, the last 200, no regularisation.
-    "keras": Config(
-        cell="bilstm",
-        preset="keras",
-        epochs=10,
-        patience=3,
-        batch_size=32,
-        learning_rate=1e-3,
-        schedule="constant",
-        weight_decay=0.0,
-        clip_norm=0.0,
-        ema_decay=0.0,
-        vocab_size=10_000,
-        punctuation=False,
-        max_length=200,
-        keep="last",
-        linear_path=False,
-        soft_labels=0.0,
-        embedding_size=128,
-        pair_size=0,
-        hidden_size=128,
-        segment_length=0,
-        pooling="last",
-        head_size=128,
-        token_dropout=0.0,
-        embedding_dropout=0.0,
-        dropout=0.0,
-    ),
+    "keras": {
+        "cell": "bilstm",
+        "epochs": 10,
+        "patience": 3,
+        "batch_size": 32,
+        "learning_rate": 1e-3,
+        "schedule": "constant",
+        "weight_decay": 0.0,
+        "clip_norm": 0.0,
+        "ema_decay": 0.0,
+        "vocab_size": 10_000,
+        "punctuation": False,
+        "max_length": 200,
+        "keep": "last",
+        "linear_path": False,
+        "soft_labels": 0.0,
+        "embedding_size": 128,
+        "pair_size": 0,
+        "hidden_size": 128,
+        "segment_length": 0,
+        "pooling": "last",
+        "head_size": 128,
+        "token_dropout": 0.0,
+        "embedding_dropout": 0.0,
+        "dropout": 0.0,
+    },
 }
-
-
-def configure(**given: Any) -> Config:
-    """Returns a preset's configuration, changed where a setting is given.
-
-    Args:
-      **given: settings by name.
-
-    Returns:
-      The configuration.
-
-    Raises:
-      ConfigError: if a setting cannot be used.
-
-    Example:
-      >>> configure(preset="keras").max_length
-      200
-    """
-    return dataclasses.replace(PRESETS[given.get("preset", "best")], **given)
-
-
-def command(config: Config) -> str:
-    """Returns the command that repeats a run."""
-    return report.command("imdb", config, PRESETS[config.preset], choosing={"preset": "best"})

@@ -38,14 +38,7 @@ def build_model(config: Config, vocab_size: int, rngs: nnx.Rngs) -> seqjax.nn.Se
         token_dropout=config.token_dropout,
         rngs=rngs,
     )
-    layers = recurrent_layers(
-        config,
-        embedding.features,
-        config.hidden_size,
-        config.num_layers,
-        config.dropout,
-        rngs,
-    )
+    layers = recurrent_layers(config, embedding.features, rngs)
     return seqjax.nn.SequenceClassifier(
         embedding,
         layers,

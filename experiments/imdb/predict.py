@@ -1,5 +1,6 @@
 """Asks a finished run for the sentiment of a text."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from experiments.imdb.linear import linear_logits, load_linear
 from experiments.imdb.model import model_functions
 from seqjax import data
 from seqjax.data._batching import bucketed_batches, truncate
+
+ASKS = "a text whose sentiment the finished run is asked for"
 
 
 def load_weights(path: Path, seeds: int) -> list[list[float]]:
@@ -64,3 +67,10 @@ def predict(path: str | Path, text: str) -> float:
         linear = linear_weights[i] * batch.offsets[0]
         probabilities.append(jax.nn.sigmoid(network + linear))
     return float(np.mean(probabilities))
+
+
+def answer_lines(workdir: str, text: str) -> Iterator[str]:
+    """Yields the answer in words."""
+    positive = predict(workdir, text)
+    sentiment = "positive" if positive > 0.5 else "negative"
+    yield f"{sentiment}: the probability of positive is {positive:.3f}"

@@ -67,14 +67,6 @@ class Task(NamedTuple):
 def load_task(config: Config, cache_dir: str | None, notify: Callable[[str], None]) -> Task:
     """Loads and encodes the reviews, cuts them to length and splits off the validation part.
 
-    Args:
-      config: the settings.
-      cache_dir: where encodings and linear fits are kept.
-      notify: receives what a user must know.
-
-    Returns:
-      The data.
-
     Raises:
       DataError: if the data is missing or damaged.
     """

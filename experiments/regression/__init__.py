@@ -19,11 +19,12 @@ folder (docs/howto/runs.md). Kill it at any time and continue with --resume.
 `run(configure(...))`.
 """
 
-from experiments.regression.config import CELLS as CELLS
-from experiments.regression.config import TASKS as TASKS
-from experiments.regression.config import Config as Config
-from experiments.regression.config import configure as configure
-from experiments.regression.predict import predict as predict
-from experiments.regression.run import prepare as prepare
-from experiments.regression.run import run as run
-from experiments.study import Result as Result
+from experiments.regression.config import CELLS, TASKS, Config
+from experiments.regression.predict import ASKS, answer_lines, predict
+from experiments.regression.study import prepare
+from experiments.study import Experiment
+
+__all__ = ["CELLS", "EXPERIMENT", "TASKS", "Config", "configure", "predict", "prepare", "run"]
+
+EXPERIMENT = Experiment("regression", Config, prepare, ASKS, answer_lines)
+configure, run = Config.configure, EXPERIMENT.run

@@ -1,17 +1,14 @@
 """Every setting of the regression experiment, and the presets of its tasks."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
-from experiments import command_line, report
 from experiments.cells import (
     FEEDFORWARD,
-    cell_options_setting,
     cell_setting,
-    check_cell,
     check_gradient,
     directions,
-    executor_setting,
     gradient_setting,
     takes,
 )
@@ -39,8 +36,6 @@ class Config(TableSettings):
         "--lookback steps and has no memory",
         CELLS,
     )
-    cell_options: str = cell_options_setting()
-    executor: str = executor_setting()
     gradient: str = gradient_setting()
     task: str = setting("narma10", "what is to be learnt", choices=TASKS)
     preset: str = setting(
@@ -53,8 +48,9 @@ class Config(TableSettings):
         None,
         "folder of published data; default: SEQJAX_DATA_DIR, for (p)smnist TFDS_DATA_DIR and then "
         "~/tensorflow_datasets",
+        tasks=PUBLISHED,
     )
-    path: str | None = setting(None, "the file of --task=csv")
+    path: str | None = setting(None, "the file of --task=csv", tasks=["csv"], needed=True)
     csv_layout: str = setting(
         "series",
         "what a row of the file is: series, one step of a long series; rows, a sequence and, last, "
@@ -65,7 +61,9 @@ class Config(TableSettings):
         "numeric", "the answer in rows: a number, or a class 0 or 1", choices=("numeric", "binary")
     )
     target_columns: str | None = setting(
-        None, "columns of a series to foretell, by name: a,b; default: all that are read"
+        None,
+        "columns of a series to foretell, by name: a,b; default: all that are read",
+        tasks=["csv"],
     )
     features: int = setting(1, "numbers in a step of a sequence in a row", minimum=1)
     split_seed: int = setting(
@@ -85,10 +83,8 @@ class Config(TableSettings):
     permutation_seed: int = setting(1, "draws the order of pixels in psmnist", minimum=0)
     period: int = setting(0, "steps of a season, for the seasonal floor; 0 for none", minimum=0)
     ridge_lags: int = setting(30, "steps the ridge floor looks back; 0 for none", minimum=0)
-    seeds: int = setting(3, "number of seeds, trained one after the other", minimum=1, below=2**31)
-    seed: int = setting(0, "the first seed", minimum=0, below=2**31)
-    epochs: int = setting(60, "epochs at most", minimum=1)
-    patience: int = setting(60, "stop after this many epochs without improvement", minimum=1)
+    epochs: int = 60
+    patience: int = 60
     monitor: str = setting(
         "loss",
         "what chooses the epoch, in validation: loss (squared error, or cross-entropy of classes), "
@@ -100,26 +96,17 @@ class Config(TableSettings):
         "which epoch is tested: best, by --monitor, or last, of a schedule fixed beforehand",
         choices=("best", "last"),
     )
-    batch_size: int = setting(64, "sequences in a batch", minimum=1)
-    learning_rate: float = setting(5e-3, "peak learning rate", minimum=0)
-    schedule: str = setting(
-        "cosine", "learning rate after a short warm-up", choices=("cosine", "constant")
-    )
+    batch_size: int = 64
     loss: str = setting(
         "mse", "what is learnt to be small (numbers only)", choices=("mse", "mae", "huber")
     )
-    weight_decay: float = setting(0.0, "decoupled weight decay of the kernels", minimum=0)
-    clip_norm: float = setting(1.0, "the gradient's global norm is clipped to this", minimum=0)
-    ema_decay: float = setting(
-        0.99, "decay of the moving average of the weights; 0 for none", minimum=0, below=1
-    )
+    weight_decay: float = 0.0
     model: str = setting(
         "steps",
         "steps, an answer at each; last, one from the last output; segments, forecasts of each "
         "variable for itself, read and written in segments",
         choices=("steps", "last", "segments"),
     )
-    hidden_size: int = setting(64, "hidden units of a layer and direction", minimum=1)
     num_layers: int = setting(1, "recurrent layers", minimum=1)
     max_timescale: int = setting(
         0,
@@ -138,19 +125,12 @@ class Config(TableSettings):
         0.0, "standard deviation of noise on training inputs, in standard units", minimum=0
     )
     head_size: int = setting(0, "units of a ReLU layer before the read-out; 0 for none", minimum=0)
-    dropout: float = setting(
-        0.0, "rate of the dropout between layers and before the read-out", below=1
-    )
+    dropout: float = 0.0
 
     def __post_init__(self):
         """Refuses settings that cannot be used."""
-        command_line.check_settings(self)
-        check_cell(self, self.hidden_size)
+        super().__post_init__()
         check_gradient(self, self.hidden_size)
-        self.check_table()
-        command_line.check_task_reads(self, "data_dir", PUBLISHED)
-        command_line.check_task_reads(self, "path", ["csv"], needed=["csv"])
-        command_line.check_task_reads(self, "target_columns", ["csv"])
         one_way, both = directions(self.cell)
         if self.max_timescale and not takes(self.cell, "max_timescale"):
             raise ConfigError(f"--max_timescale needs a cell with gates, got --cell={self.cell}.")
@@ -231,6 +211,31 @@ class Config(TableSettings):
         """Whether the answers are numbers, not classes."""
         return self.task not in ("smnist", "psmnist") and self.target_kind == "numeric"
 
+    @classmethod
+    def defaults(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Returns the defaults of task, horizon, layout and preset."""
+        task = given.get("task", cls.task)
+        settings = dict(DEFAULTS.get(task, {}))
+        if task == "ett":
+            for horizon, changes in ETT_FROM.items():
+                if given.get("horizon", settings["horizon"]) >= horizon:
+                    settings.update(changes)
+        if task in REMEMBERED and takes(given.get("cell", cls.cell), "max_timescale"):
+            lookback = given.get("lookback", settings.get("lookback", cls.lookback))
+            settings["max_timescale"] = max(3, lookback)
+        if task == "csv" and given.get("csv_layout") == "rows":
+            settings.update(ROWS)
+        if given.get("preset") == "keras":
+            settings.update(KERAS)
+        return settings
+
+    @property
+    def choosing(self) -> Mapping[str, Any]:
+        """Settings that bring other defaults with them, beside cell and task; and their own."""
+        usual = {"preset": "best", "horizon": 1, "lookback": 100} | DEFAULTS[self.task]
+        choosing = {name: usual[name] for name in ("preset", "horizon", "lookback")}
+        return choosing | {"path": None, "csv_layout": "series"}
+
 
 FORECAST = {"model": "last", "residual": True, "ridge_lags": 64, "lookback": 64}
 PIXELS = {
@@ -279,46 +284,3 @@ KERAS = {
     "epochs": 10, "patience": 10, "batch_size": 32, "head_size": 0, "loss": "mse",
     "input_noise": 0.0, "input_clip": 0.0,
 }  # fmt: skip
-
-
-def configure(**given: Any) -> Config:
-    """Returns a task's configuration: its defaults, changed where a setting is given.
-
-    Args:
-      **given: settings by name.
-
-    Returns:
-      The configuration.
-
-    Raises:
-      ConfigError: if a setting cannot be used.
-
-    Example:
-      >>> configure(task="ett", horizon=192).model
-      'segments'
-    """
-    task = given.get("task", "narma10")
-    settings = dict(DEFAULTS.get(task, {}))
-    if task == "ett":
-        for horizon, changes in ETT_FROM.items():
-            if given.get("horizon", settings["horizon"]) >= horizon:
-                settings.update(changes)
-    if task in REMEMBERED and takes(given.get("cell", "gru"), "max_timescale"):
-        settings["max_timescale"] = max(3, given.get("lookback", settings.get("lookback", 100)))
-    if task == "csv" and given.get("csv_layout") == "rows":
-        settings.update(ROWS)
-    if given.get("preset") == "keras":
-        settings.update(KERAS)
-    return Config(**{**settings, **given})
-
-
-def command(config: Config) -> str:
-    """Returns the command that repeats a run."""
-    usual = {"preset": "best", "horizon": 1, "lookback": 100} | DEFAULTS[config.task]
-    choosing = {name: usual[name] for name in ("preset", "horizon", "lookback")}
-    if config.task == "csv":
-        choosing |= {"path": None, "csv_layout": "series"}
-    given = {name: getattr(config, name) for name in ("cell", "task", *choosing)}
-    return report.command(
-        "regression", config, configure(**given), first=("cell", "task"), choosing=choosing
-    )

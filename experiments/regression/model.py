@@ -65,15 +65,7 @@ class SequenceRegressor(nnx.Module):
 
     def __init__(self, config: Config, in_size: int, out_shape: tuple[int, ...], *, rngs: nnx.Rngs):
         """Makes the layers."""
-        self.recurrent = recurrent_layers(
-            config,
-            in_size,
-            config.hidden_size,
-            config.num_layers,
-            config.dropout,
-            rngs,
-            **config.layer_options,
-        )
+        self.recurrent = recurrent_layers(config, in_size, rngs, **config.layer_options)
         out_size = int(np.prod(out_shape))
         self.head = ReadOut(
             *(self.recurrent.out_size, out_size, config.head_size, config.dropout, rngs),
@@ -112,9 +104,7 @@ class SegmentForecaster(nnx.Module):
         num_future = -(-config.horizon // self.length)
         self.embedding = nnx.Linear(self.length, size, rngs=rngs)
         self.recurrent = recurrent_layers(
-            config,
-            *(size, size, 1, 0.0, rngs),
-            **config.layer_options,
+            config, size, rngs, hidden_size=size, num_layers=1, **config.layer_options
         )
         normal = jax.nn.initializers.normal(1.0)
         self.places = nnx.Param(normal(rngs.params(), (num_future, size - size // 2)))

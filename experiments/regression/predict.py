@@ -1,6 +1,7 @@
 """Asks a finished run about a user's own file."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,8 @@ from experiments.tables import read_table
 from seqjax import data, train
 from seqjax.data._sequences import padded
 from seqjax.train._files import replace_file
+
+ASKS = "a file to ask a finished run of --task=csv about"
 
 _ROWS_AT_ONCE = 256
 
@@ -138,3 +141,11 @@ def predict(path: str | Path, file: str | Path) -> list[dict[str, float]]:
     mean = np.mean(found, axis=0)
     rows = mean.reshape(-1, len(saved.target_names))
     return [dict(zip(saved.target_names, row, strict=True)) for row in rows.tolist()]
+
+
+def answer_lines(workdir: str, file: str) -> Iterator[str]:
+    """Yields the answers as lines of a table."""
+    rows = predict(workdir, file)
+    yield ",".join(rows[0])
+    for row in rows:
+        yield ",".join(f"{value:.6g}" for value in row.values())

@@ -72,13 +72,6 @@ class Task(NamedTuple):
 def load_task(config: Config, notify: Callable[[str], None] = print) -> Task:
     """Loads or generates what the settings ask for.
 
-    Args:
-      config: the settings.
-      notify: receives what a user must know.
-
-    Returns:
-      The data.
-
     Raises:
       DataError: if the data is missing or damaged, or too short.
     """

@@ -16,11 +16,12 @@ folder (docs/howto/runs.md) with a report of every tag. Kill it at any time and 
 `run(configure(...))`.
 """
 
-from experiments.study import Result as Result
-from experiments.tagging.config import CELLS as CELLS
-from experiments.tagging.config import TASKS as TASKS
-from experiments.tagging.config import Config as Config
-from experiments.tagging.config import configure as configure
-from experiments.tagging.predict import predict as predict
-from experiments.tagging.run import prepare as prepare
-from experiments.tagging.run import run as run
+from experiments.study import Experiment
+from experiments.tagging.config import CELLS, TASKS, Config
+from experiments.tagging.predict import ASKS, answer_lines, predict
+from experiments.tagging.study import prepare
+
+__all__ = ["CELLS", "EXPERIMENT", "TASKS", "Config", "configure", "predict", "prepare", "run"]
+
+EXPERIMENT = Experiment("tagging", Config, prepare, ASKS, answer_lines)
+configure, run = Config.configure, EXPERIMENT.run

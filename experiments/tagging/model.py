@@ -94,15 +94,7 @@ class Tagger(nnx.Module):
         else:
             self.characters = None
         self.embedding_dropout = nnx.Dropout(config.embedding_dropout)
-        self.layers = recurrent_layers(
-            config,
-            in_size,
-            config.hidden_size,
-            config.num_layers,
-            config.dropout,
-            rngs,
-            window=(config.window, config.window),
-        )
+        self.layers = recurrent_layers(config, in_size, rngs, window=(config.window, config.window))
         self.dropout = nnx.Dropout(config.dropout)
         self.head = nnx.Linear(self.layers.out_size, sizes["tags"], rngs=rngs)
         self.crf = seqjax.nn.CRF(sizes["tags"]) if config.crf else None

@@ -1,5 +1,6 @@
 """Asks a finished run for the tags of a sentence."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -12,6 +13,8 @@ from experiments.tagging.task import make_batches
 from experiments.tagging.vocabulary import Vocabulary, pieces, tokenize
 from seqjax import data
 from seqjax.data._conllu import TaggedSentence
+
+ASKS = "a sentence whose words the finished run is to tag"
 
 
 def predict(path: str | Path, text: str) -> list[tuple[str, str]]:
@@ -46,3 +49,8 @@ def predict(path: str | Path, text: str) -> list[tuple[str, str]]:
     found = np.mean([marginals(params) for params in run.params(functions)], axis=0)
     best = found.argmax(axis=-1)[batch.weights > 0]
     return [(word, vocabulary.tags[tag]) for word, tag in zip(words, best.tolist(), strict=True)]
+
+
+def answer_lines(workdir: str, text: str) -> Iterator[str]:
+    """Yields the words with their tags, in a line."""
+    yield " ".join(f"{word}/{tag}" for word, tag in predict(workdir, text))

@@ -58,12 +58,6 @@ class Task(NamedTuple):
 def load_task(config: Config) -> Task:
     """Loads or generates the sentences that the settings ask for, and numbers them.
 
-    Args:
-      config: the settings.
-
-    Returns:
-      The data.
-
     Raises:
       DataError: if the data is missing or damaged.
     """

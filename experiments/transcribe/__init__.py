@@ -15,11 +15,12 @@ folder (docs/howto/runs.md). Kill it at any time and continue with --resume.
 `--predict=FILE.wav` asks a finished run. Notebooks and tests call `run(configure(...))`.
 """
 
-from experiments.study import Result as Result
-from experiments.transcribe.config import CELLS as CELLS
-from experiments.transcribe.config import TASKS as TASKS
-from experiments.transcribe.config import Config as Config
-from experiments.transcribe.config import configure as configure
-from experiments.transcribe.predict import predict as predict
-from experiments.transcribe.run import prepare as prepare
-from experiments.transcribe.run import run as run
+from experiments.study import Experiment
+from experiments.transcribe.config import CELLS, TASKS, Config
+from experiments.transcribe.predict import ASKS, answer_lines, predict
+from experiments.transcribe.study import prepare
+
+__all__ = ["CELLS", "EXPERIMENT", "TASKS", "Config", "configure", "predict", "prepare", "run"]
+
+EXPERIMENT = Experiment("transcribe", Config, prepare, ASKS, answer_lines)
+configure, run = Config.configure, EXPERIMENT.run

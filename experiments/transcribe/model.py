@@ -21,8 +21,7 @@ class Transcriber(nnx.Module):
 
     def __init__(self, config: Config, in_size: int, *, rngs: nnx.Rngs):
         """Makes the layers."""
-        sizes = (in_size, config.hidden_size, config.num_layers, config.dropout, rngs)
-        self.recurrent = recurrent_layers(config, *sizes)
+        self.recurrent = recurrent_layers(config, in_size, rngs)
         self.dropout = nnx.Dropout(config.dropout)
         self.head = nnx.Linear(self.recurrent.out_size, DIGITS + 1, rngs=rngs)
 

@@ -19,6 +19,8 @@ from seqjax import data, decode
 from seqjax.data._spoken_digits import DIGITS_RATE
 from seqjax.train._files import replace_file
 
+ASKS = "a WAV file whose digits the finished run is asked for"
+
 _SHOWN = 5
 
 

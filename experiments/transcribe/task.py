@@ -58,12 +58,6 @@ class Task(NamedTuple):
 def load_task(config: Config) -> Task:
     """Loads or generates single digits and makes the strings that do not change.
 
-    Args:
-      config: the settings.
-
-    Returns:
-      The data.
-
     Raises:
       DataError: if the data is missing or damaged.
       ConfigError: if strings have too few steps for their digits.

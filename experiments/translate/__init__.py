@@ -18,11 +18,12 @@ with --resume. `--predict="a sentence"` asks a finished run. Notebooks and tests
 `run(configure(...))`.
 """
 
-from experiments.study import Result as Result
-from experiments.translate.config import CELLS as CELLS
-from experiments.translate.config import TASKS as TASKS
-from experiments.translate.config import Config as Config
-from experiments.translate.config import configure as configure
-from experiments.translate.predict import predict as predict
-from experiments.translate.run import prepare as prepare
-from experiments.translate.run import run as run
+from experiments.study import Experiment
+from experiments.translate.config import CELLS, TASKS, Config
+from experiments.translate.predict import ASKS, answer_lines, predict
+from experiments.translate.study import prepare
+
+__all__ = ["CELLS", "EXPERIMENT", "TASKS", "Config", "configure", "predict", "prepare", "run"]
+
+EXPERIMENT = Experiment("translate", Config, prepare, ASKS, answer_lines)
+configure, run = Config.configure, EXPERIMENT.run

@@ -2,11 +2,12 @@
 
 import dataclasses
 import os
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
 
-from experiments import command_line, report
-from experiments.cells import cell_options_setting, cell_setting, check_cell, executor_setting
+from experiments.cells import cell_setting
 from experiments.command_line import ConfigError, setting
+from experiments.settings import Settings
 from seqjax.cells import CELLS as CELLS_BY_NAME
 from seqjax.data._data_dir import DATA_DIR_VARIABLE
 from seqjax.nn._attention import ATTENTIONS
@@ -16,12 +17,10 @@ TASKS = ("auto", "multi30k", "generated", "folder")
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Every setting of a run; the defaults are those of the task multi30k. See `configure`."""
 
     cell: str = cell_setting("gru", "recurrent cell of encoder and decoder", CELLS)
-    cell_options: str = cell_options_setting()
-    executor: str = executor_setting()
     task: str = setting(
         "auto",
         "what is translated: multi30k, English captions into German; generated, a made-up "
@@ -30,10 +29,15 @@ class Config:
         choices=TASKS,
     )
     data_dir: str | None = setting(
-        None, "folder of published data; default: the environment's SEQJAX_DATA_DIR"
+        None,
+        "folder of published data; default: the environment's SEQJAX_DATA_DIR",
+        tasks=["auto", "multi30k"],
     )
     path: str | None = setting(
-        None, "of --task=folder: the folder with {train,val,test}.{source,target suffix}"
+        None,
+        "of --task=folder: the folder with {train,val,test}.{source,target suffix}",
+        tasks=["folder"],
+        needed=True,
     )
     source_suffix: str = setting("src", "of --task=folder: how names of source files end")
     target_suffix: str = setting("tgt", "of --task=folder: how names of target files end")
@@ -48,25 +52,18 @@ class Config:
     )
     vocab_size: int = setting(2500, "pieces in each language, of bpe", minimum=5)
     min_frequency: int = setting(2, "rarer words are unknown, of words", minimum=1)
-    seeds: int = setting(1, "number of seeds, trained one after the other", minimum=1, below=2**31)
-    seed: int = setting(0, "the first seed", minimum=0, below=2**31)
-    epochs: int = setting(7, "epochs at most", minimum=1)
-    patience: int = setting(7, "stop after this many epochs without improvement", minimum=1)
+    seeds: int = 1
+    epochs: int = 7
+    patience: int = 7
     monitor: str = setting(
         "loss",
         "what chooses the epoch, in validation: loss, nats a token, or bleu, of greedy search",
         choices=("loss", "bleu"),
     )
     batch_size: int = setting(64, "pairs in a batch", minimum=1)
-    learning_rate: float = setting(4e-3, "peak learning rate", minimum=0)
-    schedule: str = setting(
-        "cosine", "learning rate after a short warm-up", choices=("cosine", "constant")
-    )
-    weight_decay: float = setting(0.0, "decoupled weight decay of the kernels", minimum=0)
-    clip_norm: float = setting(1.0, "the gradient's global norm is clipped to this", minimum=0)
-    ema_decay: float = setting(
-        0.995, "decay of the moving average of the weights; 0 for none", minimum=0, below=1
-    )
+    learning_rate: float = 0.004
+    weight_decay: float = 0.0
+    ema_decay: float = 0.995
     label_smoothing: float = setting(
         0.1, "part of a target's probability that is spread over all tokens", minimum=0, below=1
     )
@@ -74,9 +71,7 @@ class Config:
         0.1, "rate at which numbers of embeddings are dropped", below=1
     )
     token_dropout: float = setting(0.0, "rate at which whole tokens are dropped", below=1)
-    dropout: float = setting(
-        0.2, "rate of the dropout between layers and before the read-out", below=1
-    )
+    dropout: float = 0.2
     sampling_rate: float = setting(
         0.0,
         "scheduled sampling: rate at which a step is given the model's own token; steps are then "
@@ -113,10 +108,7 @@ class Config:
 
     def __post_init__(self):
         """Refuses settings that cannot be used."""
-        command_line.check_settings(self)
-        check_cell(self, self.hidden_size)
-        command_line.check_task_reads(self, "data_dir", ["auto", "multi30k"])
-        command_line.check_task_reads(self, "path", ["folder"], needed=["folder"])
+        super().__post_init__()
         if self.source_suffix == self.target_suffix:
             raise ConfigError(
                 "--source_suffix and --target_suffix must differ, got "
@@ -127,6 +119,19 @@ class Config:
                 "--attention=dot needs --decoder_size to be twice --hidden_size, got "
                 f"{self.decoder_size} and {self.hidden_size}."
             )
+
+    @classmethod
+    def defaults(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Returns the defaults of the task."""
+        return DEFAULTS.get(given.get("task", cls.task), {})
+
+    @classmethod
+    def configure(cls, **given: Any) -> Self:
+        """As that of `Settings`; the task "auto" becomes what it stands for."""
+        if given.get("task", "auto") == "auto":
+            named = given.get("data_dir") or os.environ.get(DATA_DIR_VARIABLE)
+            given["task"] = "multi30k" if named else "generated"
+        return super().configure(**given)
 
 
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -139,34 +144,3 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "source_buckets": 1, "label_smoothing": 0.05,
     },
 }  # fmt: skip
-
-
-def configure(**given: Any) -> Config:
-    """Returns a task's configuration: its defaults, changed where a setting is given.
-
-    Args:
-      **given: settings by name. The task "auto" becomes what it stands for.
-
-    Returns:
-      The configuration.
-
-    Raises:
-      ConfigError: if a setting cannot be used.
-
-    Example:
-      >>> configure(task="generated", cell="lstm").segmentation
-      'words'
-    """
-    task = given.get("task", "auto")
-    if task == "auto":
-        named = given.get("data_dir") or os.environ.get(DATA_DIR_VARIABLE)
-        task = "multi30k" if named else "generated"
-    return Config(**{**DEFAULTS.get(task, {}), **given, "task": task})
-
-
-def command(config: Config) -> str:
-    """Returns the command that repeats a run."""
-    given = {"task": config.task, "path": config.path}
-    return report.command(
-        "translate", config, configure(**given), first=("cell", "task"), choosing={"path": None}
-    )

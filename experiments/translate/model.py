@@ -38,13 +38,7 @@ def build_model(config: Config, source_size: int, target_size: int, rngs: nnx.Rn
 
     source = embedding(source_size)
     encoder = recurrent_layers(
-        config,
-        config.embedding_size,
-        config.hidden_size,
-        config.encoder_layers,
-        config.dropout,
-        rngs,
-        both=True,
+        config, config.embedding_size, rngs, num_layers=config.encoder_layers, both=True
     )
     attend_from = 0 if config.attend_from == "bottom" else -1
     sizes = in_sizes(

@@ -1,5 +1,6 @@
 """Asks a finished run for a translation."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from experiments.finished import open_finished
@@ -14,6 +15,8 @@ from experiments.translate.task import (
 )
 from seqjax import data, train
 from seqjax.data._subwords import END_ID
+
+ASKS = "a sentence the finished run translates"
 
 
 def predict(path: str | Path, sentence: str) -> str:
@@ -45,3 +48,8 @@ def predict(path: str | Path, sentence: str) -> str:
     )
     (found,) = translate(list(run.params(functions)), source_batches([ids], 1))
     return target.decode(found)
+
+
+def answer_lines(workdir: str, sentence: str) -> Iterator[str]:
+    """Yields the translation."""
+    yield predict(workdir, sentence)

@@ -14,6 +14,7 @@ from experiments import classify, command_line, gradient_flow, regression
 from experiments.classify.predict import read_asked
 from experiments.command_line import ConfigError
 from experiments.memory import refuse_too_large
+from experiments.settings import Settings
 from seqjax import train
 
 NAMES = (
@@ -143,6 +144,19 @@ def test_the_memory_of_a_container(tmp_path, monkeypatch):
         else:
             with pytest.raises(ConfigError, match=r"--x=1 would take 0\.0 GiB"):
                 refuse_too_large("--x=1", 2**21)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "gradient_flow"])
+def test_a_default_alone_keeps_help_and_bounds(name):
+    config_type = importlib.import_module(f"experiments.{name}").Config
+    fields = {field.name: field for field in dataclasses.fields(config_type)}
+    for shared in dataclasses.fields(Settings):
+        metadata = fields[shared.name].metadata
+        assert metadata["help"]
+        for bound in ("minimum", "below", "choices"):
+            assert metadata[bound] == shared.metadata[bound]
+    with pytest.raises(ConfigError, match=r"--ema_decay must lie in \[0, 1\), got 1.5"):
+        config_type(ema_decay=1.5)
 
 
 SETTINGS = {"rate": 0.1, "cell": "gru", "sizes": (4, 5), "model": {"size": np.int64(3)}}

@@ -14,18 +14,20 @@ from experiments.functions import recurrent_layers
 
 def test_options_reach_every_layer():
     config = classify.configure(cell="bislstm", cell_options="heads=4,block_ratio=0.5")
-    stack = recurrent_layers(config, 3, 8, 2, 0.0, nnx.Rngs(0))
+    stack = recurrent_layers(config, 3, nnx.Rngs(0), hidden_size=8, num_layers=2)
     for layer in stack.layers:
         for side in (layer.forward, layer.backward):
             assert side.cell.heads == 4
     plain = dataclasses.replace(config, cell_options="")
-    assert recurrent_layers(plain, 3, 8, 1, 0.0, nnx.Rngs(0)).forward.cell.heads == 1
+    assert (
+        recurrent_layers(plain, 3, nnx.Rngs(0), hidden_size=8, num_layers=1).forward.cell.heads == 1
+    )
 
 
 def test_what_the_experiment_sets_gives_way():
     config = classify.configure(cell="lstm", cell_options="max_timescale=50")
     options = {"max_timescale": 9.0}
-    cell = recurrent_layers(config, 3, 4, 1, 0.0, nnx.Rngs(0), **options).cell
+    cell = recurrent_layers(config, 3, nnx.Rngs(0), hidden_size=4, num_layers=1, **options).cell
     bias = cell.init(jax.random.key(0), 3).bias
     assert float(jax.numpy.exp(bias[4:8]).max()) > 9
 

@@ -13,10 +13,9 @@ import pytest
 
 from experiments import command_line, generate
 from experiments.generate.chord_progressions import chord_progressions
-from experiments.generate.config import command
 from experiments.generate.midi import midi_bytes
 from experiments.generate.model import Asked, make_judge, make_loss, model_functions, zero_state
-from experiments.generate.predict import answer
+from experiments.generate.predict import answer_lines
 from seqjax import data, train
 from seqjax.data._characters import split_characters
 from seqjax.data._chorales import NUM_NOTES, piano_roll
@@ -133,12 +132,12 @@ def test_music(composed):
     np.testing.assert_array_equal(roll, generate.compose(path, sample_length=9))
     assert (roll != generate.compose(path, sample_length=9, seed=1)).any()
     file = path / "new.mid"
-    assert list(answer(str(path), str(file))) == [f"20 quarter notes of music in {file}"]
+    assert list(answer_lines(str(path), str(file))) == [f"20 quarter notes of music in {file}"]
     assert mido.MidiFile(file).length <= 20 * 60 / 80 + 1
     with pytest.raises(train.RunError, match=r"A run of a text is needed, .* is generated_music"):
         list(generate.continue_text(path, "one"))
     with pytest.raises(data.DataError, match="needs a MIDI file that can be written"):
-        list(answer(str(path), str(path / "none" / "new.mid")))
+        list(answer_lines(str(path), str(path / "none" / "new.mid")))
 
 
 def test_a_midi_file_holds_the_notes():
@@ -164,10 +163,10 @@ def test_a_prompt_is_continued(finished, tmp_path, capsys):
     # Each is the likeliest after all that stands before it, the text being read in one go.
     logits, _ = functions.apply(params, Asked(alphabet.encode("one for" + text)[None]))
     assert text == alphabet.decode(logits[0, 6:-1].argmax(-1))
-    assert list(answer(str(path), "one for", temperature=0.0, sample_length=12)) == [""]
+    assert list(answer_lines(str(path), "one for", temperature=0.0, sample_length=12)) == [""]
     assert capsys.readouterr().out == "one for" + text
     with pytest.raises(data.DataError, match="got 'Z' in 'Zoo'"):
-        list(answer(str(path), "Zoo"))
+        list(answer_lines(str(path), "Zoo"))
     assert capsys.readouterr().out == ""  # not even the prompt
     with pytest.raises(data.DataError, match="needs a prompt of at least one character"):
         list(generate.continue_text(path, ""))
@@ -240,8 +239,8 @@ def test_every_task_has_defaults_and_a_command(task):
     config = generate.configure(task=task, path="x.txt" if task == "text" else None)
     file = " --path=x.txt" if task == "text" else ""
     start = f"python -m experiments.generate --cell={config.cell} --task={task}{file}"
-    assert command(config) == start
-    assert command(dataclasses.replace(config, seeds=9)) == f"{start} --seeds=9"
+    assert config.command("generate") == start
+    assert dataclasses.replace(config, seeds=9).command("generate") == f"{start} --seeds=9"
 
 
 @pytest.mark.parametrize(
@@ -269,7 +268,7 @@ def test_settings_are_checked(changes, message):
 
 def test_interrupted_and_resumed_to_the_same_bits(finished, tmp_path, monkeypatch):
     """What another run with these settings came to, which nothing interrupted."""
-    module = sys.modules["experiments.generate.run"]
+    module = sys.modules["experiments.generate.study"]
     config, (_, whole), _ = finished
     make = module.epoch_segments
 

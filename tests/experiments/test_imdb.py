@@ -11,8 +11,7 @@ import numpy as np
 import programs
 import pytest
 
-from experiments import command_line, imdb
-from experiments.imdb.config import command
+from experiments import command_line, imdb, program
 from experiments.imdb.linear import fit_linear, linear_logits
 from experiments.imdb.model import make_predict, model_functions
 from experiments.imdb.task import load_task
@@ -155,11 +154,11 @@ def test_every_score_says_whose_it_is(finished):
 
 def test_predict_says_what_the_model_has_seen(tmp_path, capsys):
     (tmp_path / "result.json").write_text('{"dataset": "generated_reviews"}')
-    command_line.say_if_generated(tmp_path)
+    program.say_if_generated(tmp_path)
     assert "NO REAL DATA: this model has seen generated reviews alone" in capsys.readouterr().err
     (tmp_path / "result.json").write_text('{"dataset": "imdb_reviews"}')
-    command_line.say_if_generated(tmp_path)
-    command_line.say_if_generated(tmp_path / "nothing")
+    program.say_if_generated(tmp_path)
+    program.say_if_generated(tmp_path / "nothing")
     assert capsys.readouterr().err == ""
 
 
@@ -250,7 +249,7 @@ def test_every_cell_has_a_model(cell, reviews_folder):
 
 
 def test_keras_preset_is_the_classic_script():
-    functions = model_functions(imdb.PRESETS["keras"], vocab_size=10_000)
+    functions = model_functions(imdb.configure(preset="keras"), vocab_size=10_000)
     shapes = jax.eval_shape(functions.init, jax.random.key(0))
     sizes = [leaf.size for leaf in jax.tree.leaves(shapes)]
     # Embedding, two LSTMs, Dense(128), Dense(1), as Keras counts them.
@@ -273,8 +272,10 @@ def test_settings_are_checked(changes, message):
 
 
 def test_command_repeats_the_run():
-    config = dataclasses.replace(imdb.PRESETS["keras"], seeds=1, cell="lstm")
-    assert command(config) == "python -m experiments.imdb --cell=lstm --preset=keras --seeds=1"
+    config = dataclasses.replace(imdb.configure(preset="keras"), seeds=1, cell="lstm")
+    assert (
+        config.command("imdb") == "python -m experiments.imdb --cell=lstm --preset=keras --seeds=1"
+    )
 
 
 def test_a_mistake_is_one_line_and_status_2(tmp_path, reviews_folder, cache):

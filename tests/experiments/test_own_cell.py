@@ -28,7 +28,6 @@ from experiments import (
 )
 from experiments.gradient_flow import grid
 from experiments.gradient_flow.measure import measure
-from experiments.imdb.config import command
 from experiments.imdb.model import model_functions
 from seqjax import data, train
 from seqjax.cells import USER_CELLS
@@ -118,7 +117,9 @@ def test_a_run_from_the_command_line(finished, loaded):
     assert f"--cell={BOTH}" in (run / "summary.md").read_text()
     assert (run / "code" / "my_cells.py").read_text() == (loaded / "my_cells.py").read_text()
     config = dataclasses.replace(finished, cell=BOTH)
-    assert command(config).startswith(f"python -m experiments.imdb --cell={BOTH} --dataset=folder")
+    assert config.command("imdb").startswith(
+        f"python -m experiments.imdb --cell={BOTH} --dataset=folder"
+    )
     lines = []
     again = imdb.run(config, workdir=run, resume=True, notify=lines.append)
     assert again.result == result

@@ -12,7 +12,6 @@ import programs
 import pytest
 
 from experiments import command_line, regression
-from experiments.regression.config import command
 from experiments.regression.model import make_loss, model_functions
 from experiments.regression.scoring import errors_by_step, scores
 from experiments.regression.task import load_task
@@ -375,8 +374,8 @@ def test_every_task_has_defaults_and_a_command(task):
     assert config.task == task
     file = " --path=x.csv" if task == "csv" else ""
     start = f"python -m experiments.regression --cell={config.cell} --task={task}"
-    assert command(config) == start + file
-    assert command(dataclasses.replace(config, seeds=9)) == f"{start}{file} --seeds=9"
+    assert config.command("regression") == start + file
+    assert dataclasses.replace(config, seeds=9).command("regression") == f"{start}{file} --seeds=9"
 
 
 def loss_gradients(changes):
@@ -465,13 +464,15 @@ def test_settings_are_checked(changes, message):
 def test_the_command_repeats_settings_that_hang_on_the_horizon(horizon):
     for given in ({}, {"hidden_size": 128}, {"hidden_size": 256}, {"epochs": 7}):
         config = regression.configure(task="ett", horizon=horizon, **given)
-        flags = [part.removeprefix("--").split("=") for part in command(config).split()[3:]]
+        flags = [
+            part.removeprefix("--").split("=") for part in config.command("regression").split()[3:]
+        ]
         kinds = {
             field.name: type(getattr(config, field.name)) for field in dataclasses.fields(config)
         }
         again = regression.configure(**{name: kinds[name](value) for name, value in flags})
         assert again == config
-    assert command(regression.configure(task="ett", horizon=336)) == (
+    assert regression.configure(task="ett", horizon=336).command("regression") == (
         "python -m experiments.regression --cell=gru --task=ett --horizon=336"
     )
 
@@ -537,7 +538,7 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path, files):
 
 
 def test_interrupted_and_resumed_to_the_same_bits(tmp_path, monkeypatch):
-    module = sys.modules["experiments.regression.run"]
+    module = sys.modules["experiments.regression.study"]
     config = small(task="adding", dropout=0.2, input_noise=0.1)
     whole = run_on(tmp_path / "whole", config).result
     make = module.epoch_batches

@@ -28,7 +28,7 @@ def test_the_grid():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("hidden=4", "There is no setting 'hidden'; there are columns, drop_columns"),
+        ("hidden=4", "There is no setting 'hidden'; there are cell, cell_options"),
         ("hidden_size=a", "--hidden_size must be of type int, got 'a'"),
         ("hidden_size=4;hidden_size=8", "each name once, got 'hidden_size=8'"),
         ("hidden_size", "must be written name=value"),
@@ -51,7 +51,7 @@ def test_mistakes(text, message):
 
 def test_a_member_that_cannot_be_used_is_refused_before_any_is_trained(tmp_path):
     with pytest.raises(ConfigError, match="--cell must be one of"):
-        sweep.run_sweep(regression, GIVEN, "cell=gru,nru", workdir=tmp_path / "sweep")
+        sweep.run_sweep(regression.EXPERIMENT, GIVEN, "cell=gru,nru", workdir=tmp_path / "sweep")
     assert not (tmp_path / "sweep").exists()
 
 
@@ -70,10 +70,10 @@ def test_members_are_runs_and_none_is_run_twice(tmp_path, monkeypatch):
 
     monkeypatch.setattr(train, "fit_together", stopping)
     with pytest.raises(KeyboardInterrupt):
-        sweep.run_sweep(regression, GIVEN, grid, **options)
+        sweep.run_sweep(regression.EXPERIMENT, GIVEN, grid, **options)
     with pytest.raises(train.RunError, match="already holds a run; continue it with --resume"):
-        sweep.run_sweep(regression, GIVEN, grid, **options)
-    members = sweep.run_sweep(regression, GIVEN, grid, resume=True, **options)
+        sweep.run_sweep(regression.EXPERIMENT, GIVEN, grid, **options)
+    members = sweep.run_sweep(regression.EXPERIMENT, GIVEN, grid, resume=True, **options)
     rates = (0.001, 0.003)
     names = [f"learning_rate={rate},hidden_size={size}" for rate in rates for size in (4, 5)]
     assert [member.name for member in members] == names

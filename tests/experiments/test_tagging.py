@@ -12,7 +12,6 @@ import programs
 import pytest
 
 from experiments import command_line, per_class, tagging
-from experiments.tagging.config import command
 from experiments.tagging.generated_tags import GENERATED_TAGS, generate_tagged
 from experiments.tagging.model import make_loss, model_functions
 from experiments.tagging.task import load_task, make_batches
@@ -119,7 +118,7 @@ def test_finished_run(finished):
 
 def test_interrupted_and_resumed_to_the_same_bits(window, tmp_path, monkeypatch):
     """And so the same settings give the same bits."""
-    module = sys.modules["experiments.tagging.run"]
+    module = sys.modules["experiments.tagging.study"]
     config, (_, whole) = window
     make = module.epoch_batches
 
@@ -272,11 +271,11 @@ def test_settings_are_checked(changes, message):
 
 def test_command_repeats_the_run():
     config = tagging.configure(cell="gru", crf=False, seeds=7)
-    assert command(config) == (
+    assert config.command("tagging") == (
         "python -m experiments.tagging --cell=gru --task=partut --seeds=7 --crf=False"
     )
     config = tagging.configure(task="conllu", path="my folder")
-    assert command(config) == (
+    assert config.command("tagging") == (
         "python -m experiments.tagging --cell=bilstm --task=conllu '--path=my folder'"
     )
 

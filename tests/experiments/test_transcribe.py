@@ -12,7 +12,6 @@ import pytest
 from scipy.io import wavfile
 
 from experiments import command_line, transcribe
-from experiments.transcribe.config import command
 from experiments.transcribe.floors import loud_pieces
 from experiments.transcribe.model import BLANK, ctc_losses, make_loss, model_functions
 from experiments.transcribe.scoring import beam, greedy, scores
@@ -131,7 +130,7 @@ def test_report(finished):
 
 def test_same_settings_same_bits_and_resumed_too(finished, tmp_path, monkeypatch):
     config, (path, result), _ = finished
-    module = sys.modules["experiments.transcribe.run"]
+    module = sys.modules["experiments.transcribe.study"]
     make = module.epoch_batches
 
     def interrupted(config, task, seed, epoch):
@@ -239,9 +238,12 @@ def test_silence_has_no_loud_pieces():
 @pytest.mark.parametrize("task", transcribe.TASKS)
 def test_every_task_has_defaults_and_a_command(task):
     config = transcribe.configure(task=task)
-    assert command(config) == f"python -m experiments.transcribe --cell=bigru --task={task}"
+    assert (
+        config.command("transcribe")
+        == f"python -m experiments.transcribe --cell=bigru --task={task}"
+    )
     changed = dataclasses.replace(config, seeds=9)
-    assert command(changed).endswith(f"--task={task} --seeds=9")
+    assert changed.command("transcribe").endswith(f"--task={task} --seeds=9")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ import pytest
 
 from experiments import command_line, translate
 from experiments.optimizer import make_optimizer
-from experiments.translate.config import command
 from experiments.translate.model import make_loss, model_functions
 from experiments.translate.scoring import bleu
 from experiments.translate.task import as_published, load_task
@@ -39,8 +38,7 @@ def run_on(path, config):
 @pytest.fixture(scope="module", autouse=True)
 def shared_programs():
     """Runs with the same settings share what is compiled: most of the time would be that."""
-    module = sys.modules["experiments.translate.run"]
-    made, make = {}, module.prepare
+    made, make = {}, translate.prepare
 
     def prepare(config, notify, mesh):
         if config not in made:
@@ -48,7 +46,8 @@ def shared_programs():
         return made[config]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "prepare", prepare)
+        shared = dataclasses.replace(translate.EXPERIMENT, prepare=prepare)
+        patch.setattr(translate, "run", shared.run)
         yield
 
 
@@ -105,7 +104,7 @@ def test_every_parameter_moves_and_the_loss_falls(finished):
 
 def test_interrupted_and_resumed_to_the_same_bits(finished, tmp_path, monkeypatch):
     config, (_, whole), _ = finished
-    module = sys.modules["experiments.translate.run"]
+    module = sys.modules["experiments.translate.study"]
     make = module.epoch_batches
 
     def interrupted(config, task, seed, epoch):
@@ -221,10 +220,12 @@ def test_auto_is_the_real_data_where_a_folder_is_named(monkeypatch):
 def test_command_repeats_the_run():
     config = translate.configure(task="folder", path="pairs", cell="lstm", epochs=3)
     wanted = "python -m experiments.translate --cell=lstm --task=folder --path=pairs --epochs=3"
-    assert command(config) == wanted
+    assert config.command("translate") == wanted
     start = "python -m experiments.translate --cell=gru --task="
-    assert command(translate.configure(task="multi30k")) == f"{start}multi30k"
-    assert command(translate.configure(task="generated", seeds=4)) == f"{start}generated --seeds=4"
+    for given in ("multi30k", "generated --seeds=4"):
+        task, _, seeds = given.partition(" --seeds=")
+        config = translate.configure(task=task, seeds=int(seeds or 1))
+        assert config.command("translate") == start + given
 
 
 @pytest.mark.parametrize(

@@ -1,65 +1,21 @@
-"""One run of the regression experiment: `run(config) -> Result`."""
+"""What the experiment trains, and how it is judged."""
 
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from experiments.optimizer import make_optimizer
-from experiments.regression.config import Config, command
+from experiments.optimizer import make_step
+from experiments.regression.config import Config
 from experiments.regression.figures import plot_errors_by_step, plot_predictions, plot_scatter
 from experiments.regression.model import make_loss, make_predict, model_functions
 from experiments.regression.predict import save_scales
 from experiments.regression.scoring import Floors, errors_by_step, fit_floors, scores
 from experiments.regression.task import Task, load_task
-from experiments.study import Result, Study, run_study
+from experiments.study import Study
 from seqjax import data, train
 from seqjax.data._sequences import SequenceBatches
 from seqjax.train._files import replace_file
-
-
-def run(
-    config: Config,
-    *,
-    workdir: str | Path | None = None,
-    resume: bool = False,
-    mesh: str = "auto",
-    notify: Callable[[str], None] = print,
-) -> Result:
-    """Trains every seed, tests each once at its selected epoch, and leaves the run folder.
-
-    Beside what every run leaves (docs/howto/runs.md) there are `errors_by_step.json`, the squared
-    error of each step of an answer that has steps, and figures of it and of some forecasts.
-
-    Args:
-      config: the settings; see `configure`.
-      workdir: the run folder; `runs/regression/<cell>-<hash of the settings>` by default.
-      resume: whether a run begun there is continued; without it one is refused.
-      mesh: how devices share the work, as `--mesh` says it; see `seqjax.train.data_mesh`.
-      notify: receives the lines of the report.
-
-    Returns:
-      The run folder and its result.
-
-    Raises:
-      DataError: if the data is missing, damaged or too short.
-      RunError: if the folder holds a run that may not be continued, or training diverges.
-
-    Example:
-      >>> from experiments import regression
-      >>> config = regression.configure(task="sine", seeds=1, epochs=1)
-      >>> result = regression.run(config).result  # doctest: +SKIP
-    """
-    return run_study(
-        "regression",
-        config,
-        prepare,
-        workdir=workdir,
-        resume=resume,
-        mesh=mesh,
-        notify=notify,
-    )
 
 
 def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str = "auto") -> Study:
@@ -68,12 +24,7 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
     floors = fit_floors(config, task)
     functions = model_functions(config, task.scales, task.num_classes, task.sample.targets.shape)
     steps_per_epoch = len(data.sequence_batches(task.sample, config.batch_size))
-    step = train.make_train_step(
-        make_loss(config, functions, task),
-        make_optimizer(config, steps_per_epoch * config.epochs),
-        ema_decay=config.ema_decay or None,
-        mesh=train.data_mesh(config.batch_size, mesh),
-    )
+    step = make_step(config, make_loss(config, functions, task), steps_per_epoch, mesh)
     predict = make_predict(functions, step.mesh)
     validation = data.sequence_batches(task.validation, config.batch_size)
     test = data.sequence_batches(task.test, config.batch_size)
@@ -104,7 +55,6 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
         monitor=config.monitor,
         mode="min" if config.select == "best" else "last",
         floors=floors.values,
-        command=command(config),
         question=config.path if config.task == "csv" else None,
         test_share=len(task.test.inputs) / len(task.validation.inputs),
         save=lambda path: save_scales(path, task),

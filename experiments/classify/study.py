@@ -1,20 +1,19 @@
-"""One run of the classification experiment: `run(config) -> Result`."""
+"""What the experiment trains, and how it is judged."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from experiments import per_class
 from experiments.classify import inputs
-from experiments.classify.config import Config, command
+from experiments.classify.config import Config
 from experiments.classify.model import make_loss, model_functions
 from experiments.classify.scoring import fit_floors, scores
 from experiments.classify.task import Task, load_task
 from experiments.functions import make_answers
-from experiments.optimizer import make_optimizer
-from experiments.study import Result, Study, run_study
+from experiments.optimizer import make_step
+from experiments.study import Study
 from seqjax import data, train
 from seqjax.data._ragged_sequences import RaggedBatches
 
@@ -23,60 +22,12 @@ MODES: dict[str, Literal["max", "min", "last"]] = {
 }  # fmt: skip
 
 
-def run(
-    config: Config,
-    *,
-    workdir: str | Path | None = None,
-    resume: bool = False,
-    mesh: str = "auto",
-    notify: Callable[[str], None] = print,
-) -> Result:
-    """Trains every seed, tests each once at its selected epoch, and leaves the run folder.
-
-    Beside what every run leaves (docs/howto/runs.md) there are `inputs.json`, and `report.md`,
-    `report.json` and a figure of how every class of the test part fared.
-
-    Args:
-      config: the settings; see `configure`.
-      workdir: the run folder; `runs/classify/<cell>-<hash of the settings>` by default.
-      resume: whether a run begun there is continued; without it one is refused.
-      mesh: how devices share the work, as `--mesh` says it; see `seqjax.train.data_mesh`.
-      notify: receives the lines of the report.
-
-    Returns:
-      The run folder and its result.
-
-    Raises:
-      DataError: if the data is missing, damaged or too little.
-      RunError: if the folder holds a run that may not be continued, or training diverges.
-
-    Example:
-      >>> from experiments import classify
-      >>> config = classify.configure(task="generated", seeds=1, epochs=1)
-      >>> result = classify.run(config).result  # doctest: +SKIP
-    """
-    return run_study(
-        "classify",
-        config,
-        prepare,
-        workdir=workdir,
-        resume=resume,
-        mesh=mesh,
-        notify=notify,
-    )
-
-
 def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str = "auto") -> Study:
     """Loads the data, fits the floors and makes the model."""
     task = load_task(config, notify)
     functions = model_functions(config, task.inputs)
     steps_per_epoch = len(epoch_batches(config, task, seed=0, epoch=1))
-    step = train.make_train_step(
-        make_loss(functions, config.label_smoothing),
-        make_optimizer(config, steps_per_epoch * config.epochs),
-        ema_decay=config.ema_decay or None,
-        mesh=train.data_mesh(config.batch_size, mesh),
-    )
+    step = make_step(config, make_loss(functions, config.label_smoothing), steps_per_epoch, mesh)
     answer = make_answers(functions.apply, step.mesh)
     validation, test = (
         data.ragged_batches(part, config.batch_size, task.buckets)
@@ -128,7 +79,6 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
         monitor="loss" if config.select == "loss" else "accuracy",
         mode=MODES[config.select],
         floors=fit_floors(task),
-        command=command(config),
         question=question(config, task),
         test_share=len(task.test.targets) / len(task.validation.targets),
         save=task.inputs.save,

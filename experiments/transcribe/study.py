@@ -1,17 +1,16 @@
-"""One run of the transcription experiment: `run(config) -> Result`."""
+"""What the experiment trains, and how it is judged."""
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
 from experiments.functions import make_answers
-from experiments.optimizer import make_optimizer
-from experiments.study import Result, Study, run_study
-from experiments.transcribe.config import Config, command
+from experiments.optimizer import make_step
+from experiments.study import Study
+from experiments.transcribe.config import Config
 from experiments.transcribe.floors import fit_floors
 from experiments.transcribe.model import ctc_losses, make_loss, model_functions
 from experiments.transcribe.predict import save_scales
@@ -20,49 +19,6 @@ from experiments.transcribe.task import Task, load_task, sequences
 from seqjax import data, train
 from seqjax.data._ragged_sequences import RaggedBatches
 from seqjax.train._files import replace_file
-
-
-def run(
-    config: Config,
-    *,
-    workdir: str | Path | None = None,
-    resume: bool = False,
-    mesh: str = "auto",
-    notify: Callable[[str], None] = print,
-) -> Result:
-    """Trains every seed, tests each once at its selected epoch, and leaves the run folder.
-
-    Beside what every run leaves (docs/howto/runs.md) there are `transcriptions.json`, the digits of
-    every test string and those that each seed heard, and `scales.json`, which predicting needs.
-
-    Args:
-      config: the settings; see `configure`.
-      workdir: the run folder; `runs/transcribe/<cell>-<hash of the settings>` by default.
-      resume: whether a run begun there is continued; without it one is refused.
-      mesh: how devices share the work, as `--mesh` says it; see `seqjax.train.data_mesh`.
-      notify: receives the lines of the report.
-
-    Returns:
-      The run folder and its result.
-
-    Raises:
-      DataError: if the data is missing or damaged.
-      RunError: if the folder holds a run that may not be continued, or training diverges.
-
-    Example:
-      >>> from experiments import transcribe
-      >>> config = transcribe.configure(task="generated", seeds=1, epochs=1)
-      >>> result = transcribe.run(config).result  # doctest: +SKIP
-    """
-    return run_study(
-        "transcribe",
-        config,
-        prepare,
-        workdir=workdir,
-        resume=resume,
-        mesh=mesh,
-        notify=notify,
-    )
 
 
 def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str = "auto") -> Study:
@@ -76,12 +32,7 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
         log_probs = functions.apply(params, batch)
         return log_probs, ctc_losses(log_probs, batch)
 
-    step = train.make_train_step(
-        make_loss(functions),
-        make_optimizer(config, steps_per_epoch * config.epochs),
-        ema_decay=config.ema_decay or None,
-        mesh=train.data_mesh(config.batch_size, mesh),
-    )
+    step = make_step(config, make_loss(functions), steps_per_epoch, mesh)
     answer = make_answers(evaluate, step.mesh)
     validation, test = (
         sequences(config, task.scales, strings) for strings in (task.validation, task.test)
@@ -142,7 +93,6 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
         mode="last" if config.select == "last" else "min",
         floors=fit_floors(config, task),
         curves=("digit_error_rate_greedy",),
-        command=command(config),
         question="recording.wav",
         test_share=len(task.test.samples) / len(task.validation.samples),
         save=lambda path: save_scales(path, task.scales),

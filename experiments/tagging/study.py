@@ -1,61 +1,17 @@
-"""One run of the tagging experiment: `run(config) -> Result`."""
+"""What the experiment trains, and how it is judged."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from experiments import per_class
-from experiments.optimizer import make_optimizer
-from experiments.study import Result, Study, run_study
-from experiments.tagging.config import Config, command
+from experiments.optimizer import make_step
+from experiments.study import Study
+from experiments.tagging.config import Config
 from experiments.tagging.model import make_loss, make_predict, model_functions
 from experiments.tagging.task import Batch, Task, load_task, make_batches
 from seqjax import floors, train
 from seqjax.data._conllu import TaggedSplits
-
-
-def run(
-    config: Config,
-    *,
-    workdir: str | Path | None = None,
-    resume: bool = False,
-    mesh: str = "auto",
-    notify: Callable[[str], None] = print,
-) -> Result:
-    """Trains every seed, tests each once at its selected epoch, and leaves the run folder.
-
-    Beside what every run leaves (docs/howto/runs.md) there are `vocabulary.json`, and `report.md`,
-    `report.json` and a figure of how every tag of the test part fared.
-
-    Args:
-      config: the settings.
-      workdir: the run folder; `runs/tagging/<cell>-<hash of the settings>` by default.
-      resume: whether a run begun there is continued; without it one is refused.
-      mesh: how devices share the work, as `--mesh` says it; see `seqjax.train.data_mesh`.
-      notify: receives the lines of the report.
-
-    Returns:
-      The run folder and its result.
-
-    Raises:
-      DataError: if the data is missing or damaged.
-      RunError: if the folder holds a run that may not be continued, or training diverges.
-
-    Example:
-      >>> from experiments import tagging
-      >>> config = tagging.configure(task="generated", seeds=1, epochs=1)
-      >>> result = tagging.run(config).result  # doctest: +SKIP
-    """
-    return run_study(
-        "tagging",
-        config,
-        prepare,
-        workdir=workdir,
-        resume=resume,
-        mesh=mesh,
-        notify=notify,
-    )
 
 
 def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str = "auto") -> Study:
@@ -64,12 +20,7 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
     tags = task.vocabulary.tags
     functions = model_functions(config, task.vocabulary.sizes)
     steps_per_epoch = len(epoch_batches(config, task, seed=0, epoch=1))
-    step = train.make_train_step(
-        make_loss(functions),
-        make_optimizer(config, steps_per_epoch * config.epochs),
-        ema_decay=config.ema_decay or None,
-        mesh=train.data_mesh(config.batch_size, mesh),
-    )
+    step = make_step(config, make_loss(functions), steps_per_epoch, mesh)
     predict = make_predict(functions, step.mesh)
     validation = make_batches(task.validation, config.batch_size, task.buckets)
     test = make_batches(task.test, config.batch_size, task.buckets)
@@ -104,7 +55,6 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
         monitor="accuracy",
         mode="max" if config.select == "best" else "last",
         floors=count_floors(splits),
-        command=command(config),
         question="The cat sat on the mat.",
         test_share=numbers[2] / numbers[1],
         save=task.vocabulary.save,

@@ -1,62 +1,19 @@
-"""One run of the sentiment experiment: `run(config) -> Result`."""
+"""What the experiment trains, and how it is judged."""
 
-import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments.imdb.config import Config, command
+from experiments.imdb.config import Config
 from experiments.imdb.linear import save_linear
 from experiments.imdb.model import make_loss, make_predict, model_functions
 from experiments.imdb.task import Task, load_task
-from experiments.optimizer import make_optimizer
-from experiments.study import Result, Study, run_study
+from experiments.optimizer import make_step
+from experiments.study import Study
 from seqjax import train
 from seqjax.data._batching import Batch
-
-
-def run(
-    config: Config,
-    *,
-    workdir: str | Path | None = None,
-    resume: bool = False,
-    mesh: str = "auto",
-    cache_dir: str | None = None,
-    notify: Callable[[str], None] = print,
-) -> Result:
-    """Trains every seed, tests each once at its selected epoch, and leaves the run folder.
-
-    Args:
-      config: the settings.
-      workdir: the run folder; `runs/imdb/<cell>-<hash of the settings>` by default.
-      resume: whether a run begun there is continued; without it one is refused.
-      mesh: how devices share the work, as `--mesh` says it; see `seqjax.train.data_mesh`.
-      cache_dir: where encodings and floors are kept; `~/.cache/seqjax` by default.
-      notify: receives the lines of the report.
-
-    Returns:
-      The run folder and its result.
-
-    Raises:
-      DataError: if the data is missing or damaged.
-      RunError: if the folder holds a run that may not be continued.
-
-    Example:
-      >>> from experiments import imdb
-      >>> config = imdb.configure(dataset="generated_reviews", seeds=1, epochs=1)
-      >>> result = imdb.run(config).result  # doctest: +SKIP
-    """
-    return run_study(
-        "imdb",
-        config,
-        functools.partial(prepare, cache_dir=cache_dir),
-        workdir=workdir,
-        resume=resume,
-        mesh=mesh,
-        notify=notify,
-    )
 
 
 def prepare(
@@ -70,13 +27,7 @@ def prepare(
     task = load_task(config, cache_dir, notify)
     functions = model_functions(config, len(task.vocabulary))
     steps_per_epoch = len(epoch_batches(config, task, seed=0, epoch=1))
-    num_steps = steps_per_epoch * config.epochs
-    step = train.make_train_step(
-        make_loss(functions, config.soft_labels),
-        make_optimizer(config, num_steps),
-        ema_decay=config.ema_decay or None,
-        mesh=train.data_mesh(config.batch_size, mesh),
-    )
+    step = make_step(config, make_loss(functions, config.soft_labels), steps_per_epoch, mesh)
     predict = make_predict(functions, step.mesh)
     validation = task.validation.batches(config.batch_size, task.buckets)
     test = task.test.batches(config.batch_size, task.buckets)
@@ -123,7 +74,6 @@ def prepare(
         floors=task.linear.floors,
         whose=mixed,
         curves=curves,
-        command=command(config),
         question="Not a masterpiece, but I laughed all the way through.",
         test_share=len(task.test.labels) / len(task.validation.labels),
         save=save,

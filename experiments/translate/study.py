@@ -1,15 +1,14 @@
-"""One run of the translation experiment: `run(config) -> Result`."""
+"""What the experiment trains, and how it is judged."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from experiments.functions import Functions
-from experiments.optimizer import make_optimizer
-from experiments.study import Result, Study, run_study
-from experiments.translate.config import Config, command
+from experiments.optimizer import make_step
+from experiments.study import Study
+from experiments.translate.config import Config
 from experiments.translate.figures import plot_attention
 from experiments.translate.model import (
     attention_weights,
@@ -28,62 +27,14 @@ from seqjax.train._files import replace_file
 _PICTURES = 4
 
 
-def run(
-    config: Config,
-    *,
-    workdir: str | Path | None = None,
-    resume: bool = False,
-    mesh: str = "auto",
-    notify: Callable[[str], None] = print,
-) -> Result:
-    """Trains every seed, tests each once at its selected epoch, and leaves the run folder.
-
-    Beside what every run leaves (docs/howto/runs.md) there are `translations.txt`, the first seed's
-    translation of each test source, a line each, and pictures of what it looked at.
-
-    Args:
-      config: the settings; see `configure`.
-      workdir: the run folder; `runs/translate/<cell>-<hash of the settings>` by default.
-      resume: whether a run begun there is continued; without it one is refused.
-      mesh: how devices share the work, as `--mesh` says it; see `seqjax.train.data_mesh`.
-      notify: receives the lines of the report.
-
-    Returns:
-      The run folder and its result.
-
-    Raises:
-      DataError: if the data is missing or damaged.
-      RunError: if the folder holds a run that may not be continued, or training diverges.
-
-    Example:
-      >>> from experiments import translate
-      >>> config = translate.configure(task="generated", epochs=1)
-      >>> result = translate.run(config).result  # doctest: +SKIP
-    """
-    return run_study(
-        "translate",
-        config,
-        prepare,
-        workdir=workdir,
-        resume=resume,
-        mesh=mesh,
-        notify=notify,
-    )
-
-
 def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str = "auto") -> Study:
     """Loads the pairs, fits the floors and makes the model."""
     task = load_task(config)
     if config.task == "generated":
         notify("Translating a made-up language; real text needs --data_dir or --task=folder.")
     functions = model_functions(config, len(task.source), len(task.target))
-    num_steps = len(epoch_batches(config, task, seed=0, epoch=1)) * config.epochs
-    step = train.make_train_step(
-        make_loss(config, functions),
-        make_optimizer(config, num_steps),
-        ema_decay=config.ema_decay or None,
-        mesh=train.data_mesh(config.batch_size, mesh),
-    )
+    steps_per_epoch = len(epoch_batches(config, task, seed=0, epoch=1))
+    step = make_step(config, make_loss(config, functions), steps_per_epoch, mesh)
     nll = make_nll(functions, step.mesh)
     greedy = make_translate(functions, step.mesh, width=1, alpha=0.0)
     beam = make_translate(
@@ -135,7 +86,6 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
         mode="min" if config.monitor == "loss" else "max",
         floors=floor_scores(task.text),
         curves=("bleu_greedy",),
-        command=command(config),
         question=task.text.test.sources[0],
         test_share=numbers[2] / numbers[1],
         save=lambda path: save_vocabularies(path, task),

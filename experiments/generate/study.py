@@ -1,67 +1,22 @@
-"""One run of the generation experiment: `run(config) -> Result`."""
+"""What the experiment trains, and how it is judged."""
 
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
 
 from experiments.functions import Functions
-from experiments.generate.config import Config, command
+from experiments.generate.config import Config
 from experiments.generate.midi import midi_bytes
 from experiments.generate.model import make_judge, make_loss, model_functions, zero_state
 from experiments.generate.predict import save_alphabet
 from experiments.generate.sampling import music_sample, text_stream
 from experiments.generate.task import Task, load_task
-from experiments.optimizer import make_optimizer
-from experiments.study import Result, Study, run_study
+from experiments.optimizer import make_step
+from experiments.study import Study
 from seqjax import data, train
 from seqjax.train._files import replace_file
-
-
-def run(
-    config: Config,
-    *,
-    workdir: str | Path | None = None,
-    resume: bool = False,
-    mesh: str = "auto",
-    notify: Callable[[str], None] = print,
-) -> Result:
-    """Trains every seed, tests each once at its selected epoch, and leaves the run folder.
-
-    Beside what every run leaves (docs/howto/runs.md) there is a sample of the first seed:
-    `sample.txt` of a text, `sample.mid` of music.
-
-    Args:
-      config: the settings; see `configure`.
-      workdir: the run folder; `runs/generate/<cell>-<hash of the settings>` by default.
-      resume: whether a run begun there is continued; without it one is refused.
-      mesh: how devices share the work, as `--mesh` says it; see `seqjax.train.data_mesh`.
-      notify: receives the lines of the report.
-
-    Returns:
-      The run folder and its result. `test_nll` is in nats a character, or a step of music summed
-      over its notes; of a text there is also `test_bits_per_character`.
-
-    Raises:
-      DataError: if the data is missing, damaged or too short.
-      RunError: if the folder holds a run that may not be continued, or training diverges.
-
-    Example:
-      >>> from experiments import generate
-      >>> config = generate.configure(task="generated_text", seeds=1, epochs=1)
-      >>> result = generate.run(config).result  # doctest: +SKIP
-    """
-    return run_study(
-        "generate",
-        config,
-        prepare,
-        workdir=workdir,
-        resume=resume,
-        mesh=mesh,
-        notify=notify,
-    )
 
 
 def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str = "auto") -> Study:
@@ -69,12 +24,8 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
     task = load_task(config)
     functions = model_functions(config, task.num_kinds)
     first = epoch_segments(config, task, seed=0, epoch=1)
-    step = train.make_train_step(
-        make_loss(functions),
-        make_optimizer(config, len(first) * config.epochs),
-        ema_decay=config.ema_decay or None,
-        mesh=train.data_mesh(config.batch_size, mesh),
-        carry=zero_state(functions, first[0]),
+    step = make_step(
+        config, make_loss(functions), len(first), mesh, carry=zero_state(functions, first[0])
     )
     judge = make_judge(functions, step.mesh)
     learnt = []  # the parameters of every seed, for the sample
@@ -98,7 +49,6 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
         monitor="nll",
         mode="min",
         floors=task.floors(),
-        command=command(config),
         question=prompt_of(task.alphabet) if task.alphabet else "music.mid",
         test_share=len(task.test) / len(task.validation),
         save=lambda path: save_alphabet(path, task.alphabet),
