@@ -188,6 +188,7 @@ def test_every_point_can_be_measured(point):
     assert any(name.startswith("histogram_") for name in found) == has_gates
 
 
+@pytest.mark.extended
 def test_complex_and_boolean_states(tmp_path):
     """A run of the cells whose state is complex, has a boolean field, or no recurrent kernel."""
     cells = "lru,rg_lru,slstm,sru"

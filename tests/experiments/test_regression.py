@@ -145,10 +145,15 @@ def test_finished_run(finished):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"task": "lorenz", "cell": "min_gru", "horizon": 3},
+        pytest.param(
+            {"task": "lorenz", "cell": "min_gru", "horizon": 3}, marks=pytest.mark.extended
+        ),
         {"task": "mackey_glass", "cell": "lstm", "horizon": 7, "model": "segments",
          "segment_length": 4},
-        {"task": "adding", "cell": "bilstm", "ridge_lags": 3, "num_layers": 2},
+        pytest.param(
+            {"task": "adding", "cell": "bilstm", "ridge_lags": 3, "num_layers": 2},
+            marks=pytest.mark.extended,
+        ),
         {"task": "sine", "cell": "feedforward", "horizon": 2},
     ],
 )  # fmt: skip

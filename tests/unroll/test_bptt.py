@@ -145,7 +145,7 @@ def test_a_window_of_all_steps_is_the_full_gradient():
 
 
 @both_directions
-@pytest.mark.parametrize("name", ["lstm", "user"])
+@pytest.mark.parametrize("name", [pytest.param("lstm", marks=pytest.mark.extended), "user"])
 def test_boundaries_have_the_same_bits(name, reverse):
     """As users compile it: without optimisation the same sum is rounded in two ways."""
     row, data = BY_NAME[name], problem(steps=24)

@@ -188,11 +188,11 @@ def test_a_combined_state_that_is_not_finite_ends_at_a_reset(x64, name):
 @pytest.mark.parametrize(
     "row",
     [
-        # One linear and one associative cell stand for the others.
+        # The fastest to compile stands for the others.
         pytest.param(
             row,
             id=row.name,
-            marks=() if row.name in ("min_gru", "mlstm") else pytest.mark.extended,
+            marks=() if row.name == "min_gru" else pytest.mark.extended,
         )
         for row in KINDS
         if row.name in LINEAR + COMBINED

@@ -10,12 +10,14 @@ from cell_table import (
     HIDDEN,
     IN,
     STEPS,
+    STEPS_APART,
     Problem,
     assert_trees_close,
     assert_trees_equal,
     both_directions,
     every_kind,
     every_step,
+    on_executors,
     part,
     problem,
     random_params,
@@ -30,6 +32,9 @@ import seqjax
 
 pytestmark = pytest.mark.usefixtures("x64")
 
+# A run that is not compiled compiles each of its operations, which takes a second a cell.
+EAGER = ("lstm_learned", "min_gru", "mlstm")
+
 
 @every_step
 @both_directions
@@ -41,7 +46,14 @@ def test_equals_a_plain_loop(row, reverse):
     assert_trees_close(run(row, params, data, start, reverse=reverse), expected)
 
 
-@every_step
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(row, id=row.id, marks=() if row.name in EAGER else pytest.mark.extended)
+        for row in on_executors(STEPS_APART)
+        if row.executor != "scan"
+    ],
+)
 def test_eager_equals_jit(row):
     params, data = random_params(row.cell), problem()
     start = random_state(row.cell, params)
