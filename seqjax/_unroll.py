@@ -199,7 +199,7 @@ def unroll(
                 state[-1], inputs.valid, inputs.resets, num_steps, reverse=reverse
             )
             inputs = inputs._replace(starts=starts)
-        given = cell, prepared, inputs, state, reset_state
+        given: Any = (cell, prepared, inputs, state, reset_state)
         if isinstance(chosen, Chunked) and num_steps and not return_states:
             final, ys = chosen.run_outputs(*given, reverse=reverse)
             ys = with_input(cell, ys, inputs.clean_xs())

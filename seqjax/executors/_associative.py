@@ -220,7 +220,8 @@ def _solve(reverse: bool, decays: tuple[Array, Array | None], driven: tuple[Arra
     steps = jnp.arange(CHUNK)
     start = jnp.ones(shape, a.dtype), jnp.zeros(shape, b.dtype), no_cut
     unwritten = jnp.zeros((num_chunks, CHUNK, *b.shape[1:]), b.dtype)
-    start, unwritten, a, b, cuts = same_axes(start, unwritten, a, b, cuts)
+    varying: Any = same_axes(start, unwritten, a, b, cuts)
+    start, unwritten, a, b, cuts = varying
     (product, states, cut), _ = lax.scan(total, start, steps, reverse=reverse)
     ends = _solve(reverse, (product, cut), (states, initial))
     first = _before(ends, initial, None, reverse)
