@@ -124,6 +124,7 @@ ROWS = {
     "Cell": [(lambda f: f(0), at_least("hidden_size"))],
     "LinearCell": [(lambda f: f(2.5), at_least("hidden_size", 2.5))],
     "AssociativeCell": [(lambda f: f(0), at_least("hidden_size"))],
+    "MatrixCell": [(lambda f: f(0), at_least("hidden_size"))],
     "GatedCell": [(lambda f: f(4, **(GATED | {"gates": ()})), "one or more distinct names")],
     "RNN": [
         (lambda f: f("lstm", 8, rngs=RNGS), "`cell` must be a cell such as seqjax.lstm(64)"),
@@ -272,6 +273,7 @@ ROWS = {
         (lambda f: f(residuals="all"), "must be one of auto, gates, states, boundaries, got 'all'"),
         (lambda f: f(truncation=(2, 1)), "integers (k1, k2) with 1 <= k1 <= k2"),
     ],
+    "Chunked": [(lambda f: f(chunk_size=0), at_least("chunk_size"))],
     "Newton": [
         (lambda f: f(tolerance=0), "`tolerance` must be a number above 0, got 0."),
         (lambda f: f(max_iterations=0), at_least("max_iterations")),
