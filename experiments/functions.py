@@ -109,10 +109,10 @@ def recurrent_layers(
       in_size: features of the input.
       rngs: gives the keys of the initialisers.
       hidden_size: hidden units of a layer and direction, instead of what the settings say.
-      num_layers: how many layers, likewise.
+      num_layers: how many layers, instead of what the settings say.
       both: whether the layers run in both directions whatever the name of the cell says.
       window: steps before and after the present one that feed-forward layers see.
-      executor: how the layers run in time, likewise.
+      executor: how the layers run in time, instead of what the settings say.
       **options: keyword arguments of the cell's constructor, unless `cell_options` has them.
 
     Returns:

@@ -141,7 +141,7 @@ class Experiment:
         Args:
           config: the settings; see `Settings.configure`.
           workdir: the run folder; `runs/<experiment>/<cell>-<hash of the settings>` by default.
-          resume: whether a run begun there is continued; without it one is refused.
+          resume: whether a run in that folder is continued; without it one is refused.
           mesh: how devices share the work, as `--mesh` says it; see `seqjax.train.data_mesh`.
           notify: receives the lines of the report.
           **options: those of the experiment.
@@ -184,7 +184,7 @@ def run_studies(
       runs: configurations and run folders by what precedes their seeds in the report. They may
         differ only in `experiments.optimizer.IN_STATE`.
       prepare: called for each that has not finished.
-      resume: whether runs begun there are continued; without it they are refused.
+      resume: whether runs in that folder are continued; without it they are refused.
       mesh: how devices share the work, as `seqjax.train.data_mesh` takes it.
       notify: receives the lines of the report.
 

@@ -72,7 +72,7 @@ def body() -> None:
     if FLAGS.updates % CHUNK:
         raise command_line.ConfigError(f"--updates must be a multiple of {CHUNK}.")
     rows = [row for row in ROWS if not FLAGS.methods or row[1] in FLAGS.methods]
-    tasks, begun = (adding(), copying()), time.perf_counter()
+    tasks, start = (adding(), copying()), time.perf_counter()
     print("| network | gradient | " + " | ".join(task.name for task in tasks) + " |")
     print("| --- | --- |" + " --- |" * len(tasks), flush=True)
     for cell, method in rows:
@@ -83,7 +83,7 @@ def body() -> None:
         f"below {LEARNT:g}. Adding of {FLAGS.adding_length} steps; copying of {MEMORY} of "
         f"{SYMBOLS} symbols over {FLAGS.copying_delay} blanks. {FLAGS.hidden_size} units, "
         f"{FLAGS.updates:,} updates of {FLAGS.batch_size} sequences, Adam at "
-        f"{FLAGS.learning_rate:g}. All numbers are ours; {time.perf_counter() - begun:.0f} s on "
+        f"{FLAGS.learning_rate:g}. All numbers are ours; {time.perf_counter() - start:.0f} s on "
         f"{platform.machine()}, Python {platform.python_version()}, JAX {jax.__version__}."
     )
 

@@ -131,10 +131,10 @@ def timed_table(cases: list[Case], options: argparse.Namespace) -> str:
     names = [*EXECUTORS, *options.peers]
     lines = [f"| cell, T x B x H | dtype | {' | '.join(names)} |"]
     lines += ["| --- | --- |" + " ---: |" * len(names)]
-    begun, left_out = time.perf_counter(), []
+    start, left_out = time.perf_counter(), []
     for case in cases:
         for dtype in options.dtypes:
-            if time.perf_counter() - begun > options.seconds:
+            if time.perf_counter() - start > options.seconds:
                 left_out.append(f"{case} in {dtype}")
                 continue
             found = measure(case, dtype, options.peers, options.rounds)

@@ -62,7 +62,7 @@ class Config(TableSettings):
     )
     target_columns: str | None = setting(
         None,
-        "columns of a series to foretell, by name: a,b; default: all that are read",
+        "columns of a series to predict, by name: a,b; default: all that are read",
         tasks=["csv"],
     )
     features: int = setting(1, "numbers in a step of a sequence in a row", minimum=1)

@@ -183,8 +183,8 @@ class Method:
         own, key = batched.two_keys(key)
         own, begin_key = batched.two_keys(own)
         if reset is not None:
-            begun = batched.begin(self, cell, fixed, before, x_fixed, begin_key)
-            trace = batched.chosen(reset, begun, trace)
+            started = batched.begin(self, cell, fixed, before, x_fixed, begin_key)
+            trace = batched.chosen(reset, started, trace)
             before = batched.chosen(reset, lax.stop_gradient(start), before)
 
         def of_example(x: Array, x_fixed: Array, state: Any, trace: Any, key: Any) -> Any:

@@ -68,8 +68,8 @@ def _backwards(method, cell, reverse, residuals, cotangents):
         number, x, valid, reset, start, noise, after, d_after = at_step
         own, begin_key = batched.two_keys(step_key(number))
         if reset is not None:
-            begun = batched.begin(method, cell, params, reset_state, x, begin_key)
-            trace = batched.chosen(reset, begun, trace)
+            started = batched.begin(method, cell, params, reset_state, x, begin_key)
+            trace = batched.chosen(reset, started, trace)
             before = batched.chosen(reset, reset_state, before)
             restarted |= reset
 

@@ -137,8 +137,8 @@ def test_where_flax_is_wrong():
     assert (ys[1, 3:] == 0).all()
     assert (ys[2] == 0).all()
     (c, _), ys = nnx.RNN(cell)(xs, initial_carry=carry, **options)
-    assert not (c[2] == 1).all(), "Flax has mended it: strike it from docs/howto/flax.md"
-    assert not (ys[2] == 0).all(), "Flax has mended it: strike it from docs/howto/flax.md"
+    assert not (c[2] == 1).all(), "Flax has fixed it: remove it from docs/howto/flax.md"
+    assert not (ys[2] == 0).all(), "Flax has fixed it: remove it from docs/howto/flax.md"
 
 
 class Own(nnx.Module):

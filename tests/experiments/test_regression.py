@@ -257,7 +257,7 @@ def test_series_of_a_file(files, tmp_path):
         regression.predict(path, short)
 
 
-def test_segments_of_a_file_foretell_the_chosen_columns(files, tmp_path):
+def test_segments_of_a_file_predict_the_chosen_columns(files, tmp_path):
     config = small(
         task="csv", path=str(files / "series.csv"), columns="a,b,c", target_columns="c,a",
         model="segments", segment_length=4, horizon=6, seeds=1, epochs=1,
