@@ -697,7 +697,7 @@ def on_executors(rows: list[Row]) -> list[Row]:
     ]
 
 
-# Beside them, cells whose step has a form that those have not: inner gates, heads, units without a
+# One cell for each form of a step: those above, and cells with inner gates, heads, units without a
 # product, a row-wise update, a state of its own size, a window, and the cells of the tests.
 FORMS = {row.name for row in KINDS} | {
     "gru_reset_before", "ind_rnn", "slstm", "layer_norm_gru", "s6", "qrnn", "user", "matrix",
@@ -708,16 +708,26 @@ FORMS = {row.name for row in KINDS} | {
 FORMS_OF_NEWTON = {"lstm_learned", "ind_rnn", "plain"}
 
 
-def as_parameters(rows: list[Row], *more, name=""):
-    """Returns rows as parameters, marked `extended` where another cell stands for their form."""
+def as_parameters(rows: list[Row], *more, name="", usual=None):
+    """Returns rows as parameters, marked `extended` where another cell stands for them.
+
+    Args:
+      rows: the rows.
+      *more: further parameters, the same for every row.
+      name: what these add to the name of a test.
+      usual: names of the cells that stand for the others; by default one for each form of a step.
+    """
+
+    def stands_for_others(row: Row) -> bool:
+        forms = FORMS_OF_NEWTON if row.executor == "newton" else FORMS
+        return row.name in (forms if usual is None else usual)
+
     return [
         pytest.param(
             row,
             *more,
             id=f"{row.id}-{name}" if name else row.id,
-            marks=()
-            if row.name in (FORMS_OF_NEWTON if row.executor == "newton" else FORMS)
-            else pytest.mark.extended,
+            marks=() if stands_for_others(row) else pytest.mark.extended,
         )
         for row in rows
     ]
@@ -731,16 +741,16 @@ def _by_form(rows: list[Row]):
     return pytest.mark.parametrize("row", as_parameters(rows))
 
 
-def _own(rows: list[Row]) -> list[Row]:
+def own_executors(rows: list[Row]) -> list[Row]:
     """Returns every row on every executor but the plain scan, which few suites need for all."""
     return [row for row in on_executors(rows) if row.executor != "scan"]
 
 
 STEPS_APART = [row for row in ROWS if not row.known_step]
 every_cell = _parametrize(ROWS)
-every_step = _by_form(_own(STEPS_APART))
+every_step = _by_form(own_executors(STEPS_APART))
 every_step_in_sequence = _by_form(STEPS_APART)
-every_kind = _parametrize(_own(KINDS))
+every_kind = _parametrize(own_executors(KINDS))
 every_step_on_every_executor = _by_form(on_executors(STEPS_APART))
 both_directions = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 

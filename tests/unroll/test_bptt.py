@@ -10,6 +10,7 @@ from cell_table import (
     BY_NAME,
     KINDS,
     STEPS,
+    as_parameters,
     assert_trees_close,
     assert_trees_equal,
     both_directions,
@@ -60,11 +61,7 @@ def gradients(row, params, data, start, **options):
 # Every kind of cell; from the last step to the first, those with a backward pass of their own.
 GATED, LINEAR = BY_NAME["lstm_learned"], BY_NAME["min_gru"]
 WAYS = [(GATED, False), (LINEAR, False), (BY_NAME["plain"], False), (GATED, True), (LINEAR, True)]
-OTHERS = [
-    pytest.param(row, False, id=row.id, marks=pytest.mark.extended)
-    for row in KINDS
-    if all(row is not way for way, _ in WAYS)
-]
+OTHERS = [row for row in KINDS if all(row is not way for way, _ in WAYS)]
 
 
 def name(value):
@@ -76,7 +73,7 @@ def name(value):
     ("row", "reverse", "truncation"),
     [
         *((row, reverse, (2, 5)) for row, reverse in WAYS),
-        *(pytest.param(*case.values, (2, 5), id=case.id, marks=case.marks) for case in OTHERS),
+        *as_parameters(OTHERS, False, (2, 5), usual=()),
         *((GATED, reverse, window) for reverse in (False, True) for window in ((2, 2), (3, 4))),
     ],
     ids=name,
@@ -206,7 +203,9 @@ def test_boundaries_need_least_memory(name):
     assert temporaries("boundaries") < temporaries(kept) / 5
 
 
-@pytest.mark.parametrize(("row", "reverse"), [*WAYS, *OTHERS], ids=name)
+@pytest.mark.parametrize(
+    ("row", "reverse"), [*WAYS, *as_parameters(OTHERS, False, usual=())], ids=name
+)
 def test_clipping_between_steps(row, reverse):
     """Against the plain scan; a bound that is never reached changes nothing."""
     params, data = random_params(row.cell), problem()

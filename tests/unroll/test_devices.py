@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cell_table import IN, KINDS, STEPS, on_executors, random_params
+from cell_table import IN, KINDS, STEPS, as_parameters, on_executors, random_params
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
@@ -12,21 +12,17 @@ import seqjax
 
 BATCH = 4
 LENGTHS = jnp.array([STEPS, 3, 0, 1])
-# Without lengths there is only less to split. Two cells stand for all, with lengths four.
+# Without lengths there is less to split, so two cells stand for all; with lengths four.
 CASES = pytest.mark.parametrize(
     ("row", "lengths"),
     [
-        pytest.param(
-            row,
-            lengths,
-            id=f"{row.id}-{name}",
-            marks=()
-            if row.name in ("lstm_learned", "min_gru")
-            or (lengths is not None and row.name in ("plain", "mlstm"))
-            else pytest.mark.extended,
-        )
-        for row in on_executors(KINDS)
-        for name, lengths in (("whole", None), ("lengths", LENGTHS))
+        *as_parameters(on_executors(KINDS), None, name="whole", usual=("lstm_learned", "min_gru")),
+        *as_parameters(
+            on_executors(KINDS),
+            LENGTHS,
+            name="lengths",
+            usual=("lstm_learned", "min_gru", "plain", "mlstm"),
+        ),
     ],
 )
 

@@ -7,7 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cell_table import BATCH, HIDDEN, KINDS, ROWS, STEPS, assert_trees_close, problem, random_params
+from cell_table import (
+    BATCH,
+    HIDDEN,
+    KINDS,
+    ROWS,
+    STEPS,
+    as_parameters,
+    assert_trees_close,
+    problem,
+    random_params,
+)
 
 import seqjax
 from seqjax.cells import AssociativeCell, LinearCell
@@ -185,18 +195,10 @@ def test_a_combined_state_that_is_not_finite_ends_at_a_reset(x64, name):
     assert_trees_close(results(data.xs, data.resets), own)
 
 
+# The fastest to compile stands for the others.
 @pytest.mark.parametrize(
     "row",
-    [
-        # The fastest to compile stands for the others.
-        pytest.param(
-            row,
-            id=row.name,
-            marks=() if row.name == "min_gru" else pytest.mark.extended,
-        )
-        for row in KINDS
-        if row.name in LINEAR + COMBINED
-    ],
+    as_parameters([r for r in KINDS if r.name in LINEAR + COMBINED], usual=("min_gru",)),
 )
 def test_second_derivatives_of_linear_cells(x64, row):
     """Reverse over reverse and forward over reverse, with lengths and resets."""

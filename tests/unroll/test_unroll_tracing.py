@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import pytest
 from cell_table import (
     KINDS,
+    as_parameters,
     every_kind,
-    on_executors,
     only_inexact,
+    own_executors,
     problem,
     random_params,
     random_state,
@@ -83,16 +84,7 @@ def test_steps_traced_do_not_grow_with_time(row, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "row",
-    [
-        pytest.param(
-            row,
-            id=row.id,
-            marks=() if row.name in ("lstm_learned", "plain", "min_gru") else pytest.mark.extended,
-        )
-        for row in on_executors(KINDS)
-        if row.executor != "scan"
-    ],
+    "row", as_parameters(own_executors(KINDS), usual=("lstm_learned", "plain", "min_gru"))
 )
 def test_no_tracer_leaks(row):
     params = random_params(row.cell, dtype=jnp.float32)

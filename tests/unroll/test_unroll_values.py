@@ -12,12 +12,13 @@ from cell_table import (
     STEPS,
     STEPS_APART,
     Problem,
+    as_parameters,
     assert_trees_close,
     assert_trees_equal,
     both_directions,
     every_kind,
     every_step,
-    on_executors,
+    own_executors,
     part,
     problem,
     random_params,
@@ -46,14 +47,7 @@ def test_equals_a_plain_loop(row, reverse):
     assert_trees_close(run(row, params, data, start, reverse=reverse), expected)
 
 
-@pytest.mark.parametrize(
-    "row",
-    [
-        pytest.param(row, id=row.id, marks=() if row.name in EAGER else pytest.mark.extended)
-        for row in on_executors(STEPS_APART)
-        if row.executor != "scan"
-    ],
-)
+@pytest.mark.parametrize("row", as_parameters(own_executors(STEPS_APART), usual=EAGER))
 def test_eager_equals_jit(row):
     params, data = random_params(row.cell), problem()
     start = random_state(row.cell, params)
