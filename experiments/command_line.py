@@ -124,7 +124,7 @@ def parse_setting(config_type: type, name: str, text: str) -> Any:
       text: its value, as a flag would have it.
 
     Raises:
-      ConfigError: if there is no such setting, or the text is none of its values.
+      ConfigError: if there is no such setting, or the text is not one of its values.
     """
     names = [field.name for field in dataclasses.fields(config_type)]
     if name not in names:

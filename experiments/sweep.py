@@ -54,7 +54,7 @@ def parse(text: str, config_type: type) -> list[dict[str, Any]]:
       The settings of every member, the last name changing fastest.
 
     Raises:
-      ConfigError: if it is malformed, or a name or value is none that the configuration has.
+      ConfigError: if it is malformed, or a name or value is not one that the configuration has.
 
     Example:
       >>> from experiments import regression

@@ -31,7 +31,7 @@ class Config(TableSettings, SoundSettings):
         "the whole sequence where all are as long, else on each step",
         CELLS,
     )
-    task: str = setting("generated", "what is to be told apart", choices=TASKS)
+    task: str = setting("generated", "the data to classify", choices=TASKS)
     data_dir: str | None = setting(
         None,
         "folder of published data (splice, digits); default: SEQJAX_DATA_DIR",

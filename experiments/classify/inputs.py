@@ -27,7 +27,7 @@ class Inputs:
         text.
       classes: their names.
       mean: of every feature of the training part, (D,); empty for words.
-      std: standard deviations likewise.
+      std: standard deviations, of the same shape.
       steps: steps of every sequence where all have as many, else 0.
       rate: samples a second of sound, else 0.
       columns: names of the numbers in a row; empty otherwise.

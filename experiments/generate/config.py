@@ -97,7 +97,7 @@ class Config(Settings):
 
     @property
     def text(self) -> bool:
-        """Whether characters are foretold, not notes."""
+        """Whether characters are predicted, not notes."""
         return self.task in TEXT
 
     @classmethod

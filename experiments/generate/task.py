@@ -71,7 +71,7 @@ def text_task(config: Config, text: str) -> Task:
     """Makes the task of a text: the first 5 % choose the epoch, the last 10 % judge."""
     split = split_characters(text)
     ids, alphabet = split.ids, split.alphabet
-    # The first characters have no past to be foretold from; they are read, and not counted.
+    # The first characters have no past to be predicted from; they are read, and not counted.
     first = min(config.warm_up, split.learnt // 2) + 1
 
     def train(seed: int, epoch: int) -> list[data.Segment]:

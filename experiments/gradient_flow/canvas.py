@@ -1,4 +1,4 @@
-"""What all figures share: colours told apart by everyone, panels, and writing the file."""
+"""What all figures share: colours that everyone can distinguish, panels, and writing the file."""
 
 import io
 import itertools

@@ -118,7 +118,7 @@ def run(
         "dataset": "+".join(tests),
         "num_params": sum(leaf[0].size for leaf in jax.tree.leaves(params)),
         "seeds": config.seeds,
-        "epochs_run": 1,  # every training sequence is drawn anew and seen once
+        "epochs_run": 1,  # every training sequence is new and seen once
         "wall_s": round(wall_s, 1),
         "versions": versions(),
         "devices": devices(),

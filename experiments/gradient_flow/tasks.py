@@ -15,7 +15,7 @@ from seqjax.data._copying import copying_chance
 
 
 class Task(NamedTuple):
-    """A task without end: every batch is drawn anew.
+    """A task without end: every batch is new.
 
     Attributes:
       name: "adding" or "copying".

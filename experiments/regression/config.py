@@ -37,7 +37,7 @@ class Config(TableSettings):
         CELLS,
     )
     gradient: str = gradient_setting()
-    task: str = setting("narma10", "what is to be learnt", choices=TASKS)
+    task: str = setting("narma10", "the data to learn", choices=TASKS)
     preset: str = setting(
         "best",
         "where the defaults of the other settings come from: best, the task's best known, or "
@@ -74,7 +74,7 @@ class Config(TableSettings):
     lookback: int = setting(
         100, "steps that are seen: of a window, or of a generated sequence", minimum=2
     )
-    horizon: int = setting(1, "steps that are to be foretold, where the task is one", minimum=1)
+    horizon: int = setting(1, "steps to predict, in a forecasting task", minimum=1)
     train_stride: int = setting(
         10, "steps from one training window of half_cheetah to the next; 10 is published", minimum=1
     )
@@ -116,7 +116,7 @@ class Config(TableSettings):
     )
     segment_length: int = setting(24, "steps of a segment", minimum=1)
     residual: bool = setting(
-        False, "whether the difference to the last observation is foretold, not the value"
+        False, "whether the difference to the last observation is predicted, not the value"
     )
     input_clip: float = setting(
         0.0, "inputs in standard units are clipped to plus and minus this; 0 for not", minimum=0
@@ -203,7 +203,7 @@ class Config(TableSettings):
 
     @property
     def forecasts(self) -> bool:
-        """Whether steps are foretold from those before them."""
+        """Whether steps are predicted from those before them."""
         return self.task in FORECASTS or (self.task == "csv" and self.csv_layout == "series")
 
     @property

@@ -28,7 +28,7 @@ class Saved(NamedTuple):
     Attributes:
       scales: units of the network's inputs and outputs.
       input_names: columns that are read.
-      target_names: columns that are foretold.
+      target_names: columns that are predicted.
       num_classes: 0 where they are numbers.
       target_shape: of the answers to one sequence.
       fill: numbers for empty cells, one for each of `input_names`; may be empty.

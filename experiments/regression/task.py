@@ -25,9 +25,9 @@ class Scales(NamedTuple):
 
     Attributes:
       input_mean: of every input, (D,).
-      input_std: likewise.
-      output_mean: of every answer, less the last observation where the difference is foretold.
-      output_std: likewise; both (K,).
+      input_std: of every input.
+      output_mean: of every answer, less the last observation where the difference is predicted.
+      output_std: of every answer; both (K,).
       columns: which inputs the answers continue, int (K,); empty where they continue none.
     """
 
@@ -43,7 +43,7 @@ class Task(NamedTuple):
 
     Attributes:
       name: what results call it.
-      train: `train(seed, epoch) -> Sequences`; generated tasks draw anew for every epoch.
+      train: `train(seed, epoch) -> Sequences`; generated tasks draw new ones for every epoch.
       sample: training sequences that do not change, for scales and floors.
       validation: those that choose the epoch.
       test: those that judge.
@@ -79,7 +79,7 @@ def load_task(config: Config, notify: Callable[[str], None] = print) -> Task:
     target_names: tuple[str, ...] = ()
     fill: tuple[float, ...] = ()
     name = config.task
-    columns = None  # every variable is foretold
+    columns = None  # every variable is predicted
     match config.task:
         case "half_cheetah":
             splits = data.load_half_cheetah(config.data_dir, length=config.lookback)

@@ -42,8 +42,8 @@ def generate_tagged(
 
     Args:
       num_train: training sentences, at least 1.
-      num_validation: validation sentences, likewise; each part has a stream of its own.
-      num_test: test sentences, likewise.
+      num_validation: validation sentences, at least 1; each part has a stream of its own.
+      num_test: test sentences, at least 1.
       seed: the same seed gives the same sentences.
 
     Returns:

@@ -151,7 +151,7 @@ class Judged(NamedTuple):
 
     Attributes:
       predicted: id of the tag of every word.
-      truth: likewise the true one.
+      truth: id of the true tag of every word.
       known: whether the word is in the vocabulary.
       loss: negative log-likelihood of a word.
     """

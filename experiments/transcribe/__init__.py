@@ -2,7 +2,7 @@
 
     python -m experiments.transcribe --task=digits --data_dir=FOLDER
 
-Recordings of single digits are strung together with pauses, anew for every epoch, and the network
+Recordings of single digits are strung together with pauses, in new strings every epoch. The network
 learns by connectionist temporal classification: it says a digit or nothing at every step, and the
 loss sums over all alignments with the string. The task generated (the default) needs no data: tones
 of a telephone's keys.

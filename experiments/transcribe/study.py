@@ -79,7 +79,7 @@ def prepare(config: Config, notify: Callable[[str], None] = print, *, mesh: str 
     return Study(
         dataset=task.name,
         sha256=task.sha256,
-        about="{}: {:,} recordings, strung together anew for every epoch, to train on; {:,} "
+        about="{}: {:,} recordings, in new strings every epoch, to train on; {:,} "
         "strings to choose the epoch, {:,} to test; at most {} digits".format(
             task.name, *map(len, parts), config.max_digits
         ),

@@ -24,7 +24,7 @@ class Scales(NamedTuple):
 
     Attributes:
       mean: of every feature, (D,).
-      std: standard deviations likewise.
+      std: standard deviation of every feature, (D,).
     """
 
     mean: np.ndarray

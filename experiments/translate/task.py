@@ -22,7 +22,7 @@ class Encoded(NamedTuple):
 
     Attributes:
       sources: int32 arrays of shape (tokens,).
-      targets: likewise.
+      targets: int32 arrays of shape (tokens,).
     """
 
     sources: list[np.ndarray]

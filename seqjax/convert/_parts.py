@@ -105,7 +105,7 @@ def named_parts(
         the module itself.
 
     Raises:
-      ConvertError: if a path is none of the module's.
+      ConvertError: if a path is not one of the module's.
     """
     given = names if isinstance(names, Mapping) else {} if names is None else {"": names}
     known = {path for part in parts for path in _ancestors(part.path)}

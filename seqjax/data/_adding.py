@@ -18,7 +18,7 @@ def adding(rng: np.random.Generator, batch_size: int, length: int) -> Sequences:
     Always answering 1 has a mean squared error of 1/6, the variance of two uniform numbers' sum.
 
     Args:
-      rng: the source of randomness; each call draws anew.
+      rng: the source of randomness; each call draws new data.
       batch_size: sequences, B.
       length: steps, T, at least 2.
 

@@ -52,7 +52,7 @@ def encode_reviews(
     """Encodes `reviews` with a vocabulary of their training texts, or reads an earlier encoding.
 
     An entry appears whole or not at all, so processes may share the folder. A damaged one is set
-    aside under another name and made anew.
+    aside under another name and made again.
 
     Args:
       reviews: what to encode.
@@ -134,7 +134,7 @@ def read_entry(
         return None
     except Exception as error:  # zipfile and NumPy raise whatever a broken file leads to
         aside = _set_aside(entry)
-        notify(f"cache: {entry} is damaged ({error}); kept as {aside.name} and made anew.")
+        notify(f"cache: {entry} is damaged ({error}); kept as {aside.name} and made again.")
         return None
 
 

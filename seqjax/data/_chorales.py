@@ -81,10 +81,10 @@ def load_chorales(data_dir: str | os.PathLike[str] | None = None, *, every: int 
     except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise DataError(
             f"chorales: {path} must hold train, valid and test, each a list of pieces of steps of "
-            f"notes, and is damaged ({type(error).__name__}: {error}). Copy it anew."
+            f"notes, and is damaged ({type(error).__name__}: {error}). Copy it again."
         ) from None
     if not all(parts):
-        raise DataError(f"chorales: each part of {path} must hold a piece. Copy it anew.")
+        raise DataError(f"chorales: each part of {path} must hold a piece. Copy it again.")
     return Rolls(*parts)
 
 

@@ -82,7 +82,7 @@ def read_conllu(path: str | os.PathLike[str], *, column: str = "upos") -> list[T
     Raises:
       DataError: if the file cannot be read, holds no sentence, or a line is malformed: other than
         ten fields, words that are not numbered 1, 2, ..., or a word without form or tag.
-      ValueError: if `column` is none of these.
+      ValueError: if `column` is not one of these.
 
     Example:
       >>> import pathlib, tempfile

@@ -31,7 +31,7 @@ def copying(rng: np.random.Generator, batch_size: int, delay: int) -> Sequences:
     Answering blanks and then guessing has a cross-entropy of 10 ln 8 / (T + 20) nats a step.
 
     Args:
-      rng: the source of randomness; each call draws anew.
+      rng: the source of randomness; each call draws new data.
       batch_size: sequences, B.
       delay: T, at least 1.
 

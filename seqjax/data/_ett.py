@@ -30,7 +30,7 @@ class ETT(NamedTuple):
     Attributes:
       splits: windows to train on, to validate and to test.
       mean: of each variable over the training rows.
-      std: likewise the standard deviation.
+      std: standard deviation of each variable over the training rows.
     """
 
     splits: Splits
@@ -55,7 +55,7 @@ def load_ett(
       data_dir: folder with `ett/ETTh1.csv`, or with the file itself; `SEQJAX_DATA_DIR` by default.
       name: ETTh1 or ETTh2 (hourly), ETTm1 or ETTm2 (every quarter of an hour).
       lookback: steps that are seen.
-      horizon: steps that are to be foretold.
+      horizon: steps to predict.
 
     Returns:
       `splits.train`, `.validation` and `.test`, `Sequences` in standard units with inputs
@@ -76,12 +76,12 @@ def load_ett(
     try:
         rows = read_table(path, columns=ETT_VARIABLES).values
     except DataError as error:
-        raise DataError(f"ett: {str(error).partition(' Fix ')[0]} Copy it anew.") from None
+        raise DataError(f"ett: {str(error).partition(' Fix ')[0]} Copy it again.") from None
     borders = np.cumsum([0, *_MONTHS]) * 30 * 24 * (4 if name.startswith("ETTm") else 1)
     if len(rows) < borders[-1]:
         raise DataError(
             f"ett: {path} must have at least {borders[-1]} rows, 20 months, got {len(rows)}. "
-            "Copy it anew."
+            "Copy it again."
         )
     if lookback > borders[1]:
         raise DataError(

@@ -20,7 +20,7 @@ def lorenz(
     of time.
 
     Args:
-      rng: the source of randomness; each call draws anew.
+      rng: the source of randomness; each call draws new data.
       batch_size: series, B.
       length: values, T.
       interval: time between two values, to the nearest hundredth, at least 0.01.

@@ -20,7 +20,7 @@ def mackey_glass(
     a step being the mean of its ends; from a random history, after a transient of 300.
 
     Args:
-      rng: the source of randomness; each call draws anew.
+      rng: the source of randomness; each call draws new data.
       batch_size: series, B.
       length: values, T.
       delay: tau, at least 0.1, to the nearest tenth; from 17 on the solutions are chaotic.

@@ -18,7 +18,7 @@ def modular_arithmetic(
     Products bind before sums. The symbols are the digits 0 to 4, then +, - and *.
 
     Args:
-      rng: the source of randomness; each call draws anew.
+      rng: the source of randomness; each call draws new data.
       batch_size: sequences, B.
       length: the most symbols, T; an expression has an odd number of them, so an even one is never
         used up.

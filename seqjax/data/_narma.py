@@ -14,10 +14,10 @@ def narma10(rng: np.random.Generator, batch_size: int, length: int) -> Sequences
         y_{t+1} = 0.3 y_t + 0.05 y_t (y_t + ... + y_{t-9}) + 1.5 u_t u_{t-9} + 0.1,  u_t ~ U(0, 0.5)
 
     The system starts at rest, u and y being 0 before the first step. Seldom it runs away; such a
-    sequence (|y| above 1) is drawn anew.
+    sequence (|y| above 1) is drawn again.
 
     Args:
-      rng: the source of randomness; each call draws anew.
+      rng: the source of randomness; each call draws new data.
       batch_size: sequences, B.
       length: steps, T.
 

@@ -39,7 +39,7 @@ def pair_buckets(
       source_lengths: of the pairs.
       target_lengths: of the pairs.
       num_target: groups of targets, cut where the least is padded.
-      num_source: groups of sources in each group of targets, likewise.
+      num_source: groups of sources in each group of targets, cut in the same way.
       multiple: bounds are multiples of it.
 
     Returns:

@@ -20,7 +20,7 @@ def parity(
     """Draws sequences of bits and asks for `y = (sum_t b_t) mod 2`.
 
     Args:
-      rng: the source of randomness; each call draws anew.
+      rng: the source of randomness; each call draws new data.
       batch_size: sequences, B.
       length: the most steps, T.
       min_length: where given, each sequence has a length drawn from `min_length` to `length`.

@@ -46,7 +46,7 @@ def training_segments(
       num_streams: B, rows of every segment.
       length: T, steps of a segment.
       offset: the pair with which the first stream begins; behind the last pair comes the first.
-      restart: rate at which a stream starts anew with a segment. Where no stream ever does, a
+      restart: rate at which a stream starts again with a segment. Where no stream ever does, a
         state that has just begun is one that the model has hardly met.
       rng: draws which do.
 
@@ -135,9 +135,9 @@ def sequence_segments(
     bucket_lengths: Sequence[int],
     rng: np.random.Generator | None = None,
 ) -> list[Segment]:
-    """Puts whole sequences of features into batches; each step is foretold from those before it.
+    """Puts whole sequences of features into batches; each step is predicted from those before it.
 
-    The first step is foretold from zeros. Rows that only fill a batch count for nothing.
+    The first step is predicted from zeros. Rows that only fill a batch count for nothing.
 
     Args:
       sequences: arrays of shape (length, D).

@@ -66,7 +66,7 @@ def load_sequential_mnist(
     except Exception as error:  # TFDS and array_record raise whatever their layers raise
         reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
         prepared = root / "mnist" / VERSION
-        raise DataError(f"mnist: {prepared} is damaged: {reason}. Copy it anew.") from error
+        raise DataError(f"mnist: {prepared} is damaged: {reason}. Copy it again.") from error
     everything = np.arange(len(train.inputs))
     return Splits(
         train.take(everything[:-_VALIDATION]), train.take(everything[-_VALIDATION:]), test
@@ -85,7 +85,7 @@ def _read(root: Path, split: str, order: np.ndarray) -> Sequences:
         if len(source) != _COUNTS[split]:
             raise DataError(
                 f"mnist: {root / 'mnist' / VERSION} must hold {_COUNTS[split]} {split} images, got "
-                f"{len(source)}. Copy it anew."
+                f"{len(source)}. Copy it again."
             )
         images = np.empty((len(source), 784), np.uint8)
         labels = np.empty(len(source), np.int32)

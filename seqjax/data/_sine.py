@@ -15,7 +15,7 @@ def sine(
     `e_t` from the standard normal.
 
     Args:
-      rng: the source of randomness; each call draws anew.
+      rng: the source of randomness; each call draws new data.
       batch_size: series, B.
       length: steps, T.
       noise: standard deviation of the noise.

@@ -57,12 +57,12 @@ def load_splice(data_dir: str | os.PathLike[str] | None = None) -> Splice:
     try:
         rows = list(csv.reader(read_text(path).splitlines()))
     except csv.Error as error:
-        raise DataError(f"splice: {path} cannot be read: {error}. Copy it anew.") from None
+        raise DataError(f"splice: {path} cannot be read: {error}. Copy it again.") from None
     header = [cell.strip().lower() for cell in rows[0]] if rows else []
     if header != ["class", "donor", "sequence"] or len(rows) < 2:
         raise DataError(
             f"splice: {path} must have the header Class,Donor,Sequence and rows below it, got "
-            f"{rows[0] if rows else 'nothing'}. Copy it anew from {SOURCE}."
+            f"{rows[0] if rows else 'nothing'}. Copy it again from {SOURCE}."
         )
     sequences, labels = [], []
     for number, row in enumerate(rows[1:], 2):

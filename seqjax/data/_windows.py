@@ -1,4 +1,4 @@
-"""Windows over a long series: what was seen, and what is to be foretold."""
+"""Windows over a long series: what was seen, and what is to be predicted."""
 
 from collections.abc import Sequence
 
@@ -18,16 +18,16 @@ def forecast_windows(
     stride: int = 1,
     columns: Sequence[int] | None = None,
 ) -> Sequences:
-    """Cuts a series into windows of `lookback` steps, each followed by `horizon` steps to foretell.
+    """Cuts a series into windows of `lookback` steps, each followed by `horizon` steps to predict.
 
         inputs_i = series[i s : i s + L],    targets_i = series[i s + L : i s + L + H]
 
     Args:
       series: shape (T, D).
       lookback: steps that are seen, L.
-      horizon: steps that are to be foretold, H.
+      horizon: steps to predict, H.
       stride: steps from one window to the next, s.
-      columns: variables to foretell; all by default.
+      columns: variables to predict; all by default.
 
     Returns:
       Inputs (N, L, D) and targets (N, H, K) that share the memory of `series` where they can;
@@ -59,7 +59,7 @@ def forecast_windows(
 
 
 def next_step_windows(traces: list[np.ndarray], length: int, stride: int) -> Sequences:
-    """Cuts traces into windows in which every step is to be foretold from those before it.
+    """Cuts traces into windows in which every step is to be predicted from those before it.
 
         inputs_i = trace[i s : i s + L],    targets_i = trace[i s + 1 : i s + L + 1]
 

@@ -11,7 +11,7 @@ from seqjax._checks import check_function, check_integers, check_range, check_si
 from seqjax.decode._sampling import Sampler
 
 Step = Callable[[Any, Any], tuple[Any, Array]]
-"""`step(state, tokens) -> (state, logits)`: reads a token of every sequence, foretells the next."""
+"""`step(state, tokens) -> (state, logits)`: reads a token of every sequence, predicts the next."""
 
 
 class Generated(NamedTuple):
@@ -21,7 +21,7 @@ class Generated(NamedTuple):
       tokens: shape (*B, N); after a stop token there are more of it.
       lengths: tokens of each sequence up to and with its stop token, int32 (*B,).
       state: the state that has read them, up to and with the stop token.
-      logits: what it foretells next.
+      logits: what it predicts next.
     """
 
     tokens: Any
@@ -46,10 +46,10 @@ def generate(
     in here. Where a sequence has stopped its state stays as it is.
 
     Args:
-      step: `step(state, tokens) -> (state, logits)`, reads a token of every sequence and foretells
+      step: `step(state, tokens) -> (state, logits)`, reads a token of every sequence and predicts
         the next.
       state: state that has read the prompts, leaves (*B, ...).
-      logits: what it foretells, (*B, V).
+      logits: what it predicts, (*B, V).
       key: of all that is random.
       num_steps: tokens to generate, N.
       sample: from `make_sampler`, or any `sample(key, logits) -> tokens`.
@@ -59,7 +59,7 @@ def generate(
       The tokens and what is needed to go on.
 
     Raises:
-      ValueError: if `num_steps` is below 1, the stop token is none of the V ids, or one is given
+      ValueError: if `num_steps` is below 1, the stop token is not one of the V ids, or one is given
         and tokens are no ids.
 
     Example:
@@ -102,10 +102,10 @@ def stream(
     """Continues sequences token by token, as long as it is asked: the tokens of `generate`.
 
     Args:
-      step: `step(state, tokens) -> (state, logits)`, reads a token of every sequence and foretells
+      step: `step(state, tokens) -> (state, logits)`, reads a token of every sequence and predicts
         the next.
       state: state that has read the prompts.
-      logits: what it foretells.
+      logits: what it predicts.
       key: of all that is random.
       sample: from `make_sampler`, or any `sample(key, logits) -> tokens`.
       num_steps: where to end; never by itself if None.
@@ -115,7 +115,7 @@ def stream(
       An iterator over a token of every sequence, shape (*B,), as soon as it is drawn.
 
     Raises:
-      ValueError: if `num_steps` is below 1, or the stop token is none of the V ids.
+      ValueError: if `num_steps` is below 1, or the stop token is not one of the V ids.
 
     Example:
       >>> from seqjax.decode import greedy

@@ -12,7 +12,7 @@ def persistence(inputs: np.ndarray, horizon: int) -> np.ndarray:
 
     Args:
       inputs: what was seen, shape (B, T, D).
-      horizon: steps to foretell.
+      horizon: steps to predict.
 
     Returns:
       Shape (B, horizon, D).
@@ -29,7 +29,7 @@ def seasonal(inputs: np.ndarray, horizon: int, period: int) -> np.ndarray:
 
     Args:
       inputs: what was seen, shape (B, T, D).
-      horizon: steps to foretell.
+      horizon: steps to predict.
       period: steps of a season, p: 24 repeats yesterday in hourly data.
 
     Returns:

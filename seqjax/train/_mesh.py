@@ -38,7 +38,7 @@ def check_mesh(shape: str) -> dict[str, int] | None:
       devices decide.
 
     Raises:
-      RunError: if it is none of those that `data_mesh` takes.
+      RunError: if it is not one of those that `data_mesh` takes.
 
     Example:
       >>> check_mesh("4x2"), check_mesh("time4"), check_mesh("auto")

@@ -44,7 +44,7 @@ def can_train_together(train: TrainStep, shape: str = "auto") -> bool:
       True or False.
 
     Raises:
-      RunError: if `shape` is none of these.
+      RunError: if `shape` is not one of these.
     """
     return shared_by_members(shape) and _can(train)
 

@@ -32,7 +32,7 @@ def test_a_file_of_sixteenths_is_read_at_quarters(tmp_path):
                                      '{"train": [], "valid": [], "test": []}'])  # fmt: skip
 def test_a_damaged_file_is_named(tmp_path, content):
     (tmp_path / "Jsb16thSeparated.json").write_text(content)
-    with pytest.raises(data.DataError, match=r"chorales: .*Copy it anew\."):
+    with pytest.raises(data.DataError, match=r"chorales: .*Copy it again\."):
         data.load_chorales(tmp_path)
 
 

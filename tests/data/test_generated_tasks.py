@@ -103,7 +103,7 @@ def test_narma10_never_runs_away(rng):
 def test_sine(rng):
     series = data.sine(rng, 50, 400)
     assert series.shape == (50, 400, 1)
-    # A wave foretells itself: x_{t+1} + x_{t-1} = 2 cos(2 pi / p) x_t.
+    # A wave predicts itself: x_{t+1} + x_{t-1} = 2 cos(2 pi / p) x_t.
     for wave in series[..., 0].astype(float):
         factor = np.linalg.lstsq(wave[1:-1, None], wave[2:] + wave[:-2], rcond=None)[0]
         np.testing.assert_allclose(wave[2:] + wave[:-2], factor * wave[1:-1], atol=1e-5)

@@ -56,7 +56,7 @@ def test_half_cheetah_faults(cheetah, tmp_path, monkeypatch):
     np.save(trace, np.ones((1000, 16)))
     refused(r"trace_0007.npy must hold finite numbers of shape \(steps, 17\), got shape \(1000, 16")
     trace.write_bytes(b"nonsense")
-    refused("trace_0007.npy is damaged: .*Copy it anew")
+    refused("trace_0007.npy is damaged: .*Copy it again")
     trace.unlink()
     refused("no such file: .*trace_0007.npy")
     empty = tmp_path / "empty"
@@ -109,7 +109,7 @@ def test_mnist_faults(tmp_path, monkeypatch):
         data.load_sequential_mnist()
     (tmp_path / "mnist" / "3.0.1").mkdir(parents=True)
     (tmp_path / "mnist" / "3.0.1" / "dataset_info.json").write_text("{")
-    with pytest.raises(data.DataError, match=r"mnist/3.0.1 is damaged: .* Copy it anew") as error:
+    with pytest.raises(data.DataError, match=r"mnist/3.0.1 is damaged: .* Copy it again") as error:
         data.load_sequential_mnist(tmp_path)
     assert "\n" not in str(error.value)
 

@@ -1,4 +1,4 @@
-"""Segments: every pair counts once, streams go on, and nothing sees what it is to foretell."""
+"""Segments: every pair counts once, streams go on, and nothing sees what it is to predict."""
 
 import collections
 

@@ -29,7 +29,7 @@ def small(**changes):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """A series of two waves and their sum, rows with numbers to foretell, and rows of classes."""
+    """A series of two waves and their sum, rows with numbers to predict, and rows of classes."""
     folder = tmp_path_factory.mktemp("tables")
     rng = np.random.default_rng(0)
     time = np.arange(300)
