@@ -134,6 +134,7 @@ class Experiment:
         resume: bool = False,
         mesh: str = "auto",
         notify: Callable[[str], None] = print,
+        callbacks: Sequence[train.Callback] = (),
         **options: str | None,
     ) -> Result:
         """Trains every seed, tests each once at its selected epoch, and leaves the run folder.
@@ -144,6 +145,7 @@ class Experiment:
           resume: whether a run in that folder is continued; without it one is refused.
           mesh: how devices share the work, as `--mesh` says it; see `seqjax.train.data_mesh`.
           notify: receives the lines of the report.
+          callbacks: they hear every row and checkpoint of every seed; see `seqjax.train.Callback`.
           **options: those of the experiment.
 
         Returns:
@@ -162,7 +164,9 @@ class Experiment:
         folder = workdir or command_line.default_workdir(self.name, config)
         runs = {"": (config, expanded(folder))}
         prepare = functools.partial(self.prepare, **options)
-        return run_studies(self.name, runs, prepare, resume=resume, mesh=mesh, notify=notify)[0]
+        return run_studies(
+            self.name, runs, prepare, resume=resume, mesh=mesh, notify=notify, callbacks=callbacks
+        )[0]
 
 
 def run_studies(
@@ -173,6 +177,7 @@ def run_studies(
     resume: bool,
     mesh: str,
     notify: Callable[[str], None],
+    callbacks: Sequence[train.Callback] = (),
 ) -> list[Result]:
     """Trains several configurations; see `Experiment.run`, which trains one.
 
@@ -187,6 +192,7 @@ def run_studies(
       resume: whether runs in that folder are continued; without it they are refused.
       mesh: how devices share the work, as `seqjax.train.data_mesh` takes it.
       notify: receives the lines of the report.
+      callbacks: they hear every row and checkpoint.
 
     Returns:
       The result of each.
@@ -208,13 +214,15 @@ def run_studies(
         elif run.study.alike and can_train_together(run.study.step, mesh):
             together[name] = run
         else:
-            results[name] = _finish_seeds(experiment, run, _fit_in_turn(run), notify)
+            results[name] = _finish_seeds(experiment, run, _fit_in_turn(run, callbacks), notify)
     number = sum(run.config.seeds for run in together.values())
     if number > 1:
         notify(f"{number} members train together.")
-        fits = _fit_together([*together.values()])
+        fits = _fit_together([*together.values()], callbacks)
     else:
-        fits = itertools.chain.from_iterable(map(_fit_in_turn, together.values()))
+        fits = itertools.chain.from_iterable(
+            _fit_in_turn(run, callbacks) for run in together.values()
+        )
     for name, run in together.items():
         results[name] = _finish_seeds(experiment, run, fits, notify)
     return [results[name] for name in runs]
@@ -266,8 +274,9 @@ def _begin(
     return _Begun(config, folder, study, name)
 
 
-def _fit_options(run: _Begun) -> dict[str, Any]:
+def _fit_options(run: _Begun, callbacks: Sequence[train.Callback]) -> dict[str, Any]:
     return {
+        "callbacks": callbacks,
         "epochs": run.config.epochs,
         "monitor": run.study.monitor,
         "mode": run.study.mode,
@@ -291,12 +300,14 @@ def _member(run: _Begun, seed: int) -> train.Member:
     )
 
 
-def _fit_together(runs: Sequence[_Begun]) -> Iterator[train.FitResult]:
+def _fit_together(
+    runs: Sequence[_Begun], callbacks: Sequence[train.Callback]
+) -> Iterator[train.FitResult]:
     members = [_member(run, seed) for run in runs for seed in _seeds(run.config)]
-    return iter(train.fit_together(members, **_fit_options(runs[0])))
+    return iter(train.fit_together(members, **_fit_options(runs[0], callbacks)))
 
 
-def _fit_in_turn(run: _Begun) -> Iterator[train.FitResult]:
+def _fit_in_turn(run: _Begun, callbacks: Sequence[train.Callback]) -> Iterator[train.FitResult]:
     seeds = _seeds(run.config)
     for place, seed in enumerate(seeds):
         member = _member(run, seed)
@@ -306,7 +317,7 @@ def _fit_in_turn(run: _Begun) -> Iterator[train.FitResult]:
             run=member.run,
             seed=seed,
             place=(place, len(seeds)),
-            **_fit_options(run),
+            **_fit_options(run, callbacks),
         )
 
 

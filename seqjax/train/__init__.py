@@ -1,5 +1,6 @@
 """Training: pytrees and pure functions in, a run folder out; knows no cell and no data set."""
 
+from seqjax.train._callbacks import Callback as Callback
 from seqjax.train._cores import use_all_cores as use_all_cores
 from seqjax.train._errors import DivergedError as DivergedError
 from seqjax.train._errors import RunError as RunError

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from seqjax.train._callbacks import Callback
 from seqjax.train._checkpoints import Checkpoints, Position
 from seqjax.train._divergence import blamed, refuse_not_finite
 from seqjax.train._errors import DivergedError, StoppedError
@@ -89,10 +90,17 @@ class Options:
     checkpoint_seconds: float = 10.0
     probe: Callable[[PyTree], Mapping[str, float]] | None = None
     probe_every: int | None = None
+    callbacks: Sequence[Callback] = ()
 
     def __post_init__(self) -> None:
         """Refuses what cannot be used."""
         _comparison(self.mode)
+        for callback in self.callbacks:
+            if not isinstance(callback, Callback):
+                raise TypeError(
+                    "seqjax.train.fit: `callbacks` must be instances of subclasses of "
+                    f"seqjax.train.Callback, got {callback!r}."
+                )
         if self.epochs < 1 or self.log_every < 1:
             raise ValueError(
                 "seqjax.train.fit: `epochs` and `log_every` must be at least 1, got "
@@ -149,7 +157,8 @@ def training(
 
         epochs, score = options.epochs, f"val_{options.monitor}"
         progress = Progress(name, epochs, place) if place and is_first_process() else None
-        with Reporter(run, seed, epochs, position, name, clock, progress) as report:
+        reporter = Reporter(run, seed, epochs, position, name, clock, progress, options.callbacks)
+        with reporter as report:
 
             def save(*, soon: bool = False) -> None:
                 """Saves; if `soon`, only where the last checkpoint is not too new."""
@@ -160,6 +169,8 @@ def training(
                     return
                 run.keep_metrics()
                 checkpoints.save({"state": state, "best": best}, position)
+                for callback in options.callbacks:
+                    callback.on_checkpoint(run.checkpoints(seed), position.step)
 
             while not position.finished:
                 epoch = position.epoch
@@ -183,7 +194,8 @@ def training(
                     best, position.best_epoch = _copy(candidate), epoch
                 waited = epoch - position.best_epoch
                 impatient = options.patience is not None and waited >= options.patience
-                position.finished = epoch >= epochs or impatient
+                ended = [callback.stops(row) for callback in options.callbacks]  # all are asked
+                position.finished = epoch >= epochs or impatient or any(ended)
                 position.epoch, position.step_in_epoch, position.epoch_totals = epoch + 1, 0, {}
                 stop = stopping()
                 save(soon=not (position.finished or stop))

@@ -2,9 +2,10 @@
 
 import contextlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from seqjax.train._callbacks import Callback
 from seqjax.train._checkpoints import Position
 from seqjax.train._events import COUNTERS, EventFile
 from seqjax.train._files import plain
@@ -26,6 +27,7 @@ class Reporter:
         name: str,
         clock: Callable[[], float],
         progress: Progress | None,
+        callbacks: Sequence[Callback] = (),
     ):
         """Opens the event file.
 
@@ -37,9 +39,11 @@ class Reporter:
           name: what it is called, such as "seed 0".
           clock: gives seconds.
           progress: the bar, if there is to be one.
+          callbacks: they hear every row.
         """
         self.name = name
         self._seed, self._clock, self._progress = seed, clock, progress
+        self._callbacks = callbacks
         self._run, self._epochs, self._position = run, epochs, position
         with writing(run.path):
             self._events = EventFile(
@@ -147,6 +151,8 @@ class Reporter:
         position.rows += 1
         with writing(self._run.path):
             self._events.add(row)
+        for callback in self._callbacks:
+            callback.on_row(row)
         return row
 
     def _restart_rate(self) -> None:

@@ -7,6 +7,7 @@ from typing import Literal
 import jax
 import numpy as np
 
+from seqjax.train._callbacks import Callback
 from seqjax.train._checkpoints import Checkpoints
 from seqjax.train._errors import RunError
 from seqjax.train._loop import FitResult, Member, Options, training
@@ -35,6 +36,7 @@ def fit(
     checkpoint_seconds: float = 10.0,
     probe: Callable[[PyTree], Mapping[str, float]] | None = None,
     probe_every: int | None = None,
+    callbacks: Sequence[Callback] = (),
     place: tuple[int, int] = (0, 1),
 ) -> FitResult:
     """Trains one seed, from its newest checkpoint if it has one.
@@ -66,6 +68,7 @@ def fit(
         `seqjax.gradflow.make_probe` makes; written as rows of the kind "probe". It must not
         change anything.
       probe_every: steps between two probes; `log_every` by default.
+      callbacks: they hear every row and checkpoint, and may end training after an epoch.
       place: how many seeds of the run are done, and how many it has; for the progress bar, which is
         one over the whole run.
 
@@ -82,7 +85,7 @@ def fit(
     options = Options(
         epochs=epochs, monitor=monitor, mode=mode, patience=patience, log_every=log_every,
         checkpoint_every=checkpoint_every, checkpoint_seconds=checkpoint_seconds, probe=probe,
-        probe_every=probe_every,
+        probe_every=probe_every, callbacks=callbacks,
     )  # fmt: skip
     with asked_to_stop() as stopping:
         asking = training(

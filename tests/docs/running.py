@@ -12,7 +12,8 @@ import pytest
 from pages import ROOT, examples
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
-PEERS = {"equinox", "haiku", "keras", "torch"}  # other frameworks, which need not be installed
+# Other frameworks and services, which need not be installed.
+PEERS = {"equinox", "haiku", "keras", "optuna", "torch", "wandb"}
 CHECKER = doctest.OutputChecker()
 LENIENT = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
