@@ -5,10 +5,11 @@
 
 Published tasks are splice (does an exon end, begin or neither, in the middle of 60 letters of DNA)
 and digits (which digit one of six speakers says). The task generated (the default) needs no data:
-the order of two motifs in DNA. Data of your own is csv, a row a sequence, or folder, a WAV or text
-file each in a folder for each class:
+the order of two motifs in DNA. Data of your own is csv, a row a sequence; ts, the format of the UEA
+and UCR archives; or folder, a WAV or text file each in a folder for each class:
 
     python -m experiments.classify --task=csv --path=data.csv --label_column=kind
+    python -m experiments.classify --task=ts --path=NATOPS
     python -m experiments.classify --task=folder --path=sounds
 
 Papers: Noordewier et al. (1991), Training knowledge-based neural networks to recognize genes in DNA

@@ -14,11 +14,12 @@ from experiments.cells import (
 from experiments.command_line import ConfigError, setting
 from experiments.tables import TableSettings
 from seqjax.cells import CELLS as ONE_WAY
+from seqjax.data._table import MISSING
 from seqjax.nn._pooling import POOLINGS
 
 CELLS = (*ONE_WAY, *(f"bi{name}" for name in ONE_WAY), FEEDFORWARD)
-TASKS = ("splice", "digits", "generated", "csv", "folder")
-OWN = ("csv", "folder")  # a user's own data
+TASKS = ("splice", "digits", "generated", "csv", "ts", "folder")
+OWN = ("csv", "ts", "folder")  # a user's own data
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,10 +40,16 @@ class Config(TableSettings, SoundSettings):
     )
     path: str | None = setting(
         None,
-        "of --task=csv the file; of --task=folder the folder, in which each class has a folder of "
-        ".wav or .txt files",
+        "of --task=csv the file; of --task=ts the folder of NAME_TRAIN.ts and NAME_TEST.ts, or one "
+        "file; of --task=folder the folder, in which each class has a folder of .wav or .txt files",
         tasks=OWN,
         needed=True,
+    )
+    missing: str = setting(
+        "refuse",
+        "how to handle an empty cell, or ? in .ts; mean is the mean over the training rows",
+        choices=MISSING,
+        tasks=["csv", "ts"],
     )
     label_column: str | None = setting(
         None, "column of the classes in --task=csv, by name; default: the last", tasks=["csv"]
@@ -125,6 +132,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "time_masks": 2, "time_mask_size": 8, "feature_masks": 2, "feature_mask_size": 8,
     },
     "csv": {},
+    "ts": {"hidden_size": 64, "batch_size": 16, "epochs": 100, "dropout": 0.3, "num_buckets": 1},
     "folder": {},
 }  # fmt: skip
 

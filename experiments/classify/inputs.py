@@ -151,4 +151,4 @@ def features(config: Config, kind: str, example: Any) -> np.ndarray:
             return data.log_mel(example.samples, example.rate, num_mels=config.num_mels)
         case _:
             steps = np.asarray(example, np.float32)
-            return steps if config.group_column else steps.reshape(-1, config.features)
+            return steps if steps.ndim == 2 else steps.reshape(-1, config.features)

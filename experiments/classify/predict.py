@@ -12,12 +12,13 @@ from scipy import special
 from experiments.classify.config import Config
 from experiments.classify.inputs import DNA, ROWS, SOUND, Inputs
 from experiments.classify.model import model_functions
+from experiments.classify.ts_files import check_channels
 from experiments.finished import open_finished
 from experiments.tables import read_table
 from seqjax import data
 from seqjax.data._text_file import read_text
 
-ASKS = "a file (WAV, CSV, lines) or a text to ask the finished run about"
+ASKS = "a file (WAV, CSV, ts, lines) or a text to ask the finished run about"
 
 _AT_ONCE = 64
 
@@ -28,8 +29,8 @@ def predict(path: str | Path, asked: str | Path) -> list[dict[str, float]]:
     Args:
       path: folder of a finished run.
       asked: of a run on sounds a WAV file of the same rate; on rows of numbers a CSV file with the
-        same columns, whose classes may be missing; on DNA or texts a file with one a line, or the
-        letters or words themselves.
+        same columns, or a .ts file with the same channels, whose classes may be missing; on DNA or
+        texts a file with one a line, or the letters or words themselves.
 
     Returns:
       A record for each example, of rows with `group_column` for each group, in the order of the
@@ -67,6 +68,8 @@ def read_asked(config: Config, inputs: Inputs, asked: str) -> Sequence[Any]:
     if inputs.kind == SOUND:
         return [data.read_wav(asked, rate=inputs.rate)]
     if inputs.kind == ROWS:
+        if config.task == "ts":
+            return read_asked_ts(inputs, asked)
         table = read_table(config, asked, columns=inputs.columns)
         if inputs.fill:
             table = table.filled(np.array(inputs.fill))
@@ -82,6 +85,21 @@ def read_asked(config: Config, inputs: Inputs, asked: str) -> Sequence[Any]:
             data.encode_dna(line, f"--predict, example {number} (no file of that name)"
                             if lines == [asked] else f"{asked}, example {number}")  # fmt: skip
     return lines
+
+
+def read_asked_ts(inputs: Inputs, asked: str) -> list[np.ndarray]:
+    """Reads the sequences of a .ts file, whose classes may be missing."""
+    found = data.read_ts(asked).sequences
+    check_channels(asked, found, len(inputs.columns))
+    if any(np.isnan(steps).any() for steps in found):
+        if not inputs.fill:
+            raise data.DataError(
+                f"ts: {asked} must have no missing numbers: the run was trained without "
+                "--missing=mean."
+            )
+        fill = np.array(inputs.fill)
+        found = [np.where(np.isnan(steps), fill[None], steps) for steps in found]
+    return found
 
 
 def answer_lines(workdir: str, asked: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ from experiments.classify.config import Config
 from experiments.classify.model import make_loss, model_functions
 from experiments.classify.scoring import fit_floors, scores
 from experiments.classify.task import Task, load_task
+from experiments.classify.ts_files import ts_paths
 from experiments.functions import make_answers
 from experiments.optimizer import make_step
 from experiments.study import Study
@@ -92,7 +93,7 @@ def question(config: Config, task: Task) -> str:
     """Returns an example of what `--predict` takes."""
     match task.inputs.kind:
         case inputs.ROWS:
-            return str(config.path)
+            return str(ts_paths(str(config.path))[-1] if config.task == "ts" else config.path)
         case inputs.SOUND:
             return "recording.wav"
         case inputs.DNA:

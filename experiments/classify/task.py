@@ -12,6 +12,7 @@ from experiments.classify.class_folders import find_class_folders
 from experiments.classify.config import Config
 from experiments.classify.inputs import DNA, ROWS, SOUND, WORDS, Inputs, make_inputs
 from experiments.classify.motifs import MOTIF_CLASSES, generate_motifs
+from experiments.classify.ts_files import read_parts, ts_paths
 from experiments.csv_tasks import only_answers
 from experiments.tables import last_column, read_table, warn_of_ids
 from seqjax import data
@@ -226,10 +227,43 @@ def most_bands(wanted: int, rate: int) -> int:
     return 0
 
 
+def read_ts(config: Config, notify: Callable[[str], None]) -> Examples:
+    """Reads a training and a test file of the UEA and UCR archives, or one file to be split."""
+    parts = read_parts(ts_paths(config.path or ""))
+    sequences = [steps for part in parts for steps in part.sequences]
+    gaps = sum(bool(np.isnan(steps).any()) for steps in sequences)
+    if gaps and config.missing != "mean":
+        raise data.DataError(
+            f"ts: {config.path} has {gaps} sequences with missing numbers. --missing=mean puts the "
+            "training mean of the channel in their place."
+        )
+    classes = parts[0].classes
+    labels = np.array([classes.index(label) for part in parts for label in part.labels], np.int32)
+    found = Examples(
+        parts[0].name,
+        ROWS,
+        sequences,
+        labels,
+        classes,
+        {"columns": tuple(f"channel {place + 1}" for place in range(sequences[0].shape[1]))},
+    )
+    if len(parts) == 1:
+        return found
+    count = len(parts[0].sequences)
+    chosen = split_validation(
+        labels[:count],
+        config.validation_fraction,
+        config.split_seed,
+        groups=text_hashes([content(steps) for steps in sequences[:count]]),
+    )
+    return dataclasses.replace(found, parts=[*chosen, np.arange(count, len(sequences))])
+
+
 READERS = {
     "splice": read_splice,
     "generated": read_generated,
     "digits": read_digits,
     "csv": read_csv,
+    "ts": read_ts,
     "folder": read_folder,
 }

@@ -45,6 +45,11 @@ def archive(names: dict[str, bytes]) -> bytes:
     return file.getvalue()
 
 
+def ts(sequences: str) -> bytes:
+    """Returns a file of the UEA archive."""
+    return f"@problemName x\n@classLabel true a b\n@data\n{sequences}\n".encode()
+
+
 def conllu(words: str) -> bytes:
     """Returns a tagged sentence."""
     lines = [f"{i}\t{w}\t{w}\tNOUN\tNN\t_\t0\troot\t_\t_" for i, w in enumerate(words.split(), 1)]
@@ -138,6 +143,7 @@ def file_readers(base: Path) -> list[Reader]:
         Reader("csv_classes", "table.csv", (labels[-1], examples), kinds),
         Reader("wav", "sound.wav", sounds, data.read_wav),
         Reader("conllu", "x.conllu", (conllu("a b"), conllu("c") * 2), data.read_conllu),
+        Reader("ts", "x.ts", (ts("1,2:3,4:b"), ts("1:?:a\n2:3:b")), data.read_ts),
         Reader(
             "chorales",
             "Jsb16thSeparated.json",

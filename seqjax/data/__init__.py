@@ -43,6 +43,8 @@ from seqjax.data._subwords import build_subword_vocabulary as build_subword_voca
 from seqjax.data._subwords import build_word_vocabulary as build_word_vocabulary
 from seqjax.data._table import read_table as read_table
 from seqjax.data._tight_buckets import tight_bucket_lengths as tight_bucket_lengths
+from seqjax.data._ts import TsSequences as TsSequences
+from seqjax.data._ts import read_ts as read_ts
 from seqjax.data._vocabulary import Vocabulary as Vocabulary
 from seqjax.data._vocabulary import build_vocabulary as build_vocabulary
 from seqjax.data._windows import forecast_windows as forecast_windows

@@ -422,7 +422,7 @@ def test_scores():
 @pytest.mark.parametrize("task", classify.TASKS)
 @pytest.mark.parametrize("cell", ["lstm", "bigru", "feedforward"])
 def test_every_task_has_defaults_and_a_command(task, cell):
-    given = {"path": "x"} if task in ("csv", "folder") else {}
+    given = {"path": "x"} if task in ("csv", "ts", "folder") else {}
     config = classify.configure(task=task, cell=cell, **given)
     path = " --path=x" if given else ""
     start = f"python -m experiments.classify --cell={cell} --task={task}"
@@ -435,7 +435,7 @@ def test_every_task_has_defaults_and_a_command(task, cell):
     [
         ({"task": "weather"}, "--task must be one of splice, digits"),
         ({"task": "csv"}, "--task=csv needs --path"),
-        ({"path": "x"}, "--path needs --task=csv or folder, got --task=generated"),
+        ({"path": "x"}, "--path needs --task=csv or ts or folder, got --task=generated"),
         ({"label_column": "a"}, "--label_column needs --task=csv"),
         ({"data_dir": "x"}, "--data_dir needs --task=splice or digits, got --task=generated"),
         ({"group_column": "a"}, "--group_column needs --task=csv, got --task=generated"),
@@ -475,3 +475,54 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path):
     )  # fmt: skip
     assert "--data_dir or SEQJAX_DATA_DIR" in line
     assert not (tmp_path / "run").exists()
+
+
+def write_ts(folder, name, *, channels=2, gap=""):
+    """Waves of two frequencies, of 5 to 8 steps."""
+    folder.mkdir(exist_ok=True)
+    lines = [f"@problemName {name}", "@classLabel true slow fast", "@data"]
+    rng = np.random.default_rng(len(name))
+    for number in range(24):
+        time = np.arange(rng.integers(5, 9))[:, None] + rng.uniform(0, 6, channels)
+        waves = np.sin((1 + number % 2) * time).T
+        numbers = ":".join(",".join(f"{value:.3f}" for value in wave) for wave in waves)
+        lines.append(f"{numbers}:{('slow', 'fast')[number % 2]}")
+    lines[-1] = lines[-1].replace(lines[-1].partition(",")[0], gap or "0.5")
+    path = folder / f"{name}.ts"
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_ts_files_train_and_answer(tmp_path):
+    folder = tmp_path / "waves"
+    train_file, test_file = (write_ts(folder, f"Waves_{part}") for part in ("TRAIN", "TEST"))
+    config = small(task="ts", path=str(folder), epochs=1, seeds=1)
+    task = load_task(config)
+    assert [len(part.targets) for part in (task.train, task.validation, task.test)] == [20, 4, 24]
+    workdir = tmp_path / "run"
+    lines = []
+    classify.run(config, workdir=workdir, notify=lines.append)
+    assert f"--predict={test_file}" in "\n".join(lines)
+    answers = classify.predict(workdir, test_file)
+    assert len(answers) == 24
+    assert list(answers[0]) == ["slow", "fast"]
+    other = write_ts(tmp_path / "other", "Other", channels=3)
+    with pytest.raises(data.DataError, match=r"Other\.ts must have 2 channels, .* got 3"):
+        classify.predict(workdir, other)
+    gaps = write_ts(tmp_path / "gaps", "Gaps", gap="?")
+    with pytest.raises(data.DataError, match=r"Gaps\.ts must have no missing numbers"):
+        classify.predict(workdir, gaps)
+
+    # One file is split; a gap takes the channel's mean over the training part.
+    with pytest.raises(data.DataError, match=r"1 sequences with missing numbers. --missing=mean"):
+        load_task(small(task="ts", path=str(gaps)))
+    filled = load_task(small(task="ts", path=str(gaps), missing="mean"))
+    assert sum(len(part.targets) for part in (filled.train, filled.validation, filled.test)) == 24
+    assert all(np.isfinite(steps).all() for steps in filled.test.inputs)
+
+    train_file.unlink()
+    with pytest.raises(data.DataError, match=r"in _TRAIN\.ts and one in _TEST\.ts, got Waves_TEST"):
+        load_task(config)
+    write_ts(folder, "Waves_TRAIN", channels=1)
+    with pytest.raises(data.DataError, match=r"Waves_TEST\.ts must have 1 channels, .* got 2"):
+        load_task(config)
