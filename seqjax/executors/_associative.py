@@ -15,7 +15,13 @@ from seqjax.cells._cell import Cell, project
 from seqjax.cells._linear import LinearCell
 from seqjax.executors._executor import Inputs
 from seqjax.executors._linear import as_carry, coefficients, with_fresh
-from seqjax.executors._time_axis import recurrence_over_devices, time_parts
+from seqjax.executors._time_axis import (
+    over_parts,
+    padded_inputs,
+    recurrence_over_devices,
+    scan_part,
+    time_parts,
+)
 from seqjax.executors._transposable import linear_map
 
 CHUNK, FEWEST = 16, 256
@@ -33,8 +39,9 @@ class Associative:
     and the states, but no intermediates of the forward scan. An `AssociativeCell` brings its own
     rule of combining steps, and JAX differentiates its scan. On a CPU, `Sequential` is faster.
 
-    If the ambient mesh has an axis "time", its devices share the steps of a `LinearCell`. They
-    exchange two arrays of the size of a state, once in each direction.
+    If the ambient mesh has an axis "time", its devices share the steps. They exchange the element
+    of all steps of each part, once in each direction. For a `LinearCell` these are two arrays of
+    the size of a state.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -72,6 +79,7 @@ class Associative:
         if isinstance(cell, AssociativeCell):
             return _run_combined(cell, params, inputs, state, reset_state, reverse)
         assert isinstance(cell, LinearCell)
+        given, inputs = inputs, padded_inputs(inputs)
         a, b = as_carry(coefficients(cell, params, inputs), state.hidden)
         a = jnp.broadcast_to(a, b.shape)
         if inputs.resets is not None:
@@ -79,10 +87,13 @@ class Associative:
             b = select(inputs.resets, again, b)
             # A zero decay alone is not enough: zero times a non-finite state is NaN.
             a = select(inputs.resets, jnp.zeros_like(a), a)
-        recurrence = recurrence_over_devices if time_parts() > 1 else linear_recurrence
-        states = recurrence(a, b, state.hidden, inputs.resets, reverse)
+        recurrence = a, b, state.hidden, inputs.resets, reverse
+        if time_parts() == 1:
+            states = linear_recurrence(*recurrence)
+        else:
+            states = recurrence_over_devices(*recurrence)[: given.xs.shape[0]]
         final = states[0 if reverse else -1]
-        return with_fresh(cell, (final, states), inputs, state, reverse=reverse)
+        return with_fresh(cell, (final, states), given, state, reverse=reverse)
 
 
 def _run_combined(
@@ -93,15 +104,47 @@ def _run_combined(
     Scans triples: an element, whether it does anything, and whether the state is reset before it.
     The second is the identity that masked steps need, which a cell need not have.
     """
+    num_steps, inputs = inputs.xs.shape[0], padded_inputs(inputs)
+    drives = project(cell, params, inputs.clean_xs(), inputs.starts, inputs.noise)
+    elements = jax.tree.map(
+        # An element that is constant in time may have a time axis of size 1.
+        lambda leaf: jnp.broadcast_to(leaf, (len(inputs.xs), *leaf.shape[1:])),
+        cell.element(drives),
+    )
+    along = elements, Inputs(inputs.xs, inputs.valid, inputs.resets)
+    if time_parts() == 1:
+        states = _combined(cell, reverse, False, along, (state, reset_state))
+    else:
+
+        def part(_: Any, *arguments: Any) -> tuple[Any, Any, Any]:
+            return (), _combined(cell, reverse, True, *arguments), ()
+
+        batch_shape = inputs.xs.shape[1:-1]
+        _, states, _ = over_parts(part, (), along, (state, reset_state), batch_shape)
+        states = jax.tree.map(lambda leaf: leaf[:num_steps], states)
+    return jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states), states
+
+
+def _combined(
+    cell: AssociativeCell,
+    reverse: bool,
+    in_parts: bool,
+    along: tuple[Any, Inputs],
+    of_sequences: tuple[Any, Any],
+) -> Any:
+    """Returns the state after every step, or after those of this device's part of time.
+
+    Args:
+      cell: the cell.
+      reverse: whether time runs from the last step to the first.
+      in_parts: whether these are the steps of a part.
+      along: one element for each step, and the inputs, for their masks and resets.
+      of_sequences: the state before the first step, and the state after a reset.
+    """
+    (elements, inputs), (state, reset_state) = along, of_sequences
     shape = inputs.xs.shape[:-1]
     valid = jnp.ones(shape, bool) if inputs.valid is None else inputs.valid
     resets = jnp.zeros(shape, bool) if inputs.resets is None else inputs.resets
-    drives = project(cell, params, inputs.clean_xs(), inputs.starts, inputs.noise)
-    elements = cell.element(drives)
-    # An element that is constant in time may have a time axis of size 1.
-    elements = jax.tree.map(
-        lambda leaf: jnp.broadcast_to(leaf, (shape[0], *leaf.shape[1:])), elements
-    )
 
     def chosen(condition: Array, on_true: Any, on_false: Any) -> Any:
         return jax.tree.map(functools.partial(select, condition), on_true, on_false)
@@ -114,15 +157,30 @@ def _run_combined(
         after = chosen(seen, both, after)
         return chosen(moves_right, after, before), seen | moves_right, reset | reset_right
 
-    scanned = lax.associative_scan(combine, (elements, valid, resets), reverse=reverse)
+    def started(reset: Array, state: Any) -> Any:
+        if inputs.resets is None:
+            return state
+        again = jax.tree.map(lambda leaf, to: jnp.broadcast_to(leaf, to.shape), reset_state, state)
+        return chosen(reset, again, state)
+
+    def applied(elements: Any, before: Any) -> Any:
+        states = cell.apply(elements, before)
+        return jax.tree.map(lambda leaf, old: leaf.astype(old.dtype), states, before)
+
+    def after_part(end: Any, state: Any) -> Any:
+        elements, moves, reset = end
+        state = started(reset, state)
+        return chosen(moves, applied(elements, state), state)
+
+    scanned = elements, valid, resets
+    if in_parts:
+        scanned, state = scan_part(combine, after_part, scanned, state, reverse)
+    else:
+        scanned = lax.associative_scan(combine, scanned, reverse=reverse)
     elements, moves, reset = scanned
     before = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[None], (shape[0], *leaf.shape)), state)
-    if inputs.resets is not None:
-        again = jax.tree.map(lambda leaf, to: jnp.broadcast_to(leaf, to.shape), reset_state, before)
-        before = chosen(reset, again, before)
-    states = jax.tree.map(
-        lambda leaf, old: leaf.astype(old.dtype), cell.apply(elements, before), before
-    )
+    before = started(reset, before)
+    states = applied(elements, before)
     if inputs.valid is not None:
         # Equal to the last bit: compiled code may round one element differently at two places.
         steps = jnp.broadcast_to(jnp.arange(shape[0]).reshape(-1, *(1,) * (len(shape) - 1)), shape)
@@ -134,8 +192,7 @@ def _run_combined(
             ),
             states,
         )
-    states = chosen(moves, states, before)
-    return jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states), states
+    return chosen(moves, states, before)
 
 
 def linear_recurrence(

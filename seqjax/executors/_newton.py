@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import PartitionSpec
 
 from seqjax._checks import check_choice, check_function, check_rates, check_sizes
 from seqjax._padding import select
@@ -17,13 +18,22 @@ from seqjax.cells._cell import Cell, FlatState
 from seqjax.cells._diagonals import gated_blocks, is_pointwise
 from seqjax.cells._gated import GatedCell
 from seqjax.cells._linear import LinearCell
-from seqjax.executors._backward_of_states import backward_of_states
+from seqjax.executors._backward_of_states import backward_of_states, backward_over_parts
 from seqjax.executors._chunks import default_chunk_size
 from seqjax.executors._executor import Inputs
 from seqjax.executors._gated_backward import backward
 from seqjax.executors._gated_forward import Kept, Operands, Plan, Results, forward
-from seqjax.executors._newton_solve import Blocks, NewtonReport, solve
+from seqjax.executors._newton_solve import Blocks, NewtonReport, Timeline, solve
 from seqjax.executors._own_backward import run_with_backward
+from seqjax.executors._time_axis import (
+    anywhere,
+    gathered,
+    over_parts,
+    own_part,
+    padded_inputs,
+    time_parts,
+    whole_in_time,
+)
 
 WIDEST = 64
 """The widest block that `jacobian="auto"` uses; a scan multiplies blocks at the cube of this."""
@@ -44,6 +54,10 @@ class Newton:
     the tolerance. Where steps amplify errors, the distance grows with the length, so long
     sequences of a chaotic cell fall back. The backward pass is that of the sequential run, along
     the states found, with the whole Jacobian. Forward mode runs step by step.
+
+    If the ambient mesh has an axis "time", its devices share the steps, forward and backward. The
+    backward pass is then an associative scan, too, with the smallest blocks that are the whole
+    Jacobian.
 
     It pays on an accelerator, for long sequences, small states and a cell that forgets.
     `seqjax.executors.advise` measures whether it does.
@@ -133,19 +147,50 @@ class Newton:
         )
         sequential = functools.partial(forward, plan)
 
-        def certified(operands: Operands, constants: Inputs) -> Results:
-            params, xs, state, reset_state = operands
-            given = params, constants._replace(xs=xs), state, reset_state
-            states, report = self.solve(cell, *given, reverse=reverse)
-            if self.report is not None:
-                jax.debug.callback(self.report, report)
+        size, in_parts = FlatState(state, lead=inputs.xs.ndim - 2).size, time_parts() > 1
+        if in_parts and (reason := self.parts_refusal(cell, size)):
+            raise ValueError(
+                f"seqjax.unroll: the executor Newton cannot split time over devices for {cell!r}: "
+                f"{reason}. Use Newton(jacobian='dense') if there is memory, or a mesh without the "
+                'axis "time".'
+            )
+
+        def part(
+            params: Any, along: tuple[Inputs, Timeline], at_start: list[Any]
+        ) -> tuple[Any, Any, NewtonReport]:
+            """Returns the states of these steps, certified."""
+            (inputs, time), (state, reset_state) = along, at_start
+            given = params, inputs, state, reset_state
+            options = {"reverse": reverse, "time": time, "in_parts": in_parts}
+            states, report = self.solve(cell, *given, **options)
 
             def replaced() -> Any:
-                where = jnp.broadcast_to(report.fallback, xs.shape[:-1])
-                again = sequential(operands, constants).states
+                whole = gathered(inputs) if in_parts else inputs
+                again = sequential(Operands(params, whole.xs, *at_start), whole).states
+                again = own_part(again) if in_parts else again
+                where = jnp.broadcast_to(report.fallback, inputs.xs.shape[:-1])
                 return jax.tree.map(functools.partial(select, where), again, states)
 
-            states = lax.cond(report.fallback.any(), replaced, lambda: states)
+            needed = anywhere(report.fallback) if in_parts else report.fallback.any()
+            return (), lax.cond(needed, replaced, lambda: states), report
+
+        def certified(operands: Operands, constants: Inputs) -> Results:
+            params, xs, *at_start = operands
+            inputs = padded_inputs(constants._replace(xs=xs))
+            if in_parts:
+                valid, resets = whole_in_time((inputs.valid, inputs.resets))
+                inputs = inputs._replace(valid=valid, resets=resets)
+                along = inputs, whole_in_time(Timeline.of(inputs, reverse))
+                given = params, along, at_start, xs.shape[1:-1]
+                _, states, report = over_parts(part, *given)
+                states = jax.tree.map(lambda leaf: leaf[:num_steps], states)
+                # XLA warns if it has to find out itself how to bring the report to the host.
+                report = lax.with_sharding_constraint(report, PartitionSpec())
+            else:
+                along = inputs, Timeline.of(inputs, reverse)
+                _, states, report = part(params, along, at_start)
+            if self.report is not None:
+                jax.debug.callback(self.report, report)
             return Results(jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states), states)
 
         def keep(operands: Operands, constants: Inputs) -> tuple[Results, Any]:
@@ -156,6 +201,10 @@ class Newton:
         def pull(
             operands: Operands, constants: Inputs, states: Any, d_results: Results
         ) -> Operands:
+            if in_parts:
+                blocks = self._blocks(cell, size, backward=True)
+                given = operands, constants, states, d_results
+                return backward_over_parts(cell, blocks, reverse, *given)
             if isinstance(cell, GatedCell):
                 return backward(plan, operands, constants, Kept(states, None), d_results)
             return backward_of_states(cell, reverse, operands, constants, states, d_results)
@@ -183,13 +232,14 @@ class Newton:
         reset_state: Any,
         *,
         reverse: bool,
+        time: Timeline | None = None,
+        in_parts: bool = False,
     ) -> tuple[Any, NewtonReport]:
         """Returns the states that the iteration finds, leaves (T, *B, ...), and its report.
 
-        The arguments are those of `run`; `reset_state` may be None if there are no resets.
+        The arguments are those of `run`; `reset_state` may be None if there are no resets. With
+        `in_parts`, the steps are those of a device's part, and `time` is its part of the whole.
         """
-        if reverse:
-            inputs = jax.tree.map(lambda leaf: leaf[::-1], inputs)
         dtypes = {leaf.dtype for leaf in jax.tree.leaves(state)}
         if not all(jnp.issubdtype(dtype, jnp.inexact) for dtype in dtypes):
             raise ValueError(
@@ -204,20 +254,36 @@ class Newton:
             state,
             state if reset_state is None else reset_state,
             self._blocks(cell, FlatState(state, lead=inputs.xs.ndim - 2).size),
+            Timeline.of(inputs, reverse) if time is None else time,
+            reverse=reverse,
+            in_parts=in_parts,
             tolerance=self.tolerance or (1e-11 if double else 1e-5),
             max_iterations=self.max_iterations,
             damping=self.damping,
         )
-        states = jax.tree.map(lambda leaf, old: leaf.astype(old.dtype), states, state)
-        return jax.tree.map(lambda leaf: leaf[::-1], states) if reverse else states, report
+        return jax.tree.map(lambda leaf, old: leaf.astype(old.dtype), states, state), report
 
-    def _blocks(self, cell: Cell, size: int) -> Blocks:
-        """Returns the Jacobian for a cell with `size` numbers of state, from its structure."""
+    def parts_refusal(self, cell: Cell, size: int) -> str | None:
+        """Returns why devices cannot share the steps of a cell with `size` numbers of state."""
+        width = size // self._blocks(cell, size, backward=True).groups
+        if width <= WIDEST or self.jacobian == "dense":
+            return None
+        return (
+            f"its backward pass then needs the whole Jacobian, in blocks of {width} x {width} "
+            f"numbers a step, and only jacobian='dense' goes beyond {WIDEST}"
+        )
+
+    def _blocks(self, cell: Cell, size: int, *, backward: bool = False) -> Blocks:
+        """Returns the Jacobian for a cell with `size` numbers of state, from its structure.
+
+        That of an iteration, or for the backward pass the smallest blocks that are the whole of it.
+        """
         if isinstance(cell, GatedCell) and is_pointwise(cell):
             smallest = cell.heads or cell.hidden_size
             groups = {"auto": smallest, "dense": 1, "diagonal": cell.hidden_size}[self.jacobian]
             if self.jacobian == "auto" and size // groups > WIDEST:
                 groups = cell.hidden_size
+            groups = smallest if backward else groups
             function = functools.partial(gated_blocks, cell, groups=groups)
             return Blocks(function, groups, size // cell.hidden_size, smallest % groups == 0)
         if self.jacobian == "auto" and size > WIDEST:
