@@ -189,6 +189,11 @@ def check_cell(config: Any, hidden_size: int) -> None:
         raise ConfigError(
             f"--executor={config.executor} cannot run --cell={config.cell}: {reason}."
         )
+    if config.executor == "newton" and (reason := Newton().size_refusal(cell, _state_size(cell))):
+        raise ConfigError(
+            f"--executor=newton cannot run --cell={config.cell} with --hidden_size={hidden_size}: "
+            f"{reason}. Lower --hidden_size, or leave out --executor."
+        )
 
 
 def check_time(config: Any, mesh: str) -> None:
@@ -225,8 +230,13 @@ def check_time(config: Any, mesh: str) -> None:
 
 def _too_wide(cell: seqjax.cells.Cell) -> str | None:
     """Returns why Newton's method cannot split a cell's steps over devices."""
-    state = jax.eval_shape(lambda key: cell.initial_state(cell.init(key, 1)), jax.random.key(0))
-    return Newton().parts_refusal(cell, FlatState(state).size)
+    return Newton().parts_refusal(cell, _state_size(cell))
+
+
+def _state_size(cell: seqjax.cells.Cell) -> int:
+    """Returns how many numbers a state has; inputs of two features suit every cell."""
+    state = jax.eval_shape(lambda key: cell.initial_state(cell.init(key, 2)), jax.random.key(0))
+    return FlatState(state).size
 
 
 def not_loaded(cell: str) -> str:

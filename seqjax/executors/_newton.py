@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -263,8 +263,19 @@ class Newton:
         )
         return jax.tree.map(lambda leaf, old: leaf.astype(old.dtype), states, state), report
 
+    def size_refusal(self, cell: Cell, size: int) -> str | None:
+        """Returns why a cell with `size` numbers of state is too large, or None if it is not."""
+        if self.jacobian != "auto" or size <= WIDEST or _has_blocks(cell):
+            return None
+        return (
+            f"it needs the dense Jacobian, {size} x {size} numbers a step, and jacobian='auto' "
+            f"stops at {WIDEST}"
+        )
+
     def parts_refusal(self, cell: Cell, size: int) -> str | None:
         """Returns why devices cannot share the steps of a cell with `size` numbers of state."""
+        if reason := self.size_refusal(cell, size):
+            return reason
         width = size // self._blocks(cell, size, backward=True).groups
         if width <= WIDEST or self.jacobian == "dense":
             return None
@@ -278,7 +289,7 @@ class Newton:
 
         That of an iteration, or for the backward pass the smallest blocks that are the whole of it.
         """
-        if isinstance(cell, GatedCell) and is_pointwise(cell):
+        if _has_blocks(cell):
             smallest = cell.heads or cell.hidden_size
             groups = {"auto": smallest, "dense": 1, "diagonal": cell.hidden_size}[self.jacobian]
             if self.jacobian == "auto" and size // groups > WIDEST:
@@ -286,10 +297,13 @@ class Newton:
             groups = smallest if backward else groups
             function = functools.partial(gated_blocks, cell, groups=groups)
             return Blocks(function, groups, size // cell.hidden_size, smallest % groups == 0)
-        if self.jacobian == "auto" and size > WIDEST:
+        if reason := self.size_refusal(cell, size):
             raise ValueError(
-                f"seqjax.unroll: the executor Newton cannot run {cell!r}: it needs the dense "
-                f"Jacobian, {size} x {size} numbers a step, and jacobian='auto' stops at "
-                f"{WIDEST}. Use Sequential(), or Newton(jacobian='dense') if there is memory."
+                f"seqjax.unroll: the executor Newton cannot run {cell!r}: {reason}. Use "
+                "Sequential(), or Newton(jacobian='dense') if there is memory."
             )
         return Blocks(lambda *at: cell.jacobian(*at)[None], 1, 1, exact=True)
+
+
+def _has_blocks(cell: Cell) -> TypeGuard[GatedCell]:
+    return isinstance(cell, GatedCell) and is_pointwise(cell)
