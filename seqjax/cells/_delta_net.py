@@ -42,7 +42,8 @@ class delta_net(MatrixCell, AssociativeCell):
       >>> import jax, jax.numpy as jnp, seqjax
       >>> cell = seqjax.delta_net(4, heads=2)
       >>> params = cell.init(jax.random.key(0), 3)
-      >>> ys, state = seqjax.unroll(cell, params, jnp.ones((7, 2, 3)))
+      >>> run = jax.jit(seqjax.unroll, static_argnums=0)
+      >>> ys, state = run(cell, params, jnp.ones((7, 2, 3)))
       >>> ys.shape, state.hidden.shape
       ((7, 2, 4), (2, 2, 2, 2))
 

@@ -47,7 +47,8 @@ class gla(MatrixCell, LinearCell):
       >>> import jax, jax.numpy as jnp, seqjax
       >>> cell = seqjax.gla(4, heads=2, key_size=3)
       >>> params = cell.init(jax.random.key(0), 3)
-      >>> ys, state = seqjax.unroll(cell, params, jnp.ones((7, 2, 3)))
+      >>> run = jax.jit(seqjax.unroll, static_argnums=0)
+      >>> ys, state = run(cell, params, jnp.ones((7, 2, 3)))
       >>> ys.shape, state.hidden.shape
       ((7, 2, 4), (2, 2, 3, 2))
 

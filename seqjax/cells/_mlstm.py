@@ -62,7 +62,8 @@ class mlstm(MatrixCell, AssociativeCell):
       >>> import jax, jax.numpy as jnp, seqjax
       >>> cell = seqjax.mlstm(4, heads=2)
       >>> params = cell.init(jax.random.key(0), 3)
-      >>> ys, state = seqjax.unroll(cell, params, jnp.ones((7, 2, 3)))
+      >>> run = jax.jit(seqjax.unroll, static_argnums=0)
+      >>> ys, state = run(cell, params, jnp.ones((7, 2, 3)))
       >>> ys.shape, state.memory.shape
       ((7, 2, 4), (2, 2, 2, 2))
 

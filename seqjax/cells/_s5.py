@@ -44,7 +44,8 @@ class s5(LinearCell):
       >>> import jax, jax.numpy as jnp, seqjax
       >>> cell = seqjax.s5(4, state_size=6)
       >>> params = cell.init(jax.random.key(0), 3)
-      >>> ys, state = seqjax.unroll(cell, params, jnp.ones((7, 2, 3)))
+      >>> run = jax.jit(seqjax.unroll, static_argnums=0)
+      >>> ys, state = run(cell, params, jnp.ones((7, 2, 3)))
       >>> ys.shape, state.hidden.shape, state.hidden.dtype
       ((7, 2, 4), (2, 3), dtype('complex64'))
 

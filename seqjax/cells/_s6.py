@@ -47,7 +47,8 @@ class s6(LinearCell):
       >>> import jax, jax.numpy as jnp, seqjax
       >>> cell = seqjax.s6(4, state_size=2)
       >>> params = cell.init(jax.random.key(0), 3)
-      >>> ys, state = seqjax.unroll(cell, params, jnp.ones((7, 2, 3)))
+      >>> run = jax.jit(seqjax.unroll, static_argnums=0)
+      >>> ys, state = run(cell, params, jnp.ones((7, 2, 3)))
       >>> ys.shape, state.hidden.shape
       ((7, 2, 4), (2, 4, 2))
 

@@ -67,8 +67,8 @@ def newton_report(
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
       >>> cell = seqjax.gru(4)
-      >>> params, xs = cell.init(jax.random.key(0), 3), jnp.ones((100, 2, 3))
-      >>> report = newton_report(cell, params, xs)
+      >>> params, xs = cell.init(jax.random.key(0), 3), jnp.ones((12, 2, 3))
+      >>> report = jax.jit(newton_report, static_argnums=0)(cell, params, xs)
       >>> report.iterations.shape, bool(report.fallback.any())
       ((2,), False)
     """

@@ -46,7 +46,7 @@ class Associative:
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
       >>> cell = seqjax.min_gru(4)
-      >>> params, xs = cell.init(jax.random.key(0), 3), jnp.ones((100, 2, 3))
+      >>> params, xs = cell.init(jax.random.key(0), 3), jnp.ones((12, 2, 3))
       >>> ys, _ = seqjax.unroll(cell, params, xs, executor=seqjax.executors.Associative())
       >>> bool(jnp.allclose(ys, seqjax.unroll(cell, params, xs)[0], atol=1e-5))
       True

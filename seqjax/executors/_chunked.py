@@ -45,7 +45,7 @@ class Chunked:
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
       >>> cell = seqjax.gla(4, heads=2)
-      >>> params, xs = cell.init(jax.random.key(0), 3), jnp.ones((100, 2, 3))
+      >>> params, xs = cell.init(jax.random.key(0), 3), jnp.ones((20, 2, 3))
       >>> ys, _ = seqjax.unroll(cell, params, xs, executor=seqjax.executors.Chunked())
       >>> bool(jnp.allclose(ys, seqjax.unroll(cell, params, xs, executor="scan")[0], atol=1e-5))
       True

@@ -82,9 +82,10 @@ class Newton:
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
       >>> cell = seqjax.gru(4)
-      >>> params, xs = cell.init(jax.random.key(0), 3), jnp.ones((100, 2, 3))
-      >>> ys, _ = seqjax.unroll(cell, params, xs, executor=seqjax.executors.Newton())
-      >>> bool(jnp.allclose(ys, seqjax.unroll(cell, params, xs)[0], atol=1e-5))
+      >>> params, xs = cell.init(jax.random.key(0), 3), jnp.ones((12, 2, 3))
+      >>> run = jax.jit(seqjax.unroll, static_argnums=0, static_argnames="executor")
+      >>> ys, _ = run(cell, params, xs, executor=seqjax.executors.Newton())
+      >>> bool(jnp.allclose(ys, run(cell, params, xs)[0], atol=1e-5))
       True
 
     Reference: Lim et al. (2024), Parallelizing non-linear sequential models over the sequence

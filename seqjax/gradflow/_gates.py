@@ -198,7 +198,7 @@ def retention(cell: Cell, params: Any, xs: ArrayLike, *, initial_state: Any = No
       >>> cell = seqjax.lstm(4)
       >>> params = cell.init(jax.random.key(0), 3)
       >>> xs = jnp.ones((7, 3))
-      >>> kept = retention(cell, params, xs).cell
+      >>> kept = jax.jit(retention, static_argnums=0)(cell, params, xs).cell
       >>> bool(jnp.allclose(kept, gate_activations(cell, params, xs)["forget"]))
       True
     """

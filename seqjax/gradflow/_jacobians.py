@@ -61,7 +61,7 @@ def step_jacobians(
       >>> import jax, jax.numpy as jnp, seqjax
       >>> cell = seqjax.lstm(4)
       >>> params = cell.init(jax.random.key(0), 3)
-      >>> step_jacobians(cell, params, jnp.ones((7, 2, 3))).shape
+      >>> jax.jit(step_jacobians, static_argnums=0)(cell, params, jnp.ones((7, 2, 3))).shape
       (7, 2, 8, 8)
     """
     check_cell("seqjax.gradflow.step_jacobians", cell)

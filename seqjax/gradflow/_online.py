@@ -70,7 +70,9 @@ def online_bias(
       >>> params = cell.init(jax.random.key(0), 3)
       >>> xs = jax.random.normal(jax.random.key(1), (8, 2, 3))
       >>> methods = [online.EProp(), online.SnAp1(), online.RTRL()]
-      >>> bias = online_bias(cell, params, xs, lambda ys, state: ys[-1].sum(), methods)
+      >>> loss = lambda ys, state: ys[-1].sum()
+      >>> measure = jax.jit(lambda params, xs: online_bias(cell, params, xs, loss, methods))
+      >>> bias = measure(params, xs)
       >>> bool(bias.cosine[0] < bias.cosine[2]), round(float(bias.cosine[2]), 4)
       (True, 1.0)
 

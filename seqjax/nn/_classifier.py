@@ -41,7 +41,7 @@ class SequenceClassifier(Module):
         `nnx.Rngs`.
 
     Example:
-      >>> import jax.numpy as jnp, seqjax
+      >>> import jax, jax.numpy as jnp, seqjax
       >>> from flax import nnx
       >>> rngs = nnx.Rngs(0)
       >>> model = seqjax.nn.SequenceClassifier(
@@ -51,7 +51,7 @@ class SequenceClassifier(Module):
       ...     pooling="mean_max",
       ...     rngs=rngs,
       ... )
-      >>> model(jnp.ones((3, 7), int), jnp.array([7, 2, 0])).shape
+      >>> jax.jit(model)(jnp.ones((3, 7), int), jnp.array([7, 2, 0])).shape
       (3, 2)
     """
 

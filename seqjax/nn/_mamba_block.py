@@ -41,11 +41,11 @@ class MambaBlock(Block):
       ValueError: if a size is below 1.
 
     Example:
-      >>> import jax.numpy as jnp, seqjax
+      >>> import jax, jax.numpy as jnp, seqjax
       >>> from flax import nnx
       >>> rngs = nnx.Rngs(0)
       >>> stack = seqjax.nn.Stack([seqjax.nn.MambaBlock(4, rngs=rngs) for _ in range(2)])
-      >>> stack(jnp.ones((2, 7, 4)), lengths=jnp.array([7, 3])).shape
+      >>> jax.jit(stack)(jnp.ones((2, 7, 4)), lengths=jnp.array([7, 3])).shape
       (2, 7, 4)
 
     Reference: Gu and Dao (2023), Mamba: linear-time sequence modeling with selective state spaces.

@@ -32,11 +32,11 @@ class S5Block(Block):
       ValueError: in the cases of `seqjax.s5`.
 
     Example:
-      >>> import jax.numpy as jnp, seqjax
+      >>> import jax, jax.numpy as jnp, seqjax
       >>> from flax import nnx
       >>> rngs = nnx.Rngs(0)
       >>> stack = seqjax.nn.Stack([seqjax.nn.S5Block(4, rngs=rngs) for _ in range(2)])
-      >>> stack(jnp.ones((2, 7, 4)), lengths=jnp.array([7, 3])).shape
+      >>> jax.jit(stack)(jnp.ones((2, 7, 4)), lengths=jnp.array([7, 3])).shape
       (2, 7, 4)
 
     Reference: Smith, Warrington and Linderman (2023), Simplified state space layers for sequence

@@ -38,7 +38,7 @@ class Seq2Seq(Module):
       TypeError: if an argument is of another kind.
 
     Example:
-      >>> import jax.numpy as jnp, seqjax
+      >>> import jax, jax.numpy as jnp, seqjax
       >>> from flax import nnx
       >>> rngs, nn = nnx.Rngs(0), seqjax.nn
       >>> model = nn.Seq2Seq(
@@ -53,7 +53,7 @@ class Seq2Seq(Module):
       ...     rngs=rngs,
       ... )
       >>> source, lengths = jnp.ones((2, 7), int), jnp.array([7, 3])
-      >>> outputs, weights = model(source, lengths, jnp.ones((2, 5), int))
+      >>> outputs, weights = jax.jit(model)(source, lengths, jnp.ones((2, 5), int))
       >>> model.decoder.logits(outputs).shape, weights.shape
       ((2, 5, 12), (2, 5, 7))
 

@@ -61,12 +61,12 @@ class XLSTMBlock(Block):
         the cell, or `size` is odd although `kind` is "mlstm".
 
     Example:
-      >>> import jax.numpy as jnp, seqjax
+      >>> import jax, jax.numpy as jnp, seqjax
       >>> from flax import nnx
       >>> rngs = nnx.Rngs(0)
       >>> kinds = ("mlstm", "slstm")
       >>> stack = seqjax.nn.Stack([seqjax.nn.XLSTMBlock(8, kind=k, rngs=rngs) for k in kinds])
-      >>> stack(jnp.ones((2, 7, 8)), lengths=jnp.array([7, 3])).shape
+      >>> jax.jit(stack)(jnp.ones((2, 7, 8)), lengths=jnp.array([7, 3])).shape
       (2, 7, 8)
 
     Reference: Beck et al. (2024), xLSTM: extended long short-term memory.

@@ -153,14 +153,15 @@ class Method:
           >>> cell, method = seqjax.min_gru(4), seqjax.online.RTRL()
           >>> params = cell.init(jax.random.key(0), 3)
           >>> xs = jax.random.normal(jax.random.key(1), (5, 3))
+          >>> def loss(params, x, state):
+          ...     y, after = method.update(cell, params, x, state)
+          ...     return y.sum(), after
+          >>> gradient_of = jax.jit(jax.grad(loss, has_aux=True))
           >>> state = method.init(cell, params, xs[0])
           >>> for x in xs:
-          ...     def loss(params):
-          ...         y, after = method.update(cell, params, x, state)
-          ...         return y.sum(), after
-          ...     gradient, state = jax.grad(loss, has_aux=True)(params)
-          >>> last = lambda params: seqjax.unroll(cell, params, xs)[0][-1].sum()
-          >>> bool(jnp.allclose(gradient.bias, jax.grad(last)(params).bias, atol=1e-6))
+          ...     gradient, state = gradient_of(params, x, state)
+          >>> last = jax.jit(jax.grad(lambda params: seqjax.unroll(cell, params, xs)[0][-1].sum()))
+          >>> bool(jnp.allclose(gradient.bias, last(params).bias, atol=1e-6))
           True
         """
         where, xs = self._checked("update", cell, params, x)
