@@ -715,12 +715,13 @@ def as_parameters(rows: list[Row], *more, name="", usual=None):
       rows: the rows.
       *more: further parameters, the same for every row.
       name: what these add to the name of a test.
-      usual: names of the cells that stand for the others; by default one for each form of a step.
+      usual: ids of the rows that stand for the others; by default one for each form of a step.
     """
 
     def stands_for_others(row: Row) -> bool:
-        forms = FORMS_OF_NEWTON if row.executor == "newton" else FORMS
-        return row.name in (forms if usual is None else usual)
+        if usual is not None:
+            return row.id in usual
+        return row.name in (FORMS_OF_NEWTON if row.executor == "newton" else FORMS)
 
     return [
         pytest.param(
@@ -747,10 +748,36 @@ def own_executors(rows: list[Row]) -> list[Row]:
 
 
 STEPS_APART = [row for row in ROWS if not row.known_step]
+
+# Where a program of its own is compiled for each row, these stand for the others: gated cells with
+# a backward pass of their own, linear and associative ones, and one that JAX differentiates.
+BACKWARD_PASSES = (
+    "lstm_learned", "lstm_learned-newton", "user", "min_gru", "min_gru-associative", "lru",
+    "mlstm", "mlstm-associative", "plain",
+)  # fmt: skip
+# And where it is compiled several times.
+FEW = ("lstm_learned", "min_gru-associative", "mlstm", "plain")
+
 every_cell = _parametrize(ROWS)
+every_form = _by_form(ROWS)
 every_step = _by_form(own_executors(STEPS_APART))
 every_step_in_sequence = _by_form(STEPS_APART)
+every_backward_pass = pytest.mark.parametrize(
+    "row", as_parameters(own_executors(STEPS_APART), usual=BACKWARD_PASSES)
+)
+every_step_both_ways = pytest.mark.parametrize(
+    ("row", "reverse"),
+    [
+        *as_parameters(own_executors(STEPS_APART), False, name="forward"),
+        *as_parameters(own_executors(STEPS_APART), True, name="reverse", usual=BACKWARD_PASSES),
+    ],
+)
 every_kind = _parametrize(own_executors(KINDS))
+every_kind_in_sequence = _parametrize(KINDS)
+few_kinds_in_sequence = pytest.mark.parametrize(
+    "row", as_parameters(KINDS, usual=("lstm_learned", "min_gru", "mlstm", "plain"))
+)
+few_kinds = pytest.mark.parametrize("row", as_parameters(own_executors(KINDS), usual=FEW))
 every_step_on_every_executor = _by_form(on_executors(STEPS_APART))
 both_directions = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 

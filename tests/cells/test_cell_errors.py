@@ -5,7 +5,7 @@ import re
 import jax
 import jax.numpy as jnp
 import pytest
-from cell_table import every_cell
+from cell_table import every_form
 
 import seqjax
 from seqjax.cells import CELLS
@@ -207,7 +207,7 @@ def test_in_size_below_one(make, in_size):
         make(4).init(jax.random.key(0), in_size)
 
 
-@every_cell
+@every_form
 def test_wrong_number_of_features(row):
     params = row.cell.init(jax.random.key(0), 3)
     with raises("must have in_size = 3 features on its last axis, got 5. Make the parameters"):

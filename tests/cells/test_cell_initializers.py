@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cell_table import ROWS, every_cell
+from cell_table import ROWS, every_form
 
 import seqjax
 from seqjax.cells import GatedCell
@@ -40,7 +40,7 @@ def test_input_blocks_are_glorot_each_by_itself(row):
         assert 0.9 * bound < np.abs(block).max() <= bound
 
 
-@every_cell
+@every_form
 def test_init_is_a_function_of_its_key(row):
     cell = row.make(SIZE)
     first, again = cell.init(KEY, 3), cell.init(KEY, 3)
@@ -132,7 +132,7 @@ def test_gru_recurrent_bias_only_with_reset_after():
     assert seqjax.gru(2, reset_after=False).init(KEY, 3).recurrent_bias is None
 
 
-@every_cell
+@every_form
 def test_low_precision_parameters_can_be_made(row):
     """An orthogonal matrix has no bfloat16 decomposition: it is drawn wider and rounded."""
     params = row.cell.init(KEY, 3, jnp.bfloat16)
@@ -147,7 +147,9 @@ def test_low_precision_parameters_can_be_made(row):
 
 def test_rings_of_decays():
     """The squares of the radii are uniform between those asked for, the phases below theirs."""
-    params = seqjax.lru(4000, min_radius=0.6, max_radius=0.9, max_phase=1.0).init(KEY, 2)
+    params = seqjax.lru(2, state_size=4000, min_radius=0.6, max_radius=0.9, max_phase=1.0).init(
+        KEY, 2
+    )
     radius = np.exp(-np.exp(params["decay_log"]))
     assert radius.min() >= 0.6 - 1e-4
     assert radius.max() <= 0.9 + 1e-4

@@ -10,8 +10,10 @@ from cell_table import (
     HIDDEN,
     IN,
     ROWS,
+    as_parameters,
     assert_trees_close,
     every_cell,
+    every_form,
     random_params,
     random_state,
 )
@@ -21,8 +23,13 @@ from seqjax.cells import CELLS, AssociativeCell, GatedCell, HiddenState, LinearC
 from seqjax.cells._cell import advance, project
 
 
-@every_cell
-@pytest.mark.parametrize("batch", [(), (2, 3)], ids=str)
+@pytest.mark.parametrize(
+    ("row", "batch"),
+    [
+        *as_parameters(ROWS, (2, 3), name="batch", usual={row.id for row in ROWS}),
+        *as_parameters(ROWS, (), name="one"),
+    ],
+)
 def test_step_equals_equations(x64, row, batch):
     cell = row.cell
     params = random_params(cell)
@@ -39,7 +46,7 @@ def test_step_equals_equations(x64, row, batch):
         assert_trees_close(y[place], row.output(numbers, expected, x[place]))
 
 
-@every_cell
+@every_form
 def test_project_is_one_product_for_many_steps(x64, row):
     params = row.cell.prepare(random_params(row.cell))
     xs = jnp.asarray(np.random.default_rng(4).normal(size=(6, 2, IN)))

@@ -248,7 +248,13 @@ DECAYS = {
 }
 
 
-@pytest.mark.parametrize("name", DECAYS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("lru", "mamba2", "mlstm") else pytest.mark.extended)
+        for name in DECAYS
+    ],
+)
 def test_cells_that_keep_decays_apart_do_so_under_bfloat16(name):
     """A decay near 0.999 keeps its half-life within 1 % over 10,000 steps."""
     options, values, state = DECAYS[name]
@@ -336,7 +342,9 @@ def test_delta_net_with_negative_eigenvalues_counts_modulo_two(executor):
     assert stored().min() >= 0
 
 
-@pytest.mark.parametrize("window", [1, 2, 4])
+@pytest.mark.parametrize(
+    "window", [*(pytest.param(size, marks=pytest.mark.extended) for size in (1, 2)), 4]
+)
 def test_the_window_of_a_qrnn_is_a_convolution_of_each_part(x64, window):
     """Of the valid inputs between two resets, from zeros: nothing across a reset, no padding."""
     steps, batch = 23, 6
@@ -373,14 +381,15 @@ def test_mlstm_with_gates_far_out_of_range(executor):
     params = random_params(cell, dtype=jnp.float32)
     xs = jax.random.normal(jax.random.key(1), (20, 3, 3))
 
+    def total(params):
+        ys = seqjax.unroll(cell, params, xs, executor=executor)[0]
+        return (ys**2).sum(), ys
+
+    gradient_of = jax.jit(jax.grad(total, has_aux=True))
+
     def outputs(shift):
         moved = {**params, "gate_bias": params["gate_bias"].at[:2].add(shift)}
-
-        def total(params):
-            ys = seqjax.unroll(cell, params, xs, executor=executor)[0]
-            return (ys**2).sum(), ys
-
-        gradient, ys = jax.jit(jax.grad(total, has_aux=True))(moved)
+        gradient, ys = gradient_of(moved)
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
         return ys
 

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from cell_table import (
     BY_NAME,
+    STEPS_APART,
+    as_parameters,
     assert_trees_close,
     every_step_in_sequence,
     problem,
@@ -24,7 +26,9 @@ pytestmark = pytest.mark.usefixtures("x64")
 jacobians = jax.jit(gradflow.step_jacobians, static_argnums=0, static_argnames="method")
 
 
-@every_step_in_sequence
+@pytest.mark.parametrize(
+    "row", as_parameters(STEPS_APART, usual=("lstm_learned", "user", "slstm", "lru", "s6"))
+)
 def test_structured_equals_autodiff(row):
     params, xs = random_params(row.cell), jnp.asarray(problem().xs)
     start = random_state(row.cell, params)

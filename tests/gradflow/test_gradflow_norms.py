@@ -10,6 +10,7 @@ from cell_table import (
     HIDDEN,
     KINDS,
     STEPS,
+    as_parameters,
     assert_trees_close,
     problem,
     random_params,
@@ -55,7 +56,9 @@ def test_closed_form():
 ROWS = [*KINDS, *(BY_NAME[name] for name in ("user", "slstm", "matrix"))]
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "row", as_parameters(ROWS, usual=("lstm_learned", "plain", "lru", "rg_lru", "mlstm"))
+)
 def test_finite_differences(row):
     """Each field of the state moved by hand after a step in a loop over the NumPy step.
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cell_table import BY_NAME, KINDS, STEPS, problem, random_params
+from cell_table import BY_NAME, KINDS, STEPS, as_parameters, problem, random_params
 
 import seqjax
 from seqjax import gradflow
@@ -15,7 +15,7 @@ step_jacobians = jax.jit(gradflow.step_jacobians, static_argnums=0)
 ROWS = [*KINDS, *(BY_NAME[name] for name in ("ind_rnn", "peephole_lstm", "slstm"))]
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", as_parameters(ROWS, usual=("lstm_learned", "plain", "mlstm")))
 def test_probe(row):
     """Flat, finite, and the same numbers as the measures one by one."""
     cell, xs = row.cell, jnp.asarray(problem().xs, jnp.float32)

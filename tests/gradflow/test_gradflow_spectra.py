@@ -7,7 +7,8 @@ import pytest
 from cell_table import (
     BY_NAME,
     HIDDEN,
-    every_step_in_sequence,
+    STEPS_APART,
+    as_parameters,
     problem,
     random_params,
     random_state,
@@ -139,7 +140,9 @@ def test_lyapunov_of_a_memory():
     np.testing.assert_allclose(three[:, 0], every[:, 0], atol=0.1)
 
 
-@every_step_in_sequence
+@pytest.mark.parametrize(
+    "row", as_parameters(STEPS_APART, usual=("lstm_learned", "plain", "lru", "slstm", "mlstm"))
+)
 def test_lyapunov_equals_qr_of_jacobians(row):
     """Against QR decompositions in NumPy, as far down as rounding leaves digits.
 

@@ -77,10 +77,7 @@ CELLS = {
 # What mixes only a little, and what mixes before the product, are the hardest to notice.
 each = pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=() if name in ("weakly", "inner_state") else pytest.mark.extended)
-        for name in CELLS
-    ],
+    [pytest.param(name, marks=() if name == "weakly" else pytest.mark.extended) for name in CELLS],
 )
 
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cell_table import every_step
+from cell_table import every_step_in_sequence
 from flax import nnx
 
 import seqjax
@@ -77,7 +77,7 @@ def test_rnn_is_unroll_batch_first(reverse):
     close(same, state)
 
 
-@every_step
+@every_step_in_sequence
 def test_every_cell_runs_in_a_layer(row):
     layer = RNN(row.cell, D, rngs=nnx.Rngs(0))
     ys, state = nnx.eval_shape(lambda xs: layer(xs, return_state=True), XS)

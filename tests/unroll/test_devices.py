@@ -1,5 +1,7 @@
 """Inside `jax.shard_map` and under explicit meshes: every executor, forward and backward."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,16 +14,27 @@ import seqjax
 
 BATCH = 4
 LENGTHS = jnp.array([STEPS, 3, 0, 1])
-# Without lengths there is less to split, so two cells stand for all; with lengths four.
+# Without lengths there is less to split, so two cells stand for all; with lengths each executor.
 CASES = pytest.mark.parametrize(
     ("row", "lengths"),
     [
-        *as_parameters(on_executors(KINDS), None, name="whole", usual=("lstm_learned", "min_gru")),
+        *as_parameters(
+            on_executors(KINDS),
+            None,
+            name="whole",
+            usual=("lstm_learned", "min_gru-associative"),
+        ),
         *as_parameters(
             on_executors(KINDS),
             LENGTHS,
             name="lengths",
-            usual=("lstm_learned", "min_gru", "plain", "mlstm"),
+            usual=(
+                "lstm_learned",
+                "lstm_learned-newton",
+                "min_gru",
+                "mlstm-associative",
+                "plain-scan",
+            ),
         ),
     ],
 )
@@ -53,6 +66,13 @@ def results_of(row):
     return results
 
 
+@functools.cache
+def alone(row, has_lengths):
+    """The results on one device, once for both tests."""
+    params, xs = example(row)
+    return jax.device_get(jax.jit(results_of(row))(params, xs, LENGTHS if has_lengths else None))
+
+
 def same(got, expected):
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
@@ -62,22 +82,21 @@ def same(got, expected):
 def test_inside_shard_map(row, lengths):
     mesh = mesh_of(AxisType.Auto)
     params, xs = example(row)
-    results = results_of(row)
     split, at_end = P(None, "batch"), P("batch")
     mapped = jax.shard_map(
-        results,
+        results_of(row),
         mesh=mesh,
         in_specs=(P(), split, at_end),
         out_specs=(split, at_end, (P(), split)),
     )
-    same(jax.jit(mapped)(params, xs, lengths), results(params, xs, lengths))
+    same(jax.jit(mapped)(params, xs, lengths), alone(row, lengths is not None))
 
 
 @CASES
 def test_under_an_explicit_mesh(row, lengths):
     mesh = mesh_of(AxisType.Explicit)
     params, xs = example(row)
-    expected = results_of(row)(params, xs, lengths)
+    expected = alone(row, lengths is not None)
     with jax.set_mesh(mesh):
         given = (
             jax.device_put(params, P()),

@@ -164,18 +164,25 @@ def test_a_state_that_is_not_finite_ends_at_a_reset():
     )
     xs = jnp.ones((6, BATCH, 2)).at[1].set(jnp.inf)
     resets = jnp.zeros((6, BATCH), bool).at[3].set(True)
-    for executor in ("sequential", "associative", "scan"):
+
+    def total(xs, executor):
         ys, _ = seqjax.unroll(cell, (), xs, resets=resets, executor=executor)
+        return ys[3:].sum(), ys
+
+    gradient = jax.jit(jax.grad(total, has_aux=True), static_argnums=1)
+    for executor in ("sequential", "associative", "scan"):
+        d_xs, ys = gradient(xs, executor)
         np.testing.assert_array_equal(ys[3:, 0, 0], [1, 2, 3])
-        d_xs = jax.grad(
-            lambda xs, executor=executor: seqjax.unroll(
-                cell, (), xs, resets=resets, executor=executor
-            )[0][3:].sum()
-        )(xs)
         np.testing.assert_array_equal(d_xs[:, 0, 0], [0, 0, 0, 3, 2, 1])
 
 
-@pytest.mark.parametrize("name", COMBINED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("mlstm", "delta_net") else pytest.mark.extended)
+        for name in COMBINED
+    ],
+)
 def test_a_combined_state_that_is_not_finite_ends_at_a_reset(x64, name):
     """Elements before a reset are combined, too; what they hold must not reach beyond it."""
     cell = next(row.cell for row in ROWS if row.name == name)
@@ -197,10 +204,19 @@ def test_a_combined_state_that_is_not_finite_ends_at_a_reset(x64, name):
 
 # The fastest to compile stands for the others.
 @pytest.mark.parametrize(
-    "row",
-    as_parameters([r for r in KINDS if r.name in LINEAR + COMBINED], usual=("min_gru",)),
+    ("row", "executor"),
+    [
+        case
+        for executor, usual in ((Sequential(chunk_size=3), ("min_gru",)), (Associative(), ()))
+        for case in as_parameters(
+            [row for row in KINDS if row.name in LINEAR + COMBINED],
+            executor,
+            name=type(executor).__name__,
+            usual=usual,
+        )
+    ],
 )
-def test_second_derivatives_of_linear_cells(x64, row):
+def test_second_derivatives_of_linear_cells(x64, row, executor):
     """Reverse over reverse and forward over reverse, with lengths and resets."""
     params, data = random_params(row.cell), problem()
     xs = jnp.asarray(data.xs)
@@ -223,9 +239,7 @@ def test_second_derivatives_of_linear_cells(x64, row):
         over = jax.jvp(jax.grad(total), (xs,), (jnp.cos(xs),))[1]
         return jax.jit(lambda xs: (jax.grad(slope)(xs), over))(xs)
 
-    expected = second("scan")
-    for executor in (Sequential(chunk_size=3), Associative()):
-        assert_trees_close(second(executor), expected, 1e-8, 1e-10)
+    assert_trees_close(second(executor), second("scan"), 1e-8, 1e-10)
 
 
 def _recurrence(steps, width, *, dtype=np.float32):

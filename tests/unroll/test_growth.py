@@ -24,8 +24,17 @@ WHOLE = {"chunk_size": 10, "lengths": (400, 10_000)}
 REST = {"chunk_size": 9, "lengths": (397, 10_000)}
 
 every_executor = pytest.mark.parametrize("executor", EXECUTORS)
+
+
+def inner_gate(*values):
+    """Marks what differs from the LSTM by the sums of an inner gate."""
+    return pytest.param(*values, marks=pytest.mark.extended)
+
+
 lstm_and_gru = pytest.mark.parametrize("name", ["lstm", "gru"])
-every_gated = pytest.mark.parametrize("name", ["lstm", "gru", "gru_reset_before"])
+every_gated = pytest.mark.parametrize(
+    "name", ["lstm", pytest.param("gru", marks=pytest.mark.extended), "gru_reset_before"]
+)
 with_and_without_rest = pytest.mark.parametrize("case", [WHOLE, REST], ids=["whole", "rest"])
 
 
@@ -71,7 +80,7 @@ def num_instructions(program) -> int:
     ("name", "executor"),
     [
         *(("lstm", executor) for executor in EXECUTORS),
-        *(("gru_reset_before", kept) for kept in ("states", "boundaries")),
+        *(inner_gate("gru_reset_before", kept) for kept in ("states", "boundaries")),
     ],
 )
 def test_a_long_sequence_needs_no_longer_program(name, executor, case):
@@ -134,7 +143,10 @@ def test_arithmetic_is_what_the_equations_need(name, executor, case):
         assert count == PRODUCTS[executor] * steps * batch * (IN + HIDDEN) * columns
 
 
-@pytest.mark.parametrize("executor", ["gates", "states", "scan"])
+@pytest.mark.parametrize(
+    "executor",
+    ["gates", *(pytest.param(e, marks=pytest.mark.extended) for e in ("states", "scan"))],
+)
 def test_the_compiler_adds_no_arithmetic_that_grows_faster(executor):
     """Its count holds each loop's body once: the cost of a pass, and of what stands outside."""
     steps, many = WHOLE["lengths"]
@@ -175,9 +187,9 @@ one_copy = pytest.mark.xfail(
     ("name", "executor", "fields"),
     [
         ("lstm", "states", 2),
-        ("gru_reset_before", "states", 1),
+        inner_gate("gru_reset_before", "states", 1),
         ("lstm", "gates", 2 + 4),
-        ("gru_reset_before", "gates", 1 + 3),
+        inner_gate("gru_reset_before", "gates", 1 + 3),
     ],
 )
 def test_elements_kept_for_each_step_sequence_and_unit(name, executor, fields, case):
@@ -188,7 +200,7 @@ def test_elements_kept_for_each_step_sequence_and_unit(name, executor, fields, c
 
 
 @pytest.mark.parametrize("case", [WHOLE, REST], ids=["whole", "rest"])
-@pytest.mark.parametrize("name", ["lstm", "gru_reset_before"])
+@pytest.mark.parametrize("name", ["lstm", inner_gate("gru_reset_before")])
 def test_memory_between_boundaries_grows_like_the_root(name, case):
     short, long = map(temporary_bytes, short_and_long(name, "boundaries", case))
     few, many = case["lengths"]

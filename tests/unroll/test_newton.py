@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import sys
 from pathlib import Path
 
@@ -68,7 +69,11 @@ def test_a_long_sequence_takes_few_iterations(x64, row):
     assert_trees_close(ys, expected, 1e-10, 1e-10)
 
 
-@pytest.mark.parametrize("options", [{"jacobian": "diagonal"}, {"damping": 0.1}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{"jacobian": "diagonal"}, pytest.param({"damping": 0.1}, marks=pytest.mark.extended)],
+    ids=str,
+)
 def test_an_inexact_jacobian_takes_more_iterations_to_the_same_result(x64, options):
     """The gradient stays exact: it does not see the Jacobian of the iteration."""
     cell, newton = seqjax.gru(HIDDEN), Newton(max_iterations=40, **options)
@@ -84,9 +89,16 @@ def test_an_inexact_jacobian_takes_more_iterations_to_the_same_result(x64, optio
     assert (report.iterations > exact.iterations).all()
 
 
-@pytest.mark.parametrize("jacobian", ["auto", "diagonal"])
-@pytest.mark.parametrize("max_iterations", [16, 100])
-def test_a_chaotic_cell_falls_back_and_says_so(jacobian, max_iterations):
+@pytest.mark.parametrize(
+    ("max_iterations", "jacobian"),
+    [
+        pytest.param(
+            *case, marks=() if case in ((16, "auto"), (100, "auto")) else pytest.mark.extended
+        )
+        for case in itertools.product((16, 100), ("auto", "diagonal"))
+    ],
+)
+def test_a_chaotic_cell_falls_back_and_says_so(max_iterations, jacobian):
     """Also with enough iterations to satisfy every step: errors are amplified nevertheless."""
     cell, params, xs = chaotic()
     assert seqjax.gradflow.lyapunov_exponents(cell, params, xs, num_exponents=1).min() > 0
@@ -118,7 +130,7 @@ def test_states_that_are_not_finite_are_not_certified():
     assert report_of(cell, spoilt, xs, executor=newton).fallback.all()
 
 
-@pytest.mark.parametrize("name", ["gru", "plain"])
+@pytest.mark.parametrize("name", ["gru", pytest.param("plain", marks=pytest.mark.extended)])
 def test_forward_mode_and_second_derivatives(x64, name):
     cell, data = BY_NAME[name].cell, problem()
     params, direction = random_params(cell), random_params(cell, seed=1)
@@ -212,14 +224,15 @@ def test_advice():
     assert "associative refused: it needs a LinearCell" in text
 
 
-def test_random_cases_are_not_wrong_and_silent():
+@pytest.mark.parametrize(
+    "name", ["rnn auto", pytest.param("rnn diagonal", marks=pytest.mark.extended)]
+)
+def test_random_cases_are_not_wrong_and_silent(name):
     """A few of the 10,000 cases of the script."""
-    chosen = {"rnn auto", "rnn diagonal"}
-    for variant in newton_cases.variants():
-        if variant.name in chosen:
-            counts = newton_cases.check(variant, calls=6, seed=0)
-            assert counts["wrong and silent"] == 0
-            assert 0 < counts["fell back"] < counts["cases"]
+    (variant,) = (each for each in newton_cases.variants() if each.name == name)
+    counts = newton_cases.check(variant, calls=6, seed=0)
+    assert counts["wrong and silent"] == 0
+    assert 0 < counts["fell back"] < counts["cases"]
 
 
 @pytest.mark.slow

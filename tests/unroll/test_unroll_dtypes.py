@@ -6,7 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cell_table import BATCH, HIDDEN, IN, STEPS, every_kind, every_step, random_params, unroll_with
+from cell_table import (
+    BATCH,
+    HIDDEN,
+    IN,
+    STEPS,
+    every_kind_in_sequence,
+    every_step_in_sequence,
+    random_params,
+    unroll_with,
+)
 
 import seqjax
 
@@ -30,7 +39,7 @@ def dtypes(tree):
     return {jnp.finfo(leaf.dtype).dtype for leaf in numbers}
 
 
-@every_step
+@every_step_in_sequence
 @pytest.mark.parametrize("dtype", [*LOW, jnp.float32, jnp.float64], ids=lambda d: d.__name__)
 def test_outputs_follow_the_input(x64, row, dtype):
     """The carry is float32 or wider, whatever the dtype the parameters are stored in."""
@@ -41,7 +50,7 @@ def test_outputs_follow_the_input(x64, row, dtype):
     assert ys.shape == (STEPS, BATCH, HIDDEN)
 
 
-@every_kind
+@every_kind_in_sequence
 @pytest.mark.parametrize("carry", [*LOW, jnp.float32], ids=lambda d: d.__name__)
 def test_carry_dtype_is_what_was_asked(row, carry):
     params = random_params(row.cell, dtype=jnp.float32)
@@ -52,7 +61,7 @@ def test_carry_dtype_is_what_was_asked(row, carry):
     assert dtypes((final, states)) == {jnp.dtype(carry)}
 
 
-@every_kind
+@every_kind_in_sequence
 def test_dtype_overrides_the_input(row):
     params = random_params(row.cell, dtype=jnp.float32)
     ys, final, _ = traced(row.cell, params, inputs(jnp.float32), dtype=jnp.bfloat16)
@@ -62,7 +71,7 @@ def test_dtype_overrides_the_input(row):
     assert traced(row.cell, params, tokens, dtype=jnp.float32)[0].dtype == jnp.float32
 
 
-@every_kind
+@every_kind_in_sequence
 def test_initial_state_is_cast_to_the_carry(row):
     params = random_params(row.cell, dtype=jnp.float32)
     start = row.cell.initial_state(params, (BATCH,), jnp.float16)
@@ -70,7 +79,7 @@ def test_initial_state_is_cast_to_the_carry(row):
     assert dtypes(final) == {jnp.dtype("float32")}
 
 
-@every_kind
+@every_kind_in_sequence
 def test_gradients_have_the_dtype_of_their_arguments(row):
     """Parameters stay in float32 while the products run in bfloat16."""
     params = random_params(row.cell, dtype=jnp.float32)

@@ -10,8 +10,8 @@ from cell_table import (
     BY_NAME,
     KINDS,
     assert_trees_close,
-    every_kind,
-    every_step,
+    every_backward_pass,
+    few_kinds_in_sequence,
     loss,
     only_inexact,
     problem,
@@ -29,7 +29,7 @@ from seqjax.cells._cell import advance
 pytestmark = pytest.mark.usefixtures("x64")
 
 
-@every_step
+@every_backward_pass
 def test_finite_differences(row):
     """Forward and reverse mode, with lengths, masks and resets.
 
@@ -84,7 +84,7 @@ def problem_arrays(data):
     return type(data)(*(jnp.asarray(array) for array in data))
 
 
-@every_step
+@every_backward_pass
 def test_equals_a_plain_scan(row):
     """Against autodiff of nothing but `project`, `step` and `output`."""
     cell, data = row.cell, problem(plain=True)
@@ -112,7 +112,7 @@ def test_equals_a_plain_scan(row):
     assert all(np.abs(leaf).max() > 1e-6 for leaf in jax.tree.leaves((d_params, others)))
 
 
-@every_kind
+@few_kinds_in_sequence
 def test_chunks_are_equal(row):
     """One scan, against nested ones with a rest."""
     params, data = random_params(row.cell), problem()

@@ -12,8 +12,10 @@ from cell_table import (
     STEPS,
     assert_trees_equal,
     both_directions,
+    every_backward_pass,
     every_kind,
-    every_step,
+    few_kinds,
+    few_kinds_in_sequence,
     problem,
     random_params,
     random_state,
@@ -34,7 +36,7 @@ def fill(data, garbage):
     return data._replace(xs=np.where(data.valid[..., None], data.xs, garbage))
 
 
-@every_step
+@every_backward_pass
 def test_garbage_changes_nothing(row):
     """Lengths 0, 1 and T, interior masks and resets; gradients of parameters, input and state.
 
@@ -52,7 +54,7 @@ def test_garbage_changes_nothing(row):
         assert_trees_equal(got, clean)
 
 
-@every_kind
+@few_kinds
 def test_garbage_changes_nothing_in_reverse(row):
     params, data = random_params(row.cell), problem()
     start = random_state(row.cell, params)
@@ -78,7 +80,7 @@ def test_garbage_with_lengths_alone_and_mask_alone(given):
     assert_trees_equal(gradient(params, fill(alone, np.nan).xs), clean)
 
 
-@every_step
+@every_backward_pass
 @both_directions
 def test_outputs_are_zero_at_masked_steps(row, reverse):
     data = problem()
@@ -87,7 +89,7 @@ def test_outputs_are_zero_at_masked_steps(row, reverse):
     assert (np.abs(ys[data.valid]).max(axis=-1) > 0).mean() > 0.5
 
 
-@every_step
+@every_backward_pass
 @both_directions
 def test_length_zero_returns_the_initial_state(row, reverse):
     """The one that was passed, or the cell's own (learned, where it is)."""
@@ -102,12 +104,12 @@ def test_length_zero_returns_the_initial_state(row, reverse):
         assert_trees_equal([leaf[empty] for leaf in final], [leaf[empty] for leaf in start])
 
 
-@every_kind
+@few_kinds_in_sequence
 def test_default_state_of_an_empty_sequence(row):
     params = random_params(row.cell)
     xs = np.full((STEPS, BATCH, 3), np.nan)
-    with jax.disable_jit():
-        ys, final = seqjax.unroll(row.cell, params, xs, lengths=np.zeros(BATCH, int))
+    run = jax.jit(functools.partial(seqjax.unroll, row.cell))
+    ys, final = run(params, xs, lengths=np.zeros(BATCH, int))
     assert_trees_equal(final, row.cell.initial_state(params, (BATCH,), jnp.float64))
     assert (ys == 0).all()
 
@@ -132,7 +134,7 @@ def test_final_state_is_that_of_the_last_valid_step(row):
         np.testing.assert_array_equal(leaf, steps[lengths - 1, np.arange(BATCH)])
 
 
-@every_kind
+@few_kinds
 def test_more_padding_changes_nothing(row):
     """The same sequences padded to 7 and to 12 steps."""
     params, data = random_params(row.cell), problem()

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 
 
 @st.composite
-def problems(draw):
+def problems(draw, shapes=((STEPS, (BATCH,)), (4, (2, 1)))):
     """Two shapes, since each is compiled; any lengths, masks, resets and numbers."""
-    steps, batch = draw(st.sampled_from([(STEPS, (BATCH,)), (4, (2, 1))]))
+    steps, batch = draw(st.sampled_from(shapes))
     size = int(np.prod(batch, dtype=int))
     lengths = draw(st.lists(st.integers(0, steps), min_size=size, max_size=size))
     booleans = st.lists(st.booleans(), min_size=steps * size, max_size=steps * size)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cell_table import IN, every_cell, random_params, random_state
+from cell_table import IN, every_form, random_params, random_state
 
 import seqjax
 
@@ -14,7 +14,7 @@ _step = jax.jit(seqjax.step, static_argnums=0)
 _unroll = jax.jit(functools.partial(seqjax.unroll, return_states=True), static_argnums=0)
 
 
-@every_cell
+@every_form
 def test_equals_unroll(row):
     """Outputs and every state; one row for the whole batch, and from a state that is not zero."""
     params = random_params(row.cell, dtype=jnp.float32)

@@ -8,9 +8,8 @@ import pytest
 from cell_table import (
     KINDS,
     as_parameters,
-    every_kind,
+    every_kind_in_sequence,
     only_inexact,
-    own_executors,
     problem,
     random_params,
     random_state,
@@ -32,7 +31,7 @@ def counted(cell, **options):
     return unrolled, traces
 
 
-@every_kind
+@every_kind_in_sequence
 def test_one_trace_for_one_shape(row):
     """New numbers, new lengths and new parameters are no reason to compile again."""
     unrolled, traces = counted(row.cell)
@@ -62,7 +61,7 @@ def test_cells_made_alike_can_be_static_arguments():
     assert calls == [cell]
 
 
-@every_kind
+@every_kind_in_sequence
 def test_steps_traced_do_not_grow_with_time(row, monkeypatch):
     """The step is traced for the loop (and once for the rest), not once a time step."""
     calls, own = [], type(row.cell).step
@@ -83,9 +82,7 @@ def test_steps_traced_do_not_grow_with_time(row, monkeypatch):
     assert counts[0] >= counts[1] > 0
 
 
-@pytest.mark.parametrize(
-    "row", as_parameters(own_executors(KINDS), usual=("lstm_learned", "plain", "min_gru"))
-)
+@pytest.mark.parametrize("row", as_parameters(KINDS, usual=("lstm_learned", "plain", "min_gru")))
 def test_no_tracer_leaks(row):
     params = random_params(row.cell, dtype=jnp.float32)
     data = problem()

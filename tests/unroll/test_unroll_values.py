@@ -16,8 +16,13 @@ from cell_table import (
     assert_trees_close,
     assert_trees_equal,
     both_directions,
+    every_backward_pass,
     every_kind,
+    every_kind_in_sequence,
     every_step,
+    every_step_both_ways,
+    few_kinds,
+    few_kinds_in_sequence,
     own_executors,
     part,
     problem,
@@ -33,12 +38,11 @@ import seqjax
 
 pytestmark = pytest.mark.usefixtures("x64")
 
-# A run that is not compiled compiles each of its operations, which takes a second a cell.
-EAGER = ("lstm_learned", "min_gru", "mlstm")
+# A run that is not compiled compiles each of its operations, which takes seconds a cell.
+EAGER = ("lstm_learned", "min_gru-associative")
 
 
-@every_step
-@both_directions
+@every_step_both_ways
 def test_equals_a_plain_loop(row, reverse):
     """Lengths, interior masks, resets and an initial state together; every state, not the last."""
     params, data = random_params(row.cell), problem()
@@ -54,7 +58,7 @@ def test_eager_equals_jit(row):
     assert_trees_close(run_eagerly(row, params, data, start), run(row, params, data, start))
 
 
-@every_kind
+@few_kinds_in_sequence
 def test_every_argument_at_its_default(row):
     """Compiled by the scan alone, as in a notebook; also the default chunk and the last of it."""
     params, data = random_params(row.cell), problem(9, (2,), plain=True)
@@ -62,7 +66,7 @@ def test_every_argument_at_its_default(row):
     assert_trees_close(unroll_with(row.cell, params, data.xs), expected[:2])
 
 
-@every_step
+@every_backward_pass
 def test_vmap_equals_batch(row):
     params, data = random_params(row.cell), problem()
     start = random_state(row.cell, params)
@@ -75,7 +79,7 @@ def test_vmap_equals_batch(row):
     assert_trees_close(mapped(*data, start), run(row, params, data, start)[:2])
 
 
-@every_kind
+@every_kind_in_sequence
 def test_vmap_over_parameters(row):
     """An ensemble: the same data under several parameters."""
     data = problem(plain=True)
@@ -86,7 +90,7 @@ def test_vmap_over_parameters(row):
         assert_trees_close(ys, reference(row, member, data)[0])
 
 
-@every_kind
+@few_kinds
 @pytest.mark.parametrize("batch", [(), (2, 1, 2)], ids=str)
 def test_any_batch_rank(row, batch):
     params, data = random_params(row.cell), problem(batch=batch)
@@ -107,7 +111,7 @@ def test_empty_batch(executor):
     assert state.hidden.shape == (0, HIDDEN)
 
 
-@every_step
+@every_backward_pass
 def test_reverse_is_flip_forward_flip(row):
     params, data = random_params(row.cell), problem(plain=True)
     start = random_state(row.cell, params)
@@ -128,7 +132,7 @@ def reverse_padded(x, lengths):
     return turned
 
 
-@every_step
+@every_backward_pass
 def test_reverse_starts_at_the_last_valid_step(row):
     params, data = random_params(row.cell), problem(plain=True)
     data = data._replace(lengths=problem().lengths)
@@ -139,8 +143,7 @@ def test_reverse_starts_at_the_last_valid_step(row):
     assert_trees_close(final, turned_final)
 
 
-@every_step
-@both_directions
+@every_step_both_ways
 def test_two_chunks_equal_one_pass(row, reverse):
     """With the state carried over; a reset in the second goes to the cell's own initial state."""
     params, data = random_params(row.cell), problem()
@@ -187,7 +190,7 @@ def test_reset_at_a_masked_step_counts(row):
     assert_trees_close(ys[4:], run(row, params, part(problem(plain=True), 4, STEPS))[0][:3])
 
 
-@every_kind
+@few_kinds_in_sequence
 @both_directions
 def test_chunks_with_a_rest_are_equal(row, reverse):
     params, data = random_params(row.cell), problem()
@@ -253,7 +256,7 @@ def test_one_step(reverse):
     assert_trees_close(got, reference(row, params, data, start))
 
 
-@every_kind
+@few_kinds_in_sequence
 def test_absent_arguments_equal_trivial_ones(row):
     """No lengths is all T, no mask is all True, no resets is none; one by one."""
     params, data = random_params(row.cell), problem(plain=True)
@@ -293,8 +296,7 @@ def test_executors_are_equal():
             assert_trees_equal(unroll_with(cell, params, xs, executor=executor), plain)
 
 
-@every_step
-@both_directions
+@every_step_both_ways
 def test_causality(row, reverse):
     """A change at step t leaves the outputs before t (after t in reverse) as they were."""
     params, data = random_params(row.cell), problem(plain=True)
