@@ -65,7 +65,13 @@ def our_outputs(kind, sides, xs):
     return np.swapaxes(np.concatenate(ys, axis=-1), 0, 1)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=() if kind in ("elman_tanh", "gru") else pytest.mark.extended)
+        for kind in KINDS
+    ],
+)
 def test_both_ways(kind):
     """A layer of each direction on top of one of both."""
     inputs = keras.Input((STEPS, IN))
@@ -125,6 +131,7 @@ def test_a_module_of_ones_own_needs_an_order():
     np.testing.assert_array_equal(convert.dump(ours, "keras", names=order)[-1], weights[-1] + 1)
 
 
+@pytest.mark.extended
 def test_trained_model():
     """The classic script: its predictions are ours to 1e-5, and ours, trained on, are theirs."""
     rng = np.random.default_rng(1)

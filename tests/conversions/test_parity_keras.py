@@ -38,7 +38,6 @@ LAYERS = {
         {"reset_after": False},
     ),
 }
-every_layer = pytest.mark.parametrize("name", LAYERS)
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +59,15 @@ def make(name):
     return cell, layer(H, **options, return_state=True), options
 
 
-@every_layer
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name, marks=() if name in ("lstm", "gru_reset_after") else pytest.mark.extended
+        )
+        for name in LAYERS
+    ],
+)
 def test_values_and_gradients(name):
     """Each parameter's gradient stands in their layout."""
     cell, layer, _ = make(name)
@@ -97,7 +104,16 @@ def test_values_and_gradients(name):
         close(gradient, expected)
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru_reset_after", "gru_reset_before"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lstm",
+        *(
+            pytest.param(name, marks=pytest.mark.extended)
+            for name in ("gru_reset_after", "gru_reset_before")
+        ),
+    ],
+)
 def test_masked_bidirectional(name):
     """Where the padding is masked Keras agrees, once its outputs there are set aside."""
     cell, forward, options = make(name)

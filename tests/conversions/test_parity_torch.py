@@ -84,7 +84,9 @@ def test_values_and_gradients(name):
         close(of_weights[weight], parameter.grad)
 
 
-@pytest.mark.parametrize("name", ["rnn_tanh", "lstm", "gru"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("rnn_tanh", marks=pytest.mark.extended), "lstm", "gru"]
+)
 def test_packed_bidirectional(name):
     """PyTorch's packed sequences mean what our lengths mean, backwards too."""
     cell, layer = make(name, bidirectional=True, batch_first=True)

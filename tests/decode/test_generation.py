@@ -13,7 +13,13 @@ from seqjax import decode
 V, H, B, PROMPT, STOP = 7, 5, 3, 4, 3
 
 
-@pytest.fixture(scope="module", params=["rnn", "lstm", "gru", "min_gru"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        *(pytest.param(name, marks=pytest.mark.extended) for name in ("rnn", "gru")),
+        *("lstm", "min_gru"),
+    ],
+)
 def model(request):
     """A language model of one cell as `(read, step)`, the tokens one-hot."""
     cell = seqjax.make_cell(request.param, H)

@@ -124,7 +124,9 @@ def test_from_linen(make):
             seqjax.unroll(cell, others, XS)
 
 
-@pytest.mark.parametrize("name", ["lstm", "min_gru", "lru"])
+@pytest.mark.parametrize(
+    "name", ["lstm", "min_gru", pytest.param("lru", marks=pytest.mark.extended)]
+)
 def test_our_cells_in_their_layers(name):
     cell = seqjax.make_cell(name, H)
     rngs = nnx.Rngs(0)

@@ -170,7 +170,18 @@ PROGRAMS = [
 ]
 
 
-@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
+# Parts of these are in the others.
+ALIKE = (bidirectional_classifier, time_major_layers, summed_directions, backwards_encoder)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param(program, marks=pytest.mark.extended if program in ALIKE else ())
+        for program in PROGRAMS
+    ],
+    ids=lambda program: program.__name__,
+)
 def test_program(program):
     with jax.numpy_rank_promotion("allow"):
         expected, got = program(flax_nnx), program(our_nnx)

@@ -45,7 +45,16 @@ def close(got, expected, tolerance):
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.__name__)
+@pytest.mark.parametrize(
+    "cell",
+    [
+        pytest.param(
+            cell, marks=() if cell in (nnx.LSTMCell, nnx.SimpleCell) else pytest.mark.extended
+        )
+        for cell in CELLS
+    ],
+    ids=lambda cell: cell.__name__,
+)
 def test_outputs_and_gradients(cell):
     """Both directions, with lengths, and a second half that starts from the carry of the first."""
     cells = make(cell, 0), make(cell, 1)

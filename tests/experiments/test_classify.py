@@ -163,7 +163,7 @@ def test_filler_rows_do_not_count_and_padding_is_not_read():
     task = load_task(config)
     functions = model_functions(config, task.inputs)
     params = functions.init(jax.random.key(0))
-    loss = make_loss(functions, 0.1)
+    loss = jax.jit(make_loss(functions, 0.1))
     few = task.test.take(np.arange(5))
     values = []
     for size, bound in ((5, max(few.lengths)), (9, 60)):
@@ -184,9 +184,10 @@ def test_answers_come_in_the_order_of_the_sequences():
     shuffled = data.ragged_batches(
         task.test, 4, [lengths[len(lengths) // 2], 40], np.random.default_rng(0)
     )
+    apply = jax.jit(functions.apply)
     for row, steps in zip(answer(params, shuffled), task.test.inputs, strict=True):
         alone = data.Sequences(steps[None], np.zeros(1, int), np.ones(1), np.array([len(steps)]))
-        np.testing.assert_allclose(row, functions.apply(params, alone)[0], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(row, apply(params, alone)[0], rtol=1e-4, atol=1e-5)
 
 
 def test_copies_stay_on_one_side_and_every_class_is_in_every_part(tmp_path):
@@ -368,6 +369,7 @@ def test_spoken_digits_in_the_published_layout(files, tmp_path):
     assert result["floors"]["majority"] == pytest.approx(0.1)
 
 
+@pytest.mark.extended
 def test_same_settings_same_bits_and_resumed_too(finished, tmp_path, monkeypatch):
     config, (_, result), _ = finished
     module = sys.modules["experiments.classify.study"]

@@ -95,7 +95,9 @@ def test_report(finished):
         assert part in report
 
 
-@pytest.mark.parametrize("fixture", ["finished", "composed"])
+@pytest.mark.parametrize(
+    "fixture", ["finished", pytest.param("composed", marks=pytest.mark.extended)]
+)
 def test_every_parameter_moves_and_the_loss_falls(fixture, request):
     config, (path, result), *_ = request.getfixturevalue(fixture)
     num_kinds = len(set(RHYME)) if config.text else NUM_NOTES
@@ -122,6 +124,7 @@ def test_the_test_part_is_judged_as_if_read_in_one_go(finished):
     assert result["metrics"]["test_nll"]["per_seed"][0] == pytest.approx(whole, rel=0.2)
 
 
+@pytest.mark.extended
 def test_music(composed):
     _, (path, result) = composed
     assert set(result["floors"]) == {"note_rates", "note_repetition"}
@@ -181,8 +184,8 @@ def test_a_prompt_is_continued(finished, tmp_path, capsys):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"cell": "rnn"},
-        {"cell": "lstm", "num_layers": 2},
+        pytest.param({"cell": "rnn"}, marks=pytest.mark.extended),
+        pytest.param({"cell": "lstm", "num_layers": 2}, marks=pytest.mark.extended),
         {"cell": "min_gru", "embedding_size": 8, "tie_weights": True},
         {"cell": "feedforward", "width": 3},
     ],
@@ -266,6 +269,7 @@ def test_settings_are_checked(changes, message):
         generate.configure(**changes)
 
 
+@pytest.mark.extended
 def test_interrupted_and_resumed_to_the_same_bits(finished, tmp_path, monkeypatch):
     """What another run with these settings came to, which nothing interrupted."""
     module = sys.modules["experiments.generate.study"]

@@ -177,6 +177,7 @@ def test_every_parameter_moves_and_the_loss_falls(finished):
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.extended
 def test_same_settings_same_bits(finished, cache, tmp_path):
     config, (_, result), _ = finished
     again = imdb.run(config, workdir=tmp_path, cache_dir=str(cache), notify=lambda line: None)
@@ -308,6 +309,7 @@ def test_help_lists_the_settings():
     assert not done.stderr
 
 
+@pytest.mark.extended
 def test_killed_and_resumed_to_the_same_bits(finished, tmp_path, cache):
     """Killed in a process of its own; taken up here, where the whole run was made."""
     config, (_, result), _ = finished

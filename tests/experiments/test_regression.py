@@ -58,6 +58,7 @@ def run_on(tmp_path, config):
     return regression.run(config, workdir=tmp_path / "run", notify=lambda line: None)
 
 
+@pytest.mark.extended
 def test_the_mesh_of_one_run_is_not_that_of_the_next(tmp_path, monkeypatch):
     made, make = [], train.make_train_step
 
@@ -134,6 +135,7 @@ def test_report(finished):
         assert part in report
 
 
+@pytest.mark.extended
 def test_same_settings_same_bits(finished, tmp_path):
     config, (_, result), _ = finished
     again = run_on(tmp_path, config).result
@@ -156,8 +158,11 @@ def test_finished_run(finished):
         pytest.param(
             {"task": "lorenz", "cell": "min_gru", "horizon": 3}, marks=pytest.mark.extended
         ),
-        {"task": "mackey_glass", "cell": "lstm", "horizon": 7, "model": "segments",
-         "segment_length": 4},
+        pytest.param(
+            {"task": "mackey_glass", "cell": "lstm", "horizon": 7, "model": "segments",
+             "segment_length": 4},
+            marks=pytest.mark.extended,
+        ),
         pytest.param(
             {"task": "adding", "cell": "bilstm", "ridge_lags": 3, "num_layers": 2},
             marks=pytest.mark.extended,
@@ -185,7 +190,7 @@ def test_filler_rows_do_not_count():
     task = load_task(config)
     functions = model_functions(config, task.scales, task.num_classes, task.sample.targets.shape)
     params = functions.init(jax.random.key(0))
-    loss = make_loss(config, functions, task)
+    loss = jax.jit(make_loss(config, functions, task))
     values = []
     for size in (None, 9):
         batch = task.test.take(np.arange(5), size)
@@ -265,6 +270,7 @@ def test_series_of_a_file(files, tmp_path):
         regression.predict(path, short)
 
 
+@pytest.mark.extended
 def test_segments_of_a_file_predict_the_chosen_columns(files, tmp_path):
     config = small(
         task="csv", path=str(files / "series.csv"), columns="a,b,c", target_columns="c,a",
@@ -306,6 +312,7 @@ def test_an_answer_that_is_missing_is_refused(tmp_path):
         load_task(config, lambda line: None)
 
 
+@pytest.mark.extended
 def test_series_of_several_groups(tmp_path):
     lines = [f"p{g},{t},{np.sin(t / 3) + g:.4f}" for t in range(99, -1, -1) for g in (1, 2)]
     config = small(
@@ -323,6 +330,7 @@ def test_series_of_several_groups(tmp_path):
         regression.predict(path, short)
 
 
+@pytest.mark.extended
 def test_long_format_is_one_answer_for_each_sequence(tmp_path):
     rng = np.random.default_rng(0)
     lines, lengths = ["id,t,x,y"], 3 + np.arange(80) % 4
@@ -348,6 +356,7 @@ def test_long_format_is_one_answer_for_each_sequence(tmp_path):
     assert regression.predict(path, alone)[0]["y"] == pytest.approx(first, abs=1e-5)
 
 
+@pytest.mark.extended
 def test_the_classic_binary_script(files, tmp_path):
     config = regression.configure(
         task="csv", preset="keras", cell="lstm", csv_layout="rows", target_kind="binary",
@@ -366,6 +375,7 @@ def test_the_classic_binary_script(files, tmp_path):
     assert all(0 < row["11"] < 1 for row in rows)
 
 
+@pytest.mark.extended
 def test_the_classic_regressor(files, tmp_path):
     config = regression.configure(
         task="csv", preset="keras", cell="gru", csv_layout="rows", features=10, seeds=1,
@@ -399,7 +409,7 @@ def loss_gradients(changes):
     params = functions.init(jax.random.key(0))
     loss = make_loss(config, functions, task)
     batch = task.test.take(np.arange(3))
-    return jax.grad(lambda params: loss(params, jax.random.key(1), batch)[0])(params)
+    return jax.jit(jax.grad(lambda params: loss(params, jax.random.key(1), batch)[0]))(params)
 
 
 def test_the_gradient_that_is_named_trains():

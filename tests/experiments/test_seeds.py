@@ -62,7 +62,17 @@ def outcome(study, seed):
     return params_sha256(state.params), study.validate(state.params)
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+# Numbers drawn anew for every epoch, and a text: what is shared by seeds is one code for all.
+USUAL = ("regression", "generate")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in USUAL else pytest.mark.extended)
+        for name in EXPERIMENTS
+    ],
+)
 def test_a_seed_does_not_hang_on_the_first(tmp_path, name):
     experiment, settings = EXPERIMENTS[name]
     given = {**SIZES, **settings(tmp_path)}

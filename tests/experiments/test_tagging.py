@@ -95,7 +95,7 @@ def window(tmp_path_factory):
     return config, run_on(tmp_path_factory.mktemp("window"), config)
 
 
-@pytest.mark.parametrize("run", ["finished", "window"])
+@pytest.mark.parametrize("run", ["finished", pytest.param("window", marks=pytest.mark.extended)])
 def test_every_parameter_moves_and_the_loss_falls(run, request):
     config, (path, result), *_ = request.getfixturevalue(run)
     functions = model_functions(config, Vocabulary.load(path).sizes)
@@ -116,6 +116,7 @@ def test_finished_run(finished):
     assert tagging.run(config, workdir=path, resume=True, notify=lambda line: None)[1] == result
 
 
+@pytest.mark.extended
 def test_interrupted_and_resumed_to_the_same_bits(window, tmp_path, monkeypatch):
     """And so the same settings give the same bits."""
     module = sys.modules["experiments.tagging.study"]
@@ -140,7 +141,7 @@ def test_interrupted_and_resumed_to_the_same_bits(window, tmp_path, monkeypatch)
     assert resumed["metrics"]["test_accuracy"] == whole["metrics"]["test_accuracy"]
 
 
-@pytest.mark.parametrize("crf", [True, False])
+@pytest.mark.parametrize("crf", [pytest.param(True, marks=pytest.mark.extended), False])
 def test_padding_and_rows_that_fill_do_not_count(crf):
     config = small(
         crf=crf, cell="birnn", char_hidden_size=2 * crf,

@@ -102,6 +102,7 @@ def test_every_parameter_moves_and_the_loss_falls(finished):
     assert result["num_params"] == sum(leaf.size for leaf in jax.tree.leaves(before))
 
 
+@pytest.mark.extended
 def test_interrupted_and_resumed_to_the_same_bits(finished, tmp_path, monkeypatch):
     config, (_, whole), _ = finished
     module = sys.modules["experiments.translate.study"]
@@ -172,6 +173,7 @@ def test_padding_and_filler_rows_do_not_count():
     assert one[1]["weight"] == tokens
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     "changes",
     [

@@ -57,7 +57,13 @@ DROPPING = {
 }
 
 
-@pytest.mark.parametrize("name", DROPPING)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.extended if name in ("stack", "decoder") else ())
+        for name in DROPPING
+    ],
+)
 def test_train_and_eval_decide_about_dropout(name):
     make, call = DROPPING[name]
     model = make()

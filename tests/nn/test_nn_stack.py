@@ -198,7 +198,7 @@ def test_dropped_input_does_not_reach_the_residual():
     assert set(np.unique(ys)) == {1.0, 3.0}
 
 
-@pytest.mark.parametrize("kind", [RNN, Bidirectional])
+@pytest.mark.parametrize("kind", [pytest.param(RNN, marks=pytest.mark.extended), Bidirectional])
 def test_turns_its_sequences_once(kind):
     """However many layers, the compiled program transposes the input and the output alone."""
 

@@ -28,7 +28,7 @@ def by_hand(layer, xs):
     return np.array(rows).reshape(len(xs), layer.out_size)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     before=st.integers(0, 4),
     after=st.integers(0, 3),

@@ -102,13 +102,8 @@ def repository():
 
 
 # The documentation runs all of them when it is built.
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=() if name == "quickstart" else pytest.mark.extended)
-        for name in NAMES
-    ],
-)
+@pytest.mark.extended
+@every
 def test_runs_from_top_to_bottom(name, tmp_path):
     code = [cell.source for cell in read(name, ".ipynb").cells if cell.cell_type == "code"]
     script = tmp_path / f"{name}.py"

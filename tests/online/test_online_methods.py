@@ -74,7 +74,8 @@ def test_rtrl_is_back_propagation(row):
     assert_close(found, gradients(row.cell, params, "scan", problem(), state))
 
 
-@pytest.mark.parametrize("name", [pytest.param("lstm_learned", marks=EXTENDED), "rg_lru"])
+@pytest.mark.extended
+@pytest.mark.parametrize("name", ["lstm_learned", "rg_lru"])
 def test_rtrl_backwards(name):
     cell = BY_NAME[name].cell
     params = random_params(cell)
@@ -161,9 +162,8 @@ def test_noise_is_that_of_the_run(method):
     assert not np.allclose(found[0].bias, gradients(cell, params, method, problem())[0].bias)
 
 
-@pytest.mark.parametrize(
-    "method", [online.RTRL(), pytest.param(online.UORO(), marks=EXTENDED)], ids=repr
-)
+@pytest.mark.extended
+@pytest.mark.parametrize("method", [online.RTRL(), online.UORO()], ids=repr)
 def test_half_precision(method):
     """Parameters and inputs in bfloat16: the trace is in float32, the gradient in their dtype."""
     cell = BY_NAME["gru"].cell

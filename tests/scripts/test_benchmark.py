@@ -49,6 +49,7 @@ def test_rows_and_table(tmp_path):
     assert "| bilstm | 6 | 4 | 3 | 5 |" in text
 
 
+@pytest.mark.extended
 def test_an_earlier_commit():
     done = run(
         f"--baseline={REPOSITORY}",
@@ -82,6 +83,7 @@ def min_gru(hidden_size):
 """
 
 
+@pytest.mark.extended
 def test_a_wrong_commit_is_not_timed(tmp_path):
     (tmp_path / "seqjax").mkdir()
     wrong = WRONG.format(package=str(REPOSITORY / "seqjax"))
@@ -131,6 +133,7 @@ def test_a_difference_is_seen():
         benchmark.largest_difference(ours, {"ys": np.ones(4)})
 
 
+@pytest.mark.extended
 def test_the_drop_in_for_flax():
     """Flax's GRU has no bias on the recurrent candidate: ours is zero there."""
     case = ("--cells=gru", "--shapes=6x4x3x5", "--modes=train", "--rounds=1")

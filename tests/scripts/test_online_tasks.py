@@ -34,7 +34,10 @@ def test_copying_and_its_chance():
     assert float(task.loss(jnp.asarray(guess), jnp.asarray(targets))) == pytest.approx(task.chance)
 
 
-@pytest.mark.parametrize(("cell", "method"), [("gru", "uoro"), ("leaky_rnn", "rflo")])
+@pytest.mark.parametrize(
+    ("cell", "method"),
+    [pytest.param("gru", "uoro", marks=pytest.mark.extended), ("leaky_rnn", "rflo")],
+)
 def test_a_row_of_the_table(cell, method):
     task = online_tasks.adding()
     losses = online_tasks.train_seeds(task, cell, method)

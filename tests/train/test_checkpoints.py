@@ -127,8 +127,19 @@ def spoil_about(path, number, **changes):
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
+# A file of numbers that is another, one that is gone, and what is said about them.
+USUAL = (flip, remove, spoil_position)
+
+
+def each(*damages):
+    return [
+        pytest.param(damage, marks=() if damage in USUAL else pytest.mark.extended)
+        for damage in damages
+    ]
+
+
 @pytest.mark.parametrize(
-    "damage", [flip, truncate, remove, spoil_position, spoil_config, spoil_step]
+    "damage", each(flip, truncate, remove, spoil_position, spoil_config, spoil_step)
 )
 @pytest.mark.usefixtures("abandoned_reads")
 def test_damage_is_one_line(tmp_path, damage, capfd):
@@ -155,7 +166,7 @@ def test_not_writable(tmp_path):
         Checkpoints(tmp_path / "file" / "seed_0", CONFIG)
 
 
-@pytest.mark.parametrize("damage", [flip, truncate, remove, spoil_position])
+@pytest.mark.parametrize("damage", each(flip, truncate, remove, spoil_position))
 @pytest.mark.usefixtures("abandoned_reads")
 def test_the_one_before_is_used(tmp_path, damage, capfd):
     saved(tmp_path, num=2)

@@ -40,6 +40,7 @@ print(*[faults() for _ in range(5)])
 """
 
 
+@pytest.mark.extended
 def test_the_memory_of_a_step_is_there_for_the_next():
     temporary, *faults = map(int, output_of(FAULTS).split())
     assert temporary > 2**26  # a device's memory for a step is more than an arena
@@ -96,6 +97,7 @@ for thread in os.listdir("/proc/self/task"):
 """
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     "choice", ["", "os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))"]
 )

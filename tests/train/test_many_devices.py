@@ -97,35 +97,41 @@ def two(tmp_path_factory):
     return [np.load(folder / f"process_{i}.npz") for i in range(2)], folder
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("shape", ["batch", "4x2"])
 def test_eight_devices_give_the_numbers_of_one(one, eight, shape):
     np.testing.assert_allclose(eight[0][shape], one, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("shape", ["batch", "2x2"])
 @pytest.mark.parametrize("process", [0, 1])
 def test_two_processes_give_the_numbers_of_one(one, two, shape, process):
     np.testing.assert_allclose(two[0][process][shape], one, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("shape", ["time8", "2xtime4"])
 def test_time_over_eight_devices_gives_the_numbers_of_one(linear, eight, shape):
     """The 9 steps of a sequence are no multiple of the devices."""
     np.testing.assert_allclose(eight[0][shape], linear, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("shape", ["time4", "2xtime2"])
 @pytest.mark.parametrize("process", [0, 1])
 def test_time_over_two_processes_gives_the_numbers_of_one(linear, two, shape, process):
     np.testing.assert_allclose(two[0][process][shape], linear, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.extended
 def test_newton_over_time_gives_the_numbers_of_one(one, eight, two):
     """On 2 x 4 devices, and on 2 x 2 of two processes."""
     for found in (eight[0], *two[0]):
         np.testing.assert_allclose(found["newton"], one, rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.extended
 def test_resumed_on_another_number_of_devices(tmp_path, one, cut, eight):
     """Saved on two devices; resumed on one, and on eight along two axes."""
     shutil.copytree(cut, tmp_path / "cut")
@@ -134,6 +140,7 @@ def test_resumed_on_another_number_of_devices(tmp_path, one, cut, eight):
     np.testing.assert_allclose(eight[0]["resumed"], one, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.extended
 def test_sigterm_to_one_process_stops_both_at_one_step(one, two):
     said = [str(each["stopped"]) for each in two[0]]
     assert said[0] == said[1]
@@ -142,6 +149,7 @@ def test_sigterm_to_one_process_stops_both_at_one_step(one, two):
     np.testing.assert_allclose(found, one, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.extended
 def test_a_refusal_reaches_every_process(two):
     first, second = ([str(line) for line in each["refused"]] for each in two[0])
     assert [line.partition(":")[0] for line in first] == ["RunError", "RunError", "PeerError"]
@@ -152,6 +160,7 @@ def test_a_refusal_reaches_every_process(two):
     assert "Process 1: The first process has other settings" in first[2]
 
 
+@pytest.mark.extended
 def test_only_the_first_process_writes(two):
     """One row a row, and no file that the run of one process does not have."""
     folder = two[1] / "two_batch"
@@ -171,6 +180,7 @@ def exchanges(text):
     return inside, outside
 
 
+@pytest.mark.extended
 def test_what_a_step_exchanges(eight):
     """Along the batch one sum of all gradients; along hidden once a product.
 
@@ -185,6 +195,7 @@ def test_what_a_step_exchanges(eight):
     assert outside.count("all-reduce") == 2  # of gradients, and of their norm
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("shape", "examples", "parts"), [("time8", 8, 8), ("2xtime4", 4, 4)])
 def test_what_a_step_exchanges_along_time(eight, shape, examples, parts):
     """Decay and state at the ends of the parts, there and back; no loop waits for another."""
@@ -198,6 +209,7 @@ def test_what_a_step_exchanges_along_time(eight, shape, examples, parts):
     assert gathered == [f"{parts},{examples},8"] * 4
 
 
+@pytest.mark.extended
 def test_kernels_and_their_moments_are_split(eight):
     assert (eight[1] / "batch_kernel.txt").read_text() == "(8, 24)"
     assert (eight[1] / "4x2_kernel.txt").read_text() == "(8, 12)"

@@ -116,8 +116,16 @@ OPTIMIZERS = {
     "masked": (optax.masked(optax.adam(0.1), lambda p: jax.tree.map(lambda x: x.ndim > 1, p)), 2),
 }
 
+every_optimizer = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.extended if name == "hyperparameters" else ())
+        for name in OPTIMIZERS
+    ],
+)
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+
+@every_optimizer
 def test_moments_are_split_like_kernels_of_layers(name):
     """Variables say how they are split; what an optimiser keeps of them follows."""
     optimizer, moments = OPTIMIZERS[name]
@@ -140,7 +148,7 @@ def test_moments_are_split_like_kernels_of_layers(name):
         )
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@every_optimizer
 def test_moments_are_split_like_kernels_in_plain_pytrees(name):
     optimizer, moments = OPTIMIZERS[name]
     cell = seqjax.lstm(4)

@@ -15,6 +15,7 @@ from seqjax import train
 from seqjax.train._population import can_train_together
 from seqjax.train._record import params_sha256
 
+EXTENDED = pytest.mark.extended
 RATES = (0.05, 0.01, 0.2)
 
 
@@ -65,7 +66,9 @@ def alone(path, seed, rate):
     return train.fit(each.train, each.params, each.train_batches, each.validate, **rest)
 
 
-@pytest.mark.parametrize("rates", [RATES, RATES[:2]])  # on two devices: along batch, and members
+@pytest.mark.parametrize(  # on two devices: along batch, and members
+    "rates", [RATES, pytest.param(RATES[:2], marks=EXTENDED)]
+)
 def test_each_learns_what_it_would_learn_alone(tmp_path, rates):
     for seed, found in enumerate(together(tmp_path / "together", rates)):
         wanted = alone(tmp_path / "alone", seed, rates[seed])
@@ -106,7 +109,10 @@ def whole(tmp_path_factory):
     return together(path, epochs=3, patience=1, changes={0: scores(EARLY)})
 
 
-@pytest.mark.parametrize("moment", [(0, 1, 2), (1, 2, 0), (2, 3, 5)])
+@pytest.mark.parametrize(
+    "moment",
+    [(0, 1, 2), *(pytest.param(each, marks=EXTENDED) for each in ((1, 2, 0), (2, 3, 5)))],
+)
 def test_stopped_and_resumed_ends_with_the_same_bits(tmp_path, whole, moment):
     """SIGTERM in the batches of any member, also when another has ended."""
     assert [result.epochs_run for result in whole] == [2, 3, 3]

@@ -51,8 +51,12 @@ def stopping_at(step):
     return batches
 
 
+def extended(*steps):
+    return [pytest.param(step, marks=pytest.mark.extended) for step in steps]
+
+
 # Before the first checkpoint, on one, inside an epoch, right after one, just before the end.
-@pytest.mark.parametrize("step", [2, 8, 13, 14, 27])
+@pytest.mark.parametrize("step", [2, 8, *extended(13), 14, *extended(27)])
 def test_same_bits(tmp_path, whole, step):
     with pytest.raises(Stopped):
         toy.train(tmp_path, train_batches=stopping_at(step))
@@ -78,7 +82,7 @@ def test_same_bits_on_two_devices(tmp_path):
     same(toy.train(tmp_path / "cut", step=step, resume=True), whole)
 
 
-@pytest.mark.parametrize("num_devices", [1, 2])
+@pytest.mark.parametrize("num_devices", [1, pytest.param(2, marks=pytest.mark.extended)])
 def test_several_steps_a_dispatch(tmp_path, whole, num_devices):
     """The rows of one at a time, and after a stop the bits of a run that was not stopped."""
     step = toy.make(num_devices=num_devices, per_dispatch=3)
@@ -108,7 +112,7 @@ def terminating_at(step):
 
 
 # At the first step, inside an epoch, at the last step of an epoch and of all.
-@pytest.mark.parametrize("step", [0, 2, 6, 17, 27])
+@pytest.mark.parametrize("step", [*extended(0, 2), 6, *extended(17), 27])
 def test_sigterm_saves_the_step_in_progress(tmp_path, whole, step):
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(StoppedError, match=f"after step {step + 1} of seed 0, which is saved; run"):

@@ -89,7 +89,14 @@ command_line.run_program(lambda: None, lambda: (sys.argv.append(argv[1]), body()
 """
 
 
-@pytest.mark.parametrize("shell", ["{} | head -1", "{} >&- 2>&-", "{} >/dev/full 2>/dev/full"])
+@pytest.mark.parametrize(
+    "shell",
+    [
+        "{} | head -1",
+        pytest.param("{} >&- 2>&-", marks=pytest.mark.extended),
+        pytest.param("{} >/dev/full 2>/dev/full", marks=pytest.mark.extended),
+    ],
+)
 def test_a_program_ends_well(tmp_path, shell):
     program = f"{sys.executable} -c '{TALKS}' {tmp_path / 'done'}"
     script = f"set -o pipefail; {shell.format(program)}"

@@ -86,12 +86,13 @@ def _values_and_gradients(cell, executor, params, xs, key):
     return jax.value_and_grad(loss, (0, 1), has_aux=True)(params, xs)
 
 
-ONCE_MORE = ("untied", "bound_of_drop", "residual", "projected", "co_rnn", "layer_norm_gru")
+# Noise in the update and in the product; a linear cell, and a plain one.
+USUAL = ("zoneout", "recurrent_dropout", "zoneout_lru", "zoneout_plain")
 
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.extended if name in ONCE_MORE else ()) for name in EVERY],
+    [pytest.param(name, marks=() if name in USUAL else pytest.mark.extended) for name in EVERY],
 )
 def test_executors_agree_on_the_same_noise(name, x64):
     cell = EVERY[name]
@@ -104,7 +105,13 @@ def test_executors_agree_on_the_same_noise(name, x64):
             np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["zoneout", "recurrent_dropout", "variational", "untied"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("zoneout", "recurrent_dropout"),
+        *(pytest.param(name, marks=pytest.mark.extended) for name in ("variational", "untied")),
+    ],
+)
 def test_the_jacobian_of_a_step_knows_its_noise(name, x64):
     cell = EVERY[name]
     params, xs = _params(cell), jax.random.normal(jax.random.key(2), (T, B, D), jnp.float64)
@@ -434,7 +441,7 @@ def test_no_cell_of_the_table_draws_noise_by_itself():
     assert not Cell.draws_noise
 
 
-@pytest.mark.parametrize("name", ["min_gru", "delta_net"])
+@pytest.mark.parametrize("name", ["min_gru", pytest.param("delta_net", marks=pytest.mark.extended)])
 def test_zoneout_keeps_the_residual(name):
     """Of cells that it wraps: at a rate of 0, the result is that of the inner cell."""
     inner = transforms.residual(seqjax.make_cell(name, H))
