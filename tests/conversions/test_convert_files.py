@@ -31,6 +31,7 @@ def classifier(hidden_size=4, **options):
     )
 
 
+@pytest.mark.extended
 def test_trained_torch_model(tmp_path):
     """Trained there, saved as safetensors, the same predictions here; and back."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed: no parity with it")

@@ -386,7 +386,10 @@ def hanging_up(serve, archive):
 
 # pooch leaves the connection of a download that broke off to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("network", [refused, answering_503, hanging_up])
+@pytest.mark.parametrize(
+    "network",
+    [refused, *(pytest.param(e, marks=pytest.mark.extended) for e in (answering_503, hanging_up))],
+)
 def test_unreachable(load, heard, archive, serve, tmp_path, network, monkeypatch):
     network(serve, archive)
     with pytest.raises(DataError, match=r"cannot download http://127.*Connect to the") as error:

@@ -351,6 +351,7 @@ def test_a_folder_of_texts(files, tmp_path):
     assert sea["sea"] > sky["sea"]
 
 
+@pytest.mark.extended
 def test_spoken_digits_in_the_published_layout(files, tmp_path):
     config = small(
         task="digits", data_dir=str(files), num_mels=12, feature_mask_size=2, batch_size=32,

@@ -242,6 +242,7 @@ def test_padding_reaches_no_answer(cell, loaded):
     np.testing.assert_array_equal(answers, others)
 
 
+@pytest.mark.extended
 def test_its_gradient_flow_is_measured(loaded):
     config = gradient_flow.Config(
         cells=f"rnn,{OWN}", inits="radius_1,default", lengths="6", hidden_size=4, batch_size=3,

@@ -21,6 +21,7 @@ def run(*flags):
     return subprocess.run(command, capture_output=True, text=True)
 
 
+@pytest.mark.extended
 def test_rows_and_table(tmp_path):
     page, rows = tmp_path / "page.md", tmp_path / "rows.json"
     page.write_text("before\n<!-- table: benchmark -->\nold\n<!-- end -->\nafter\n")

@@ -62,6 +62,7 @@ jax.jit(jax.grad(lambda p, xs: seqjax.unroll(cell, p, xs)[0].sum())).lower(
 """
 
 
+@pytest.mark.extended
 def test_the_compiler_does_not_warn_of_large_buffers():
     lines = run(LONG).stderr.splitlines()
     assert not [line for line in lines if "larger than the per-heap size limit" in line], lines[:3]

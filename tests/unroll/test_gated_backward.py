@@ -97,7 +97,7 @@ def test_any_lengths_masks_and_resets(data, reverse):
         assert_trees_close(got, gradients(row, params, data, start, executor="scan", **options))
 
 
-@pytest.mark.parametrize("batch", [(), (2, 3)], ids=str)
+@pytest.mark.parametrize("batch", [pytest.param((), marks=pytest.mark.extended), (2, 3)], ids=str)
 def test_any_batch_rank(batch):
     row = BY_NAME["gru"]
     params, data = random_params(row.cell), problem(batch=batch)
@@ -165,7 +165,8 @@ def test_vmap_of_examples_shares_the_weights_gradient(name):
 
 
 @pytest.mark.parametrize(
-    "shared", ["nothing", pytest.param("xs", marks=pytest.mark.extended), "params"]
+    "shared",
+    ["nothing", *(pytest.param(each, marks=pytest.mark.extended) for each in ("xs", "params"))],
 )
 def test_vmap_of_gradients(shared):
     """Seeds side by side, examples side by side, or both."""

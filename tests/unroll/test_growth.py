@@ -36,6 +36,9 @@ every_gated = pytest.mark.parametrize(
     "name", ["lstm", pytest.param("gru", marks=pytest.mark.extended), "gru_reset_before"]
 )
 with_and_without_rest = pytest.mark.parametrize("case", [WHOLE, REST], ids=["whole", "rest"])
+with_rest = pytest.mark.parametrize(
+    "case", [pytest.param(WHOLE, marks=pytest.mark.extended), REST], ids=["whole", "rest"]
+)
 
 
 def gradient_of(name, steps, batch=BATCH, **options):
@@ -79,7 +82,8 @@ def num_instructions(program) -> int:
 @pytest.mark.parametrize(
     ("name", "executor"),
     [
-        *(("lstm", executor) for executor in EXECUTORS),
+        *(("lstm", kept) for kept in ("gates", "states", "boundaries")),
+        pytest.param("lstm", "scan", marks=pytest.mark.extended),
         *(inner_gate("gru_reset_before", kept) for kept in ("states", "boundaries")),
     ],
 )
@@ -130,7 +134,7 @@ def multiplications(jaxpr) -> int:
     return count
 
 
-@with_and_without_rest
+@with_rest
 @every_executor
 @every_gated
 def test_arithmetic_is_what_the_equations_need(name, executor, case):

@@ -29,15 +29,18 @@ EXECUTORS = {
     "clipped": {"state_gradient_clip": 1.0},
 }
 CELLS = ("elman_tanh", "lstm_learned", "gru", "gru_reset_before", "min_gru", "user", "plain")
+# One gated cell, one linear one and one that JAX differentiates; of the linear one, whose loops are
+# as plain as the last one's, a single program.
+USUAL = {
+    "lstm_learned": ("gates", "states", "boundaries", "truncation"),
+    "min_gru": ("boundaries",),
+    "plain": ("scan", "scan_boundaries", "clipped"),
+}
 CASES = [
     pytest.param(
         name,
         executor,
-        # One gated cell, one linear one and one that JAX differentiates; of the linear one, whose
-        # loops are as plain as the last one's, a single program.
-        marks=()
-        if name in ("lstm_learned", "plain") or (name, executor) == ("min_gru", "boundaries")
-        else pytest.mark.extended,
+        marks=() if executor in USUAL.get(name, ()) else pytest.mark.extended,
     )
     for name in CELLS
     for executor in EXECUTORS
