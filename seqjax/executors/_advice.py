@@ -14,7 +14,7 @@ from seqjax._checks import check_kind
 from seqjax.cells._cell import Cell, check_cell
 from seqjax.executors._associative import Associative
 from seqjax.executors._choice import resolve
-from seqjax.executors._executor import Executor, Inputs
+from seqjax.executors._executor import Executor, Run
 from seqjax.executors._newton import Newton
 from seqjax.executors._newton_solve import NewtonReport
 from seqjax.executors._sequential import Sequential
@@ -29,19 +29,8 @@ class _Reporting:
     def refusal(self, cell: Cell) -> str | None:
         return self.newton.refusal(cell)
 
-    def run(
-        self,
-        cell: Cell,
-        params: Any,
-        inputs: Inputs,
-        state: Any,
-        reset_state: Any,
-        *,
-        reverse: bool,
-        all_states: bool,
-    ) -> tuple[Any, Any]:
-        given = params, inputs, state, reset_state
-        states, report = self.newton.solve(cell, *given, reverse=reverse)
+    def run(self, run: Run) -> tuple[Any, Any]:
+        states, report = self.newton.solve(run)
         return report, states
 
 

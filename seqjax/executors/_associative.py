@@ -9,14 +9,15 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from seqjax._axes import same_axes
-from seqjax._padding import known, select
+from seqjax._padding import choose, known, select
 from seqjax.cells._associative import AssociativeCell
 from seqjax.cells._cell import Cell, project
 from seqjax.cells._linear import LinearCell
-from seqjax.executors._executor import Inputs
+from seqjax.executors._chunks import shifted
+from seqjax.executors._executor import Run
 from seqjax.executors._linear import as_carry, coefficients, with_fresh
+from seqjax.executors._recurrence import Decays, cuts_of, passed, scanned, with_derivative
 from seqjax.executors._time_axis import recurrence_over_devices, time_parts
-from seqjax.executors._transposable import linear_map
 
 CHUNK, FEWEST = 16, 256
 """The steps of a chunk, and the number of steps from which on a linear cell runs in chunks."""
@@ -55,71 +56,56 @@ class Associative:
         needed = "a LinearCell or an AssociativeCell, such as lru or mlstm"
         return f"it needs {needed}, and {cell!r} is a {_kind(cell)}"
 
-    def run(
-        self,
-        cell: Cell,
-        params: Any,
-        inputs: Inputs,
-        state: Any,
-        reset_state: Any,
-        *,
-        reverse: bool,
-        all_states: bool,
-    ) -> tuple[Any, Any]:
+    def run(self, run: Run) -> tuple[Any, Any]:
         """Runs the cell, see `Executor.run`."""
-        if not inputs.xs.shape[0]:
-            return state, jax.tree.map(lambda leaf: jnp.zeros((0, *leaf.shape), leaf.dtype), state)
-        if isinstance(cell, AssociativeCell):
-            return _run_combined(cell, params, inputs, state, reset_state, reverse)
-        assert isinstance(cell, LinearCell)
-        a, b = as_carry(coefficients(cell, params, inputs), state.hidden)
+        if isinstance(run.cell, AssociativeCell):
+            return _run_combined(run, run.cell)
+        resets, initial = run.inputs.resets, run.state.hidden
+        a, b = as_carry(coefficients(run.cell, run.params, run.inputs), initial)
         a = jnp.broadcast_to(a, b.shape)
-        if inputs.resets is not None:
-            again = a * reset_state.hidden[None] + b
-            b = select(inputs.resets, again, b)
+        if resets is not None:
+            b = select(resets, a * run.reset_state.hidden[None] + b, b)
             # A zero decay alone is not enough: zero times a non-finite state is NaN.
-            a = select(inputs.resets, jnp.zeros_like(a), a)
+            a = select(resets, jnp.zeros_like(a), a)
         recurrence = recurrence_over_devices if time_parts() > 1 else linear_recurrence
-        states = recurrence(a, b, state.hidden, inputs.resets, reverse)
-        final = states[0 if reverse else -1]
-        return with_fresh(cell, (final, states), inputs, state, reverse=reverse)
+        states = recurrence(a, b, initial, resets, run.reverse)
+        return with_fresh(run, states[0 if run.reverse else -1], states)
 
 
-def _run_combined(
-    cell: AssociativeCell, params: Any, inputs: Inputs, state: Any, reset_state: Any, reverse: bool
-) -> tuple[Any, Any]:
+def _run_combined(run: Run, cell: AssociativeCell) -> tuple[Any, Any]:
     """Runs an associative cell.
 
     Scans triples: an element, whether it does anything, and whether the state is reset before it.
     The second is the identity that masked steps need, which a cell need not have.
     """
+    inputs, reverse = run.inputs, run.reverse
     shape = inputs.xs.shape[:-1]
     valid = jnp.ones(shape, bool) if inputs.valid is None else inputs.valid
     resets = jnp.zeros(shape, bool) if inputs.resets is None else inputs.resets
-    drives = project(cell, params, inputs.clean_xs(), inputs.starts, inputs.noise)
+    drives = project(cell, run.params, inputs.clean_xs(), inputs.starts, inputs.noise)
     elements = cell.element(drives)
     # An element that is constant in time may have a time axis of size 1.
     elements = jax.tree.map(
         lambda leaf: jnp.broadcast_to(leaf, (shape[0], *leaf.shape[1:])), elements
     )
 
-    def chosen(condition: Array, on_true: Any, on_false: Any) -> Any:
-        return jax.tree.map(functools.partial(select, condition), on_true, on_false)
-
     def combine(left: Any, right: Any) -> Any:
         (before, moves, reset), (after, moves_right, reset_right) = left, right
         seen = moves & ~reset_right
         # What a reset drops may not be finite; its product would be NaN even if it is not chosen.
-        both = cell.combine(chosen(seen, before, after), after)
-        after = chosen(seen, both, after)
-        return chosen(moves_right, after, before), seen | moves_right, reset | reset_right
+        both = cell.combine(choose(seen, before, after), after)
+        after = choose(seen, both, after)
+        return choose(moves_right, after, before), seen | moves_right, reset | reset_right
 
     scanned = lax.associative_scan(combine, (elements, valid, resets), reverse=reverse)
     elements, moves, reset = scanned
-    before = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[None], (shape[0], *leaf.shape)), state)
+
+    def at_all_steps(leaf: Array) -> Array:
+        return jnp.broadcast_to(leaf[None], (shape[0], *leaf.shape))
+
+    before = jax.tree.map(at_all_steps, run.state)
     if inputs.resets is not None:
-        again = jax.tree.map(lambda leaf, to: jnp.broadcast_to(leaf, to.shape), reset_state, before)
-        before = chosen(reset, again, before)
+        before = choose(reset, jax.tree.map(at_all_steps, run.reset_state), before)
     states = jax.tree.map(
         lambda leaf, old: leaf.astype(old.dtype), cell.apply(elements, before), before
     )
@@ -134,7 +120,7 @@ def _run_combined(
             ),
             states,
         )
-    states = chosen(moves, states, before)
+    states = choose(moves, states, before)
     return jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states), states
 
 
@@ -154,32 +140,15 @@ def linear_recurrence(
     Returns:
       Array of shape (T, ...).
     """
-    cuts = None if resets is None else resets.reshape(*resets.shape, *(1,) * (b.ndim - resets.ndim))
 
-    @jax.custom_jvp
-    def run(a: Array, b: Array, initial: Array, cuts: Array | None) -> Array:
-        return _solve(reverse, (a, cuts), (b, initial))
+    def before(states: Array, initial: Array) -> Array:
+        return shifted(states, initial[None], reverse)
 
-    @run.defjvp
-    def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
-        a, b, initial, cuts = primals
-        d_a, d_b, d_initial, _ = tangents
-        states = run(a, b, initial, cuts)
-        d_b = d_b + d_a * _before(states, initial, cuts, reverse)
-        # The tangent follows the same recurrence with different inputs.
-        moved = linear_map(
-            functools.partial(_solve, reverse),
-            functools.partial(_transposed, reverse),
-            (a, cuts),
-            (d_b, d_initial),
-            batch_axes=((1, 1), (1, 0), 1),
-        )
-        return states, moved
-
-    return run(a, b, initial, cuts)
+    solve, transposed = (functools.partial(stage, reverse) for stage in (_solve, _transposed))
+    return with_derivative(solve, before, transposed)(a, b, initial, cuts_of(resets, b))
 
 
-def _solve(reverse: bool, decays: tuple[Array, Array | None], driven: tuple[Array, Array]) -> Array:
+def _solve(reverse: bool, decays: Decays, driven: tuple[Array, Array]) -> Array:
     """Returns the states after all steps.
 
     Many steps run in chunks: all chunks side by side, from zero, which leaves one step for each
@@ -201,7 +170,7 @@ def _solve(reverse: bool, decays: tuple[Array, Array | None], driven: tuple[Arra
             return lax.dynamic_slice_in_dim(x, offset + step, whole - CHUNK + 1)[::CHUNK]
 
         decay, cut = at(a), None if cuts is None else at(cuts)
-        return _passed(decay, states, cut) + at(b), decay, cut
+        return passed(decay, states, cut) + at(b), decay, cut
 
     def total(carry: Any, step: Array) -> tuple[Any, None]:
         product, states, cut = carry
@@ -224,7 +193,7 @@ def _solve(reverse: bool, decays: tuple[Array, Array | None], driven: tuple[Arra
     start, unwritten, a, b, cuts = varying
     (product, states, cut), _ = lax.scan(total, start, steps, reverse=reverse)
     ends = _solve(reverse, (product, cut), (states, initial))
-    first = _before(ends, initial, None, reverse)
+    first = shifted(ends, initial[None], reverse)
     (_, states), _ = lax.scan(write, (first, unwritten), steps, reverse=reverse)
     states = states.reshape(whole, *b.shape[1:])
     if whole == num_steps:
@@ -235,27 +204,13 @@ def _solve(reverse: bool, decays: tuple[Array, Array | None], driven: tuple[Arra
     return jnp.concatenate([rest, states] if reverse else [states, rest])
 
 
-def _passed(decay: Array, states: Array, cut: Array | None) -> Array:
-    """Returns what a step keeps of the states before it."""
-    kept = decay * states
-    return kept if cut is None else jnp.where(cut, 0, kept)
-
-
 def _scanned(a: Array, b: Array, initial: Array, cuts: Array | None, reverse: bool) -> Array:
     edge = -1 if reverse else 0
-    b = b.at[edge].add(_passed(a[edge], initial, None if cuts is None else cuts[edge]))
-
-    def combine(left: Any, right: Any) -> Any:
-        (a, b, cut), (a_right, b_right, cut_right) = left, right
-        passed = _passed(a_right, b, cut_right)
-        return a * a_right, passed + b_right, None if cut is None else cut | cut_right
-
-    return lax.associative_scan(combine, (a, b, cuts), reverse=reverse)[1]
+    b = b.at[edge].add(passed(a[edge], initial, None if cuts is None else cuts[edge]))
+    return scanned(a, b, cuts, reverse)[1]
 
 
-def _transposed(
-    reverse: bool, decays: tuple[Array, Array | None], d_states: Array
-) -> tuple[Array, Array]:
+def _transposed(reverse: bool, decays: Decays, d_states: Array) -> tuple[Array, Array]:
     """Returns the cotangents of `b` and of the initial state."""
     a, cuts = decays
 
@@ -266,17 +221,7 @@ def _transposed(
     later = after(a), None if cuts is None else after(cuts)
     along = _solve(not reverse, later, (d_states, jnp.zeros_like(d_states[0])))
     edge = -1 if reverse else 0
-    d_initial = a[edge] * along[edge]
-    if cuts is not None:
-        d_initial = jnp.where(cuts[edge], 0, d_initial)
-    return along, d_initial
-
-
-def _before(states: Array, initial: Array, cuts: Array | None, reverse: bool) -> Array:
-    """Returns the state before each step, zero where the step is a reset."""
-    parts = [states[1:], initial[None]] if reverse else [initial[None], states[:-1]]
-    before = jnp.concatenate(parts)
-    return before if cuts is None else jnp.where(cuts, 0, before)
+    return along, passed(a[edge], along[edge], None if cuts is None else cuts[edge])
 
 
 def _kind(cell: Cell) -> str:

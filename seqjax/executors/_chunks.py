@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 
 from seqjax._axes import same_axes
 from seqjax._padding import known
@@ -120,6 +120,31 @@ def _scan_chunks_in_place(
         lambda state, start: (run(state, start, chunk_size), None), state, starts, reverse=reverse
     )
     return state if reverse else run(state, num_chunks * chunk_size, rest)
+
+
+def shifted(states: Array, edge: Array, reverse: bool) -> Array:
+    """Returns the state before each step, given that before all of them, (1, ...)."""
+    return jnp.concatenate([states[1:], edge] if reverse else [edge, states[:-1]])
+
+
+def before_chunk(states: Any, initial: Any, chunk: Any, start: Any, reverse: bool) -> Any:
+    """Returns the state before each step of the chunk that begins at step `start`.
+
+    Args:
+      states: the state after every step of a run, leaves (T, ...).
+      initial: the state before the first step.
+      chunk: those of `states` that are in the chunk.
+      start: the number of the chunk's first step.
+      reverse: whether time runs from the last step to the first.
+    """
+
+    def before(initial: Array, states: Array, chunk: Array) -> Array:
+        outside, first = (start + len(chunk), len(states)) if reverse else (start - 1, -1)
+        index = jnp.clip(outside, 0, len(states) - 1)
+        edge = lax.dynamic_index_in_dim(states, index, keepdims=True)
+        return shifted(chunk, jnp.where(outside == first, initial[None], edge), reverse)
+
+    return jax.tree.map(before, initial, states, chunk)
 
 
 def default_chunk_size(

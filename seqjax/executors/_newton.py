@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 
 from seqjax._checks import check_choice, check_function, check_rates, check_sizes
-from seqjax._padding import select
+from seqjax._padding import choose
 from seqjax.cells._associative import AssociativeCell
 from seqjax.cells._cell import Cell, FlatState
 from seqjax.cells._diagonals import gated_blocks, is_pointwise
@@ -19,11 +19,11 @@ from seqjax.cells._gated import GatedCell
 from seqjax.cells._linear import LinearCell
 from seqjax.executors._backward_of_states import backward_of_states
 from seqjax.executors._chunks import default_chunk_size
-from seqjax.executors._executor import Inputs
+from seqjax.executors._executor import Run
 from seqjax.executors._gated_backward import backward
-from seqjax.executors._gated_forward import Kept, Operands, Plan, Results, forward
+from seqjax.executors._gated_forward import Kept, Plan, forward, without_start
 from seqjax.executors._newton_solve import Blocks, NewtonReport, solve
-from seqjax.executors._own_backward import run_with_backward
+from seqjax.executors._own_backward import Operands, Results, run_with_backward
 
 WIDEST = 64
 """The widest block that `jacobian="auto"` uses; a scan multiplies blocks at the cube of this."""
@@ -109,107 +109,66 @@ class Newton:
             return "jacobian='diagonal' needs a GatedCell with a pointwise `update`; use 'auto'"
         return None
 
-    def run(
-        self,
-        cell: Cell,
-        params: Any,
-        inputs: Inputs,
-        state: Any,
-        reset_state: Any,
-        *,
-        reverse: bool,
-        all_states: bool,
-    ) -> tuple[Any, Any]:
+    def run(self, run: Run) -> tuple[Any, Any]:
         """Runs the cell, see `Executor.run`."""
-        num_steps = inputs.xs.shape[0]
-        if not num_steps:
-            return state, jax.tree.map(lambda leaf: jnp.zeros((0, *leaf.shape), leaf.dtype), state)
-        chunk_size = default_chunk_size(num_steps, inputs.xs.shape[1:-1])
-        plan = Plan(cell, reverse, chunk_size, "states", True, None)  # pyright: ignore[reportArgumentType]
-        if isinstance(cell, GatedCell):
-            params = params._replace(initial_state=None, extra=None)
-        operands = Operands(
-            params, inputs.xs, state, None if inputs.resets is None else reset_state
-        )
+        gated = isinstance(run.cell, GatedCell)
+        plan = Plan(default_chunk_size(run.inputs.xs.shape[0], run.inputs.xs.shape[1:-1]))
         sequential = functools.partial(forward, plan)
 
-        def certified(operands: Operands, constants: Inputs) -> Results:
-            params, xs, state, reset_state = operands
-            given = params, constants._replace(xs=xs), state, reset_state
-            states, report = self.solve(cell, *given, reverse=reverse)
+        def certified(run: Run) -> Results:
+            states, report = self.solve(run)
             if self.report is not None:
                 jax.debug.callback(self.report, report)
 
             def replaced() -> Any:
-                where = jnp.broadcast_to(report.fallback, xs.shape[:-1])
-                again = sequential(operands, constants).states
-                return jax.tree.map(functools.partial(select, where), again, states)
+                where = jnp.broadcast_to(report.fallback, run.inputs.xs.shape[:-1])
+                return choose(where, sequential(run).states, states)
 
             states = lax.cond(report.fallback.any(), replaced, lambda: states)
-            return Results(jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states), states)
+            last = 0 if run.reverse else -1
+            return Results(jax.tree.map(lambda leaf: leaf[last], states), states)
 
-        def keep(operands: Operands, constants: Inputs) -> tuple[Results, Any]:
+        def keep(run: Run) -> tuple[Results, Any]:
             # Derivatives of the residuals follow from the rule of the run, not from the iteration.
-            results = run(operands, constants)
+            results = run_once(run)
             return results, results.states
 
-        def pull(
-            operands: Operands, constants: Inputs, states: Any, d_results: Results
-        ) -> Operands:
-            if isinstance(cell, GatedCell):
-                return backward(plan, operands, constants, Kept(states, None), d_results)
-            return backward_of_states(cell, reverse, operands, constants, states, d_results)
+        def pull(run: Run, states: Any, d_results: Results) -> Operands:
+            if gated:
+                return backward(plan, run, Kept(states, None), d_results)
+            return backward_of_states(run, states, d_results)
 
-        def run(operands: Operands, constants: Inputs) -> Results:
-            return run_with_backward(
-                certified,
-                keep,
-                pull,
-                operands,
-                constants,
-                # -1: the batch shares the parameters.
-                batch_axes=(Operands._make((-1, 1, 0, 0)), 1, 1, Results._make((0, 1))),
-                tangents_of=sequential,
-            )
+        def run_once(run: Run) -> Results:
+            return run_with_backward(run, certified, keep, pull, tangents_of=sequential)
 
-        return run(operands, inputs._replace(xs=None))  # pyright: ignore[reportArgumentType]
+        run = dataclasses.replace(run, all_states=True)
+        return run_once(without_start(run) if gated else run)
 
-    def solve(
-        self,
-        cell: Cell,
-        params: Any,
-        inputs: Inputs,
-        state: Any,
-        reset_state: Any,
-        *,
-        reverse: bool,
-    ) -> tuple[Any, NewtonReport]:
+    def solve(self, run: Run) -> tuple[Any, NewtonReport]:
         """Returns the states that the iteration finds, leaves (T, *B, ...), and its report.
 
-        The arguments are those of `run`; `reset_state` may be None if there are no resets.
+        Without resets, `run.reset_state` may be None.
         """
-        if reverse:
+        state, inputs = run.state, run.inputs
+        if run.reverse:
             inputs = jax.tree.map(lambda leaf: leaf[::-1], inputs)
         dtypes = {leaf.dtype for leaf in jax.tree.leaves(state)}
         if not all(jnp.issubdtype(dtype, jnp.inexact) for dtype in dtypes):
             raise ValueError(
-                f"seqjax.unroll: the executor Newton cannot run {cell!r}: its state must be real "
-                f"or complex, got {', '.join(sorted(map(str, dtypes)))}. Use Sequential()."
+                f"seqjax.unroll: the executor Newton cannot run {run.cell!r}: its state must be "
+                f"real or complex, got {', '.join(sorted(map(str, dtypes)))}. Use Sequential()."
             )
         double = any(jnp.finfo(dtype).eps < 1e-10 for dtype in dtypes)
+        reset_state = state if run.reset_state is None else run.reset_state
         states, report = solve(
-            cell,
-            params,
-            inputs,
-            state,
-            state if reset_state is None else reset_state,
-            self._blocks(cell, FlatState(state, lead=inputs.xs.ndim - 2).size),
+            dataclasses.replace(run, inputs=inputs, reset_state=reset_state),
+            self._blocks(run.cell, FlatState(state, lead=inputs.xs.ndim - 2).size),
             tolerance=self.tolerance or (1e-11 if double else 1e-5),
             max_iterations=self.max_iterations,
             damping=self.damping,
         )
         states = jax.tree.map(lambda leaf, old: leaf.astype(old.dtype), states, state)
-        return jax.tree.map(lambda leaf: leaf[::-1], states) if reverse else states, report
+        return jax.tree.map(lambda leaf: leaf[::-1], states) if run.reverse else states, report
 
     def _blocks(self, cell: Cell, size: int) -> Blocks:
         """Returns the Jacobian for a cell with `size` numbers of state, from its structure."""

@@ -19,9 +19,9 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from seqjax._axes import same_axes
-from seqjax._padding import select
-from seqjax.cells._cell import Cell, FlatState
-from seqjax.executors._executor import Inputs
+from seqjax._padding import select, zeros_unless
+from seqjax.cells._cell import FlatState
+from seqjax.executors._executor import Inputs, Run
 
 
 class NewtonReport(NamedTuple):
@@ -59,25 +59,12 @@ class Blocks(NamedTuple):
 
 
 def solve(
-    cell: Cell,
-    params: Any,
-    inputs: Inputs,
-    state: Any,
-    reset_state: Any,
-    blocks: Blocks,
-    *,
-    tolerance: float,
-    max_iterations: int,
-    damping: float,
+    run: Run, blocks: Blocks, *, tolerance: float, max_iterations: int, damping: float
 ) -> tuple[Any, NewtonReport]:
     """Returns the states after every step, forward in time, and the report.
 
     Args:
-      cell: a cell with real or complex fields.
-      params: the prepared parameters.
-      inputs: inputs, masks and resets.
-      state: the state before the first step.
-      reset_state: the state after a reset.
+      run: the run, of a cell with real or complex fields; its inputs are forward in time.
       blocks: the Jacobian to use.
       tolerance: bound on the residual and on the error.
       max_iterations: most iterations.
@@ -86,21 +73,21 @@ def solve(
     Returns:
       The states, leaves (T, *B, ...), and the report. `fallback` is True where a bound is exceeded.
     """
-    lead = inputs.xs.shape[:-1]
-    form = FlatState(state, lead=len(lead) - 1)
-    drives = inputs.drives(cell, params)
-    wide = jnp.promote_types(form.flatten(state).dtype, jnp.float32)
-    start, reset = (form.flatten(each).astype(wide) for each in (state, reset_state))
-    time = _Timeline(inputs, start, reset)
+    lead = run.inputs.xs.shape[:-1]
+    form = FlatState(run.state, lead=len(lead) - 1)
+    drives = run.inputs.drives(run.cell, run.params)
+    wide = jnp.promote_types(form.flatten(run.state).dtype, jnp.float32)
+    start, reset = (form.flatten(each).astype(wide) for each in (run.state, run.reset_state))
+    time = _Timeline(run.inputs, start, reset)
 
     def step(before: Array) -> Array:
-        return form.flatten(cell.step(params, form.unflatten(before), drives)).astype(wide)
+        return form.flatten(run.cell.step(run.params, form.unflatten(before), drives)).astype(wide)
 
     def residual_of(states: Array, before: Array) -> Array:
-        return select(time.valid, step(before) - states, jnp.zeros_like(states))
+        return zeros_unless(time.valid, step(before) - states)
 
     def jacobian_of(before: Array) -> Array:
-        function = functools.partial(blocks.function, params)
+        function = functools.partial(blocks.function, run.params)
         for _ in lead:
             function = jax.vmap(function)
         found = (1 - damping) * function(form.unflatten(before), drives).astype(wide)
@@ -143,7 +130,7 @@ def solve(
         jacobian, nothing = jacobian_of(before), jnp.zeros_like(states)
         signs = jax.random.rademacher(jax.random.key(0), states.shape, wide)
         rounding = jnp.finfo(wide).eps * signs * (1 + jnp.abs(states))
-        residual = select(time.valid, residual + rounding, nothing)
+        residual = zeros_unless(time.valid, residual + rounding)
         first = corrected(jacobian, residual)
         if blocks.exact and not damping:
             return largest(first, states)
@@ -156,7 +143,7 @@ def solve(
             count, error, _ = loop
             passed = tangent(jnp.concatenate([nothing[:1], error[:-1]]))
             gap = select(time.first, nothing, passed) + residual - error
-            change = corrected(jacobian, select(time.valid, gap, nothing))
+            change = corrected(jacobian, zeros_unless(time.valid, gap))
             return count + 1, error + change, largest(change, states)
 
         def unsettled(loop: Any) -> Array:
@@ -164,7 +151,7 @@ def solve(
             return (count < max_iterations) & (change > bound).any()
 
         start = zero, first, jnp.full(batch, jnp.inf, wide)
-        start, _ = same_axes(start, (params, inputs, state))
+        start, _ = same_axes(start, run)
         _, error, change = lax.while_loop(unsettled, refine, start)
         return jnp.where(change <= bound, largest(error, states), jnp.inf)
 
@@ -180,7 +167,7 @@ def solve(
         jnp.full(batch, jnp.inf, wide),
         jnp.zeros(batch, bool),
     )
-    start, _ = same_axes((zero, guess, jnp.zeros(batch, bool), report), (params, inputs, state))
+    start, _ = same_axes((zero, guess, jnp.zeros(batch, bool), report), run)
     _, states, done, report = lax.while_loop(goes_on, iterate, start)
 
     before = time.before(states)

@@ -1,15 +1,12 @@
 """The options that step-by-step executors share: chunks, truncation and clipping."""
 
 import dataclasses
-import functools
 from typing import Any
 
-import jax
 import numpy as np
 
 from seqjax._checks import check_sizes
-from seqjax.cells._cell import Cell
-from seqjax.executors._executor import Inputs
+from seqjax.executors._executor import Run
 from seqjax.executors._truncation import run_truncated
 
 
@@ -49,40 +46,14 @@ class Stepwise:
             return self.truncation
         return self.truncation, self.truncation
 
-    def run(
-        self,
-        cell: Cell,
-        params: Any,
-        inputs: Inputs,
-        state: Any,
-        reset_state: Any,
-        *,
-        reverse: bool,
-        all_states: bool,
-    ) -> tuple[Any, Any]:
+    def run(self, run: Run) -> tuple[Any, Any]:
         """Runs the cell, see `Executor.run`."""
-        whole = functools.partial(self.run_whole, cell)
         blocks = self.blocks
-        if blocks is None or max(blocks) >= inputs.xs.shape[0]:
-            return whole(params, inputs, state, reset_state, reverse=reverse, all_states=all_states)
+        if blocks is None or max(blocks) >= run.inputs.xs.shape[0]:
+            return self.run_whole(run)
+        return run_truncated(self.run_whole, run, blocks)
 
-        def run(inputs: Inputs, state: Any, reset_state: Any, *, frozen: bool = False):
-            here = jax.lax.stop_gradient(params) if frozen else params
-            return whole(here, inputs, state, reset_state, reverse=False, all_states=True)
-
-        return run_truncated(run, inputs, state, reset_state, truncation=blocks, reverse=reverse)
-
-    def run_whole(
-        self,
-        cell: Cell,
-        params: Any,
-        inputs: Inputs,
-        state: Any,
-        reset_state: Any,
-        *,
-        reverse: bool,
-        all_states: bool,
-    ) -> tuple[Any, Any]:
+    def run_whole(self, run: Run) -> tuple[Any, Any]:
         """Runs the cell without truncation."""
         raise NotImplementedError
 

@@ -18,7 +18,8 @@ from jax import Array, lax
 from jax.sharding import PartitionSpec
 
 from seqjax._axes import same_axes
-from seqjax.executors._transposable import linear_map
+from seqjax.executors._chunks import shifted
+from seqjax.executors._recurrence import Decays, cuts_of, passed, scanned, with_derivative
 
 AXIS = "time"
 
@@ -40,8 +41,7 @@ def recurrence_over_devices(
     If the devices do not divide the steps, the last parts are filled up with steps that change
     nothing.
     """
-    cuts = None if resets is None else resets.reshape(*resets.shape, *(1,) * (b.ndim - resets.ndim))
-    num_steps = b.shape[0]
+    num_steps, cuts = b.shape[0], cuts_of(resets, b)
     missing = -num_steps % time_parts()
 
     def filled(x: Array, value: Any) -> Array:
@@ -76,60 +76,33 @@ def _batch_axis(size: int) -> str | None:
 def _part(reverse: bool, a: Array, b: Array, initial: Array, cuts: Array | None) -> Array:
     """Returns the states of this device's part of time."""
 
-    @jax.custom_jvp
-    def run(a: Array, b: Array, initial: Array, cuts: Array | None) -> Array:
-        return _solve(reverse, (a, cuts), (b, initial))[0]
+    def solve(decays: Decays, driven: Any) -> Array:
+        return _solve(reverse, decays, driven)[0]
 
-    @run.defjvp
-    def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
-        a, b, initial, cuts = primals
-        d_a, d_b, d_initial, _ = tangents
-        states = run(a, b, initial, cuts)
-        before = _shifted(states, _handed_on(states, initial, reverse), reverse)
-        d_b = d_b + d_a * (before if cuts is None else jnp.where(cuts, 0, before))
-        # The tangent follows the same recurrence with different inputs.
-        moved = linear_map(
-            lambda decays, driven: _solve(reverse, decays, driven)[0],
-            functools.partial(_transposed, reverse),
-            (a, cuts),
-            (d_b, d_initial),
-            batch_axes=((1, 1), (1, 0), 1),
-        )
-        return states, moved
+    def before(states: Array, initial: Array) -> Array:
+        return shifted(states, _handed_on(states, initial, reverse)[None], reverse)
 
+    run = with_derivative(solve, before, functools.partial(_transposed, reverse))
     return run(*same_axes(a, b, initial, cuts))
 
 
-def _solve(
-    reverse: bool, decays: tuple[Array, Array | None], driven: tuple[Array, Array]
-) -> tuple[Array, Array]:
+def _solve(reverse: bool, decays: Decays, driven: tuple[Array, Array]) -> tuple[Array, Array]:
     """Returns the states of this part, and the state before it."""
     (a, cuts), (b, initial) = decays, driven
 
-    def passed_on(decay: Array, state: Array, cut: Array | None) -> Array:
-        # A zero decay alone is not enough: zero times a non-finite state is NaN.
-        return decay * state if cut is None else jnp.where(cut, 0, decay * state)
-
-    def combine(left: Any, right: Any) -> Any:
-        (a, b, cut), (a_right, b_right, cut_right) = left, right
-        cut = None if cut is None else cut | cut_right
-        return a * a_right, passed_on(a_right, b, cut_right) + b_right, cut
-
     def over_part(state: Array, end: Any) -> tuple[Array, Array]:
         decay, alone, cut = end
-        return passed_on(decay, state, cut) + alone, state
+        return passed(decay, state, cut) + alone, state
 
-    products, alone, cuts = scanned = lax.associative_scan(combine, (a, b, cuts), reverse=reverse)
-    ends = jax.tree.map(lambda leaf: lax.all_gather(leaf[0 if reverse else -1], AXIS), scanned)
+    products, alone, cuts = found = scanned(a, b, cuts, reverse)
+    ends = jax.tree.map(lambda leaf: lax.all_gather(leaf[0 if reverse else -1], AXIS), found)
     initial, ends = same_axes(initial, ends)
     _, before = lax.scan(over_part, initial, ends, reverse=reverse)
     before = lax.dynamic_index_in_dim(before, lax.axis_index(AXIS), keepdims=False)
-    return alone + passed_on(products, before[None], cuts), before
+    return alone + passed(products, before[None], cuts), before
 
 
-def _transposed(
-    reverse: bool, decays: tuple[Array, Array | None], d_states: Array
-) -> tuple[Array, Array]:
+def _transposed(reverse: bool, decays: Decays, d_states: Array) -> tuple[Array, Array]:
     """Returns the cotangents of `b` and of the initial state.
 
     With `m_t = a_t * l_t`, the chain `l_t = d_t + a_{t+1} * l_{t+1}` needs no decay of a
@@ -138,19 +111,13 @@ def _transposed(
         m_t = a_t * m_{t+1} + a_t * d_t,    l_t = d_t + m_{t+1}
     """
     a, cuts = decays
-    own = a * d_states if cuts is None else jnp.where(cuts, 0, a * d_states)
+    own = passed(a, d_states, cuts)
     moved, later = _solve(not reverse, decays, (own, jnp.zeros_like(d_states[0])))
-    along = d_states + _shifted(moved, later, not reverse)
+    along = d_states + shifted(moved, later[None], not reverse)
     first = lax.axis_size(AXIS) - 1 if reverse else 0
     # Every device has a cotangent of the initial state; they are summed.
     here = lax.axis_index(AXIS) == first
     return along, jnp.where(here, moved[-1 if reverse else 0], 0)
-
-
-def _shifted(states: Array, before: Array, reverse: bool) -> Array:
-    """Returns the state before each step of this part, given the state before the part."""
-    parts = [states[1:], before[None]] if reverse else [before[None], states[:-1]]
-    return jnp.concatenate(parts)
 
 
 def _handed_on(states: Array, initial: Array, reverse: bool) -> Array:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqjax._checks import check_choice, check_function, check_sizes
-from seqjax._padding import last_valid, select, valid_steps
+from seqjax._padding import last_valid, valid_steps, zeros_unless
 from seqjax._unroll import cast_params, unroll, widened
 from seqjax.cells._cell import Cell, check_cell, check_vectors, project
 from seqjax.cells._diagonals import is_pointwise
@@ -162,8 +162,7 @@ def _of_the_cell(
     found["jacobian/spectral_radius"] = spectral_radius(jacobian, method="powers")
     found["jacobian/sigma"] = largest_singular_value(jacobian)
     valid = valid_steps(len(xs), xs.shape[1:-1], lengths)
-    if valid is not None:
-        xs = select(valid, xs, jnp.zeros_like(xs))
+    xs = zeros_unless(valid, xs)
 
     def mean(values: Array) -> Array:
         """Returns the mean of (T, *B, ...) over the valid steps, (...)."""

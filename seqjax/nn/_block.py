@@ -10,7 +10,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from seqjax._checks import check_sizes
-from seqjax._padding import boolean_steps, last_valid, valid_steps, zeros_where_invalid
+from seqjax._padding import boolean_steps, last_valid, valid_steps, zeros_unless
 from seqjax.nn._module import check_rngs
 from seqjax.nn._recurrent import Recurrent
 
@@ -66,9 +66,9 @@ class Block(Recurrent):
         def turned(tree: Any) -> Any:
             return jax.tree.map(lambda leaf: leaf[::-1], tree) if self.reverse else tree
 
-        clean, *steps_of = turned((zeros_where_invalid(xs, valid), valid, resets))
+        clean, *steps_of = turned((zeros_unless(valid, xs), valid, resets))
         ys, state = self.mix(clean, initial_state, *steps_of)
-        ys = turned(zeros_where_invalid(ys.astype(dtype), steps_of[0]))
+        ys = turned(zeros_unless(steps_of[0], ys.astype(dtype)))
         return ys, lambda: self.last(ys, valid), state
 
     def last(self, ys: Array, valid: Array | None) -> Array:
