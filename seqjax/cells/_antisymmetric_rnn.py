@@ -8,7 +8,8 @@ from jax.nn import sigmoid
 
 from seqjax.cells._cell import HiddenState
 from seqjax.cells._gated import GatedCell
-from seqjax.cells._operations import bind, normal
+from seqjax.cells._initializers import normal
+from seqjax.cells._operations import bind
 
 
 def antisymmetric_rnn(

@@ -13,18 +13,9 @@ from jax.typing import DTypeLike
 from seqjax._checks import check_function, check_names, check_sizes
 from seqjax.cells._cell import Cell, HiddenState, State, batch_axes
 from seqjax.cells._diagonals import gated_jacobian
+from seqjax.cells._initializers import Initializer, glorot_uniform, orthogonal, zeros
 from seqjax.cells._noise import Draw, Noise, Noisy, hits, kept
-from seqjax.cells._operations import (
-    Initializer,
-    add_bias,
-    affine,
-    check_features,
-    check_in_size,
-    glorot_uniform,
-    orthogonal,
-    whole_features,
-    zeros,
-)
+from seqjax.cells._operations import add_bias, affine, check_features, check_in_size, whole_features
 from seqjax.cells._product import (
     dropped,
     kernel_by_gate,

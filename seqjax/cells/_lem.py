@@ -8,7 +8,8 @@ from jax import Array
 from jax.nn import sigmoid
 
 from seqjax.cells._gated import GatedCell, gated_cell
-from seqjax.cells._operations import bind, uniform
+from seqjax.cells._initializers import uniform
+from seqjax.cells._operations import bind
 
 
 class LEMState(NamedTuple):

@@ -8,17 +8,9 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from seqjax.cells._cell import HiddenState
-from seqjax.cells._initializers import chrono
+from seqjax.cells._initializers import Initializer, chrono, glorot_uniform, zeros
 from seqjax.cells._linear import LinearCell, learned_zeros, linear_cell
-from seqjax.cells._operations import (
-    Initializer,
-    affine,
-    bind,
-    check_features,
-    check_in_size,
-    glorot_uniform,
-    zeros,
-)
+from seqjax.cells._operations import affine, bind, check_features, check_in_size
 
 
 class MinGRUParams(NamedTuple):

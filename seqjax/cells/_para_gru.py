@@ -6,7 +6,7 @@ from jax.nn import sigmoid
 
 from seqjax.cells._cell import HiddenState
 from seqjax.cells._gated import GatedCell, gated_cell
-from seqjax.cells._operations import Initializer, glorot_uniform, normal
+from seqjax.cells._initializers import Initializer, glorot_uniform, normal
 
 
 def para_gru(

@@ -5,8 +5,8 @@ from jax import Array
 from jax.nn import sigmoid
 
 from seqjax.cells._gated import GatedCell, gated_cell
+from seqjax.cells._initializers import Initializer, glorot_uniform
 from seqjax.cells._lstm import LSTMState
-from seqjax.cells._operations import Initializer, glorot_uniform
 from seqjax.cells._para_gru import falling, small_normal
 
 

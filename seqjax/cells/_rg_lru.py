@@ -7,13 +7,7 @@ import jax.numpy as jnp
 
 from seqjax.cells._initializers import ring_log_radius
 from seqjax.cells._linear import LinearCell
-from seqjax.cells._operations import (
-    add_bias,
-    affine,
-    bounded_root,
-    check_features,
-    check_in_size,
-)
+from seqjax.cells._operations import add_bias, affine, bounded_root, check_features, check_in_size
 from seqjax.cells._product import recurrent_product
 
 

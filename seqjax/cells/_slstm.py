@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqjax.cells._gated import GatedCell, gated_cell
-from seqjax.cells._operations import Initializer, bind, glorot_uniform, zeros
+from seqjax.cells._initializers import Initializer, glorot_uniform, zeros
+from seqjax.cells._operations import bind
 
 
 class SLSTMState(NamedTuple):

@@ -10,7 +10,8 @@ from jax import Array
 from jax.nn import sigmoid
 
 from seqjax.cells._gated import GatedCell, gated_cell
-from seqjax.cells._operations import affine, bind, constant, uniform, zeros
+from seqjax.cells._initializers import constant, uniform, zeros
+from seqjax.cells._operations import affine, bind
 
 
 class SRUState(NamedTuple):

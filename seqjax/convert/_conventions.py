@@ -86,10 +86,7 @@ _OUT = ("output",)  # of a layer without gates
 
 
 def _joined(
-    gates: tuple[str, ...],
-    *names: str,
-    roles: tuple[str, ...] = ROLES,
-    transposed: bool = False,
+    gates: tuple[str, ...], *names: str, roles: tuple[str, ...] = ROLES, transposed: bool = False
 ) -> tuple[ArrayLayout, ...]:
     """Returns arrays that hold all gates side by side, one a role; a bias is never transposed."""
     return tuple(
@@ -159,8 +156,7 @@ FRAMEWORKS: dict[str, Framework] = {
             "gru": _torch(_RESET_FIRST, "GRU", negated=("update",)),
             "linear": (
                 Layout(
-                    "Linear",
-                    _joined(_OUT, "weight", "bias", roles=(KERNEL, BIAS), transposed=True),
+                    "Linear", _joined(_OUT, "weight", "bias", roles=(KERNEL, BIAS), transposed=True)
                 ),
             ),
             "embedding": (Layout("Embedding", _joined(_OUT, "weight")),),
@@ -198,8 +194,7 @@ FRAMEWORKS: dict[str, Framework] = {
             "elman": (Layout("SimpleCell", _separate(("hidden",), "i", "h", biased="i")),),
             "lstm": (
                 Layout(
-                    "LSTMCell",
-                    _separate(_LSTM, "ii if ig io", "hi hf hg ho", biased="hi hf hg ho"),
+                    "LSTMCell", _separate(_LSTM, "ii if ig io", "hi hf hg ho", biased="hi hf hg ho")
                 ),
             ),
             "gru": (

@@ -23,12 +23,7 @@ Names = Mapping[str, str | Sequence[str]] | str | Sequence[str] | None
 
 
 def load(
-    module: nnx.Module,
-    weights: Any,
-    framework: str,
-    *,
-    names: Names = None,
-    strict: bool = True,
+    module: nnx.Module, weights: Any, framework: str, *, names: Names = None, strict: bool = True
 ) -> None:
     """Loads weights of another framework into a module.
 

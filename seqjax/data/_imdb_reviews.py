@@ -254,12 +254,7 @@ def _reviews(
         if set(labels.tolist()) != {0, 1}:
             raise _damaged(source, f"`{split}` must hold both labels, 0 and 1")
     return Reviews(
-        "imdb_reviews",
-        train_texts,
-        train_labels,
-        test_texts,
-        test_labels,
-        _in_order(unlabelled)[0],
+        "imdb_reviews", train_texts, train_labels, test_texts, test_labels, _in_order(unlabelled)[0]
     )
 
 

@@ -13,7 +13,7 @@ from jax import Array, lax
 from seqjax._padding import checked_lengths
 from seqjax._unroll import unroll
 from seqjax.cells import Cell, HiddenState, LSTMState, elman, gru, lstm
-from seqjax.cells._operations import ACTIVATIONS
+from seqjax.cells._activations import ACTIVATIONS
 from seqjax.convert import load_params
 from seqjax.convert._conventions import FRAMEWORKS, Layout
 

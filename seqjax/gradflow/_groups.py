@@ -15,10 +15,7 @@ _BY_GATE = ("input_kernel", "recurrent_kernel", "bias", "recurrent_bias")
 
 
 def gradient_norms(
-    gradients: Any,
-    *,
-    gates: Cell | Sequence[str] | None = None,
-    depth: int | None = None,
+    gradients: Any, *, gates: Cell | Sequence[str] | None = None, depth: int | None = None
 ) -> dict[str, Array]:
     """Returns the Euclidean norm of each part of a gradient, named by its path.
 

@@ -59,10 +59,7 @@ def plot_gradient_norms(
 
 
 def plot_singular_values(
-    log_singular_values: ArrayLike,
-    path: str | Path | None = None,
-    *,
-    lags: ArrayLike | None = None,
+    log_singular_values: ArrayLike, path: str | Path | None = None, *, lags: ArrayLike | None = None
 ) -> "Figure":
     """Draws the log singular values of Jacobian products against the lag, one line each.
 

@@ -388,9 +388,7 @@ def param(value: Array, spec: jax.sharding.PartitionSpec) -> nnx.Param:
 def arrays_of(weights: Any) -> Any:
     """Returns a pytree of variables as one of plain arrays."""
     return jax.tree.map(
-        lambda variable: variable[...],
-        weights,
-        is_leaf=lambda leaf: isinstance(leaf, nnx.Variable),
+        lambda variable: variable[...], weights, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable)
     )
 
 

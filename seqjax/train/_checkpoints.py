@@ -16,12 +16,7 @@ from absl import logging as absl_logging
 
 from seqjax.train._errors import RunError
 from seqjax.train._files import make_folder, plain, refuse_deep, sync, sync_tree
-from seqjax.train._processes import (
-    is_first_process,
-    of_first_process,
-    several_processes,
-    together,
-)
+from seqjax.train._processes import is_first_process, of_first_process, several_processes, together
 from seqjax.train._record import numerics, params_sha256
 from seqjax.train._run_folder import refuse_other_config
 from seqjax.train._state import PyTree

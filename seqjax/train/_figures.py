@@ -14,11 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from seqjax.train._files import replace_file
 
 INK, ACCENT, GREY = "#222222", "#0b6fb8", "#9aa5ad"
-VALIDATION = (
-    ACCENT,
-    "#d55e00",
-    "#009e73",
-)  # Okabe and Ito (2008): distinct for all
+VALIDATION = (ACCENT, "#d55e00", "#009e73")  # Okabe and Ito (2008): distinct for all
 
 
 def plot_training(
