@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from seqjax._checks import check_sizes
+from seqjax._errors import first_line
 from seqjax.data._checks import check_numbers
 from seqjax.data._errors import DataError
 from seqjax.data._text_file import regular_file
@@ -55,9 +56,8 @@ def read_wav(path: str | os.PathLike[str], *, rate: int | None = None) -> Sound:
             warnings.simplefilter("ignore", wavfile.WavFileWarning)  # of chunks that hold no sound
             found, samples = wavfile.read(path)
     except Exception as error:  # its parser raises whatever a broken header leads to
-        reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
         raise DataError(
-            f"audio: {path} must be a WAV file, and cannot be read: {reason}."
+            f"audio: {path} must be a WAV file, and cannot be read: {first_line(error)}."
         ) from None
     if not samples.size:
         raise DataError(f"audio: {path} must hold sound, and has no sample.")

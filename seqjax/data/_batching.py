@@ -1,6 +1,6 @@
 """Batches of unequal sequences in few shapes, without losing an example."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -127,10 +127,13 @@ def bucketed_batches(
     offsets = np.zeros(labels.shape) if offsets is None else offsets
     offsets = np.asarray(offsets, np.float32)
     _check(lengths, labels, offsets)
-    return [
-        _pad(sequences, lengths, labels, offsets, chosen, batch_size, bound)
-        for bound, chosen in bucket_members(lengths, batch_size, bucket_lengths, rng)
-    ]
+    batches = []
+    for bound, chosen in bucket_members(lengths, batch_size, bucket_lengths, rng):
+        rows = [sequences[index] for index in chosen.tolist()]
+        filler, weights = (0, batch_size - len(chosen)), np.ones(len(chosen), np.float32)
+        others = (np.pad(each, filler) for each in (labels[chosen], weights, offsets[chosen]))
+        batches.append(Batch(*pad_rows(rows, batch_size, bound), *others))
+    return batches
 
 
 def bucket_members(
@@ -161,40 +164,31 @@ def bucket_members(
     bounds = np.asarray(bucket_lengths)
     _check_buckets(lengths, batch_size, bounds)
     buckets = np.searchsorted(bounds, lengths)
+    members = [np.flatnonzero(buckets == bucket) for bucket in range(len(bounds))]
+    return cut_buckets(zip(bounds.tolist(), members, strict=True), batch_size, rng)
+
+
+def cut_buckets(
+    buckets: Iterable[tuple[Any, np.ndarray]], batch_size: int, rng: np.random.Generator | None
+) -> list[tuple[Any, np.ndarray]]:
+    """Cuts the members of each bucket into batches; `rng` shuffles members, then batches."""
     batches = []
-    for bucket, bound in enumerate(bounds.tolist()):
-        members = np.flatnonzero(buckets == bucket)
-        if rng is not None:
-            members = rng.permutation(members)
-        batches += [
-            (bound, members[start : start + batch_size])
-            for start in range(0, len(members), batch_size)
-        ]
-    if rng is not None:
-        batches = [batches[index] for index in rng.permutation(len(batches))]
-    return batches
+    for bound, members in buckets:
+        members = members if rng is None else rng.permutation(members)
+        starts = range(0, len(members), batch_size)
+        batches += [(bound, members[start : start + batch_size]) for start in starts]
+    return batches if rng is None else [batches[index] for index in rng.permutation(len(batches))]
 
 
-def _pad(
-    sequences: Sequence[np.ndarray],
-    lengths: np.ndarray,
-    labels: np.ndarray,
-    offsets: np.ndarray,
-    chosen: np.ndarray,
-    batch_size: int,
-    bound: int,
-) -> Batch:
-    filler = (0, batch_size - len(chosen))
-    batch = Batch(
-        tokens=np.zeros((batch_size, bound), np.int32),
-        lengths=np.pad(lengths[chosen], filler),
-        labels=np.pad(labels[chosen], filler),
-        weights=np.pad(np.ones(len(chosen), np.float32), filler),
-        offsets=np.pad(offsets[chosen], filler),
-    )
-    for row, index in enumerate(chosen.tolist()):
-        batch.tokens[row, : lengths[index]] = sequences[index]
-    return batch
+def pad_rows(
+    rows: Sequence[np.ndarray], number: int, length: int, dtype: Any = np.int32
+) -> tuple[np.ndarray, np.ndarray]:
+    """Puts rows (n, ...) into one array (number, length, ...) with zeros behind each; their `n`."""
+    padded = np.zeros((number, length, *np.shape(rows[0])[1:]), dtype)
+    lengths = np.zeros(number, np.int32)
+    for place, row in enumerate(rows):
+        padded[place, : len(row)], lengths[place] = row, len(row)
+    return padded, lengths
 
 
 def _check(lengths: np.ndarray, labels: np.ndarray, offsets: np.ndarray) -> None:

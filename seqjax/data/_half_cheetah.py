@@ -8,6 +8,7 @@ import os
 import numpy as np
 
 from seqjax._checks import check_sizes
+from seqjax._errors import first_line
 from seqjax.data._data_dir import find_data
 from seqjax.data._errors import DataError
 from seqjax.data._sequences import Splits
@@ -60,8 +61,8 @@ def _read(path) -> np.ndarray:
         with np.errstate(all="ignore"):
             trace = np.lib.format.open_memmap(path, mode="r").astype(np.float32)
     except Exception as error:  # NumPy raises whatever a broken header leads to
-        reason = str(error).split("\n")[0][:200] or type(error).__name__
-        raise DataError(f"half_cheetah: {path} is damaged: {reason}. Copy it again.") from None
+        reason = first_line(error)
+        raise DataError(f"half_cheetah: {path} is damaged: {reason}. Copy it anew.") from None
     if trace.ndim != 2 or trace.shape[1] != _SIZE or not np.isfinite(trace).all():
         raise DataError(
             f"half_cheetah: {path} must hold finite numbers of shape (steps, {_SIZE}), got shape "

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seqjax._checks import check_sizes
+from seqjax.data._batching import bucket_members, pad_rows
 from seqjax.data._checks import check_ids
 from seqjax.data._errors import DataError
 
@@ -158,38 +159,18 @@ def sequence_segments(
       >>> segment.inputs[0, :, 0].tolist(), segment.weights.tolist()
       ([0.0, 1.0, 0.0], [[1.0, 1.0, 0.0]])
     """
-    check_sizes("sequence_segments", batch_size=batch_size)
     if not len(sequences):
         raise DataError("sequence_segments: there must be at least one sequence, got none.")
     lengths = np.array([len(sequence) for sequence in sequences])
-    if lengths.max() > bucket_lengths[-1]:
-        raise ValueError(
-            f"sequence_segments: a sequence has {lengths.max()} steps, the largest bucket holds "
-            f"{bucket_lengths[-1]}."
-        )
-    buckets = np.searchsorted(np.asarray(bucket_lengths), lengths)
     batches = []
-    for bucket in np.unique(buckets).tolist():
-        members = np.flatnonzero(buckets == bucket)
-        if rng is not None:
-            members = rng.permutation(members)
-        for start in range(0, len(members), batch_size):
-            chosen = [sequences[i] for i in members[start : start + batch_size].tolist()]
-            batches.append(_pad(chosen, batch_size, bucket_lengths[bucket]))
-    if rng is not None:
-        batches = [batches[i] for i in rng.permutation(len(batches)).tolist()]
+    for bound, chosen in bucket_members(lengths, batch_size, bucket_lengths, rng):
+        rows = [sequences[index] for index in chosen.tolist()]
+        targets, real = pad_rows(rows, batch_size, bound, np.float32)
+        weights = (np.arange(bound) < real[:, None]).astype(np.float32)
+        inputs = np.zeros_like(targets)
+        inputs[:, 1:] = np.where(weights[:, 1:, None], targets[:, :-1], 0)
+        batches.append(Segment(inputs, targets, weights, np.ones(batch_size, bool)))
     return batches
-
-
-def _pad(sequences: Sequence[np.ndarray], rows: int, length: int) -> Segment:
-    features = sequences[0].shape[1]
-    inputs = np.zeros((rows, length, features), np.float32)
-    targets, weights = np.zeros_like(inputs), np.zeros((rows, length), np.float32)
-    for row, sequence in enumerate(sequences):
-        inputs[row, 1 : len(sequence)] = sequence[:-1]
-        targets[row, : len(sequence)] = sequence
-        weights[row, : len(sequence)] = 1
-    return Segment(inputs, targets, weights, np.ones(rows, bool))
 
 
 def _cut(ids: np.ndarray, targets: np.ndarray, weights: np.ndarray, length: int) -> list[Segment]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
+from seqjax._errors import first_line
 from seqjax.data._checks import check_texts
 from seqjax.data._errors import DataError
 from seqjax.data._text_file import read_text
@@ -131,7 +132,7 @@ def tokenizing(where: str) -> Iterator[None]:
     except BaseException as error:  # it raises bare Exception, and panics
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        reason = str(error).strip().split("\n")[0][:200]
+        reason = first_line(error)
         if isinstance(error, UnicodeEncodeError | TypeError):
             reason = "a text must be Unicode that can be written as UTF-8, without lone surrogates"
         raise DataError(f"{where}: {reason}.") from error

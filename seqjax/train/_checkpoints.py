@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from absl import logging as absl_logging
 
+from seqjax._errors import first_line
 from seqjax.train._errors import RunError
 from seqjax.train._files import make_folder, plain, refuse_deep, sync, sync_tree
 from seqjax.train._processes import is_first_process, of_first_process, several_processes, together
@@ -245,8 +246,7 @@ class Checkpoints:
         try:
             yield
         except Exception as error:  # Orbax and TensorStore raise whatever they meet
-            reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
-            raise kind(f"{failure} ({reason}).") from error
+            raise kind(f"{failure} ({first_line(error)}).") from error
         finally:
             absl_logging.set_verbosity(verbosity)
 

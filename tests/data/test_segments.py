@@ -106,7 +106,7 @@ def test_whole_sequences_are_batched_without_loss(lengths, batch_size, shuffled)
         (
             lambda: sequence_segments([np.ones((3, 1))], 1, [2]),
             ValueError,
-            "a sequence has 3 steps, the largest bucket holds 2",
+            "sequence 0 has length 3, the largest bucket holds 2",
         ),
     ],
 )
