@@ -1,7 +1,5 @@
 """The LSTM with coupled input and forget gates (CIFG)."""
 
-from jax import Array
-
 from seqjax.cells._activations import Activation, activate, named_activations
 from seqjax.cells._gated import GatedCell, gated_cell
 from seqjax.cells._initializers import Initializer, chrono, constant, glorot_uniform, orthogonal
@@ -74,14 +72,7 @@ def coupled_lstm(
 
 
 def _update(
-    state: LSTMState,
-    forget: Array,
-    candidate: Array,
-    output: Array,
-    *,
-    activation: Activation,
-    gate_activation: Activation,
-    candidate_factor: Array | float = 1.0,
+    state, forget, candidate, output, *, activation, gate_activation, candidate_factor=1.0
 ) -> LSTMState:
     f, o = activate(gate_activation, forget), activate(gate_activation, output)
     cell = f * state.cell + (1 - f) * candidate_factor * activate(activation, candidate)

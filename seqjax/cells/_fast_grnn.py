@@ -1,7 +1,6 @@
 """FastGRNN: a gate for the price of a bias."""
 
 import jax.numpy as jnp
-from jax import Array
 from jax.nn import sigmoid
 
 from seqjax.cells._cell import HiddenState
@@ -75,13 +74,6 @@ def fast_grnn(
     )
 
 
-def _update(
-    state: HiddenState,
-    shared: Array,
-    gate_bias: Array,
-    candidate_bias: Array,
-    zeta: Array,
-    nu: Array,
-) -> HiddenState:
+def _update(state, shared, gate_bias, candidate_bias, zeta, nu) -> HiddenState:
     z, n = sigmoid(shared + gate_bias), jnp.tanh(shared + candidate_bias)
     return HiddenState(z * state.hidden + (sigmoid(zeta) * (1 - z) + sigmoid(nu)) * n)

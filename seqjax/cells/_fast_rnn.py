@@ -1,6 +1,5 @@
 """FastRNN: a weighted residual connection makes an Elman network stable."""
 
-from jax import Array
 from jax.nn import sigmoid
 
 from seqjax.cells._activations import Activation, activate, named_activations
@@ -70,8 +69,6 @@ def fast_rnn(
     )
 
 
-def _update(
-    state: HiddenState, hidden: Array, alpha: Array, beta: Array, *, activation: Activation
-) -> HiddenState:
+def _update(state, hidden, alpha, beta, *, activation) -> HiddenState:
     new = activate(activation, hidden)
     return HiddenState(sigmoid(beta) * state.hidden + sigmoid(alpha) * new)

@@ -86,14 +86,7 @@ def gru(
 
 
 def _update_after(
-    state: HiddenState,
-    update: Array,
-    reset: Array,
-    candidate: tuple[Array, Array],
-    *,
-    gate_activation: Activation,
-    activation: Activation,
-    candidate_factor: Array | float = 1.0,
+    state, update, reset, candidate, *, gate_activation, activation, candidate_factor=1.0
 ) -> HiddenState:
     drive, recurrent = candidate
     z, r = activate(gate_activation, update), activate(gate_activation, reset)
@@ -102,20 +95,11 @@ def _update_after(
 
 
 def _update_before(
-    state: HiddenState,
-    update: Array,
-    reset: Array,
-    candidate: Array,
-    *,
-    gate_activation: Activation,
-    activation: Activation,
-    candidate_factor: Array | float = 1.0,
+    state, update, reset, candidate, *, gate_activation, activation, candidate_factor=1.0
 ) -> HiddenState:
     z, n = activate(gate_activation, update), candidate_factor * activate(activation, candidate)
     return HiddenState(hidden=(1 - z) * state.hidden + z * n)
 
 
-def _reset_state(
-    state: HiddenState, update: Array, reset: Array, *, gate_activation: Activation
-) -> Array:
+def _reset_state(state, update, reset, *, gate_activation) -> Array:
     return activate(gate_activation, reset) * state.hidden

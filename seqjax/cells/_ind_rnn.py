@@ -1,7 +1,6 @@
 """The independently recurrent network."""
 
 import jax.numpy as jnp
-from jax import Array
 
 from seqjax.cells._activations import Activation, activate, named_activations
 from seqjax.cells._cell import HiddenState
@@ -71,13 +70,6 @@ def ind_rnn(
     )
 
 
-def _update(
-    state: HiddenState,
-    hidden: Array,
-    recurrent: Array,
-    *,
-    activation: Activation,
-    bound: float | None,
-) -> HiddenState:
+def _update(state, hidden, recurrent, *, activation, bound) -> HiddenState:
     u = recurrent if bound is None else jnp.clip(recurrent, -bound, bound)
     return HiddenState(activate(activation, hidden + u * state.hidden))

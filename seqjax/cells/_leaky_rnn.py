@@ -3,7 +3,6 @@
 import math
 
 import jax
-from jax import Array
 
 from seqjax.cells._activations import Activation, activate, named_activations
 from seqjax.cells._cell import HiddenState
@@ -80,13 +79,9 @@ def leaky_rnn(
     )
 
 
-def _update(
-    state: HiddenState, hidden: Array, *, activation: Activation, share: float | Array
-) -> HiddenState:
+def _update(state, hidden, *, activation, share) -> HiddenState:
     return HiddenState(state.hidden + share * (activate(activation, hidden) - state.hidden))
 
 
-def _learned(
-    state: HiddenState, hidden: Array, leak: Array, *, activation: Activation
-) -> HiddenState:
+def _learned(state, hidden, leak, *, activation) -> HiddenState:
     return _update(state, hidden, activation=activation, share=jax.nn.sigmoid(leak))

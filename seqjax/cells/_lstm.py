@@ -97,15 +97,7 @@ def lstm_bias_inits(forget_bias: float, max_timescale: float | None) -> dict[str
 
 
 def _update(
-    state: LSTMState,
-    input: Array,
-    forget: Array,
-    candidate: Array,
-    output: Array,
-    *,
-    activation: Activation,
-    gate_activation: Activation,
-    candidate_factor: Array | float = 1.0,
+    state, input, forget, candidate, output, *, activation, gate_activation, candidate_factor=1.0
 ) -> LSTMState:
     i, f, o = (activate(gate_activation, z) for z in (input, forget, output))
     cell = f * state.cell + i * (candidate_factor * activate(activation, candidate))

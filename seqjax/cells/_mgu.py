@@ -73,13 +73,7 @@ def mgu(
 
 
 def _update(
-    state: HiddenState,
-    forget: Array,
-    candidate: Array,
-    *,
-    gate_activation: Activation,
-    activation: Activation,
-    candidate_factor: Array | float = 1.0,
+    state, forget, candidate, *, gate_activation, activation, candidate_factor=1.0
 ) -> HiddenState:
     f, n = activate(gate_activation, forget), candidate_factor * activate(activation, candidate)
     return HiddenState((1 - f) * state.hidden + f * n)

@@ -66,15 +66,7 @@ def para_gru(
     )
 
 
-def _update(
-    state: HiddenState,
-    update: Array,
-    reset: Array,
-    candidate: Array,
-    *,
-    candidate_factor: Array | float = 1.0,
-    **units: Array,
-) -> HiddenState:
+def _update(state, update, reset, candidate, *, candidate_factor=1.0, **units) -> HiddenState:
     h = state.hidden
     z = sigmoid(update + units["update_weight"] * h)
     r = sigmoid(reset + units["reset_weight"] * h)

@@ -74,14 +74,7 @@ def peephole_lstm(
     )
 
 
-def _update(
-    state: LSTMState,
-    *,
-    activation: Activation,
-    gate_activation: Activation,
-    candidate_factor: Array | float = 1.0,
-    **seen: Array,
-) -> LSTMState:
+def _update(state, *, activation, gate_activation, candidate_factor=1.0, **seen) -> LSTMState:
     def gate(name: str, memory: Array) -> Array:
         return activate(gate_activation, seen[name] + seen[f"{name}_peephole"] * memory)
 

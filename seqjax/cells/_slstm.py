@@ -79,9 +79,7 @@ def slstm(
     )
 
 
-def _update(
-    state: SLSTMState, input: Array, forget: Array, candidate: Array, output: Array
-) -> SLSTMState:
+def _update(state, input, forget, candidate, output) -> SLSTMState:
     decayed = jax.nn.log_sigmoid(forget) + state.stabiliser
     stabiliser = jnp.maximum(decayed, input)
     i, f = jnp.exp(input - stabiliser), jnp.exp(decayed - stabiliser)

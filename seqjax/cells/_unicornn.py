@@ -67,15 +67,7 @@ def unicornn(hidden_size: int, *, step_size: float = 0.19, stiffness: float = 30
     )
 
 
-def _update(
-    state: OscillatorState,
-    force: Array,
-    recurrent: Array,
-    control: Array,
-    *,
-    step_size: float,
-    stiffness: float,
-) -> OscillatorState:
+def _update(state, force, recurrent, control, *, step_size, stiffness) -> OscillatorState:
     y, z = state
     d = step_size * sigmoid(control)
     z = z - d * (jnp.tanh(force + recurrent * y) + stiffness * y)
