@@ -27,6 +27,15 @@ def check_rates(where: str, **rates: Any) -> None:
             raise ValueError(f"{where}: `{name}` must lie in [0, 1), got {rate!r}.")
 
 
+def check_above_zero(where: str, advice: str, **numbers: Any) -> None:
+    """Refuses what is neither None nor a number above 0; `advice` says what None means."""
+    for name, number in numbers.items():
+        if number is not None and not (isinstance(number, int | float | np.number) and number > 0):
+            raise ValueError(
+                f"{where}: `{name}` must be a number above 0, got {number!r}. {advice}"
+            )
+
+
 def check_choice(where: str, name: str, value: Any, known: Collection[str]) -> None:
     """Refuses a value that is not one of the known names."""
     if value not in known:

@@ -1,7 +1,6 @@
 """Recorded sound: WAV files, and the energies of its mel bands over time."""
 
 import functools
-import os
 import warnings
 from typing import NamedTuple
 
@@ -11,7 +10,7 @@ from seqjax._checks import check_sizes
 from seqjax._errors import first_line
 from seqjax.data._checks import check_numbers
 from seqjax.data._errors import DataError
-from seqjax.data._text_file import regular_file
+from seqjax.data._text_file import AnyPath, regular_file
 
 LOWEST_RATE, HIGHEST_RATE = 40, 1_000_000
 """Samples a second that a header may tell; others are damaged, or no sound."""
@@ -29,7 +28,7 @@ class Sound(NamedTuple):
     rate: int
 
 
-def read_wav(path: str | os.PathLike[str], *, rate: int | None = None) -> Sound:
+def read_wav(path: AnyPath, *, rate: int | None = None) -> Sound:
     """Reads a WAV file of integers or floating-point numbers; several channels are averaged.
 
     Args:

@@ -1,7 +1,6 @@
 """A text as characters, for language models: read, encoded, and split in time."""
 
 import hashlib
-import os
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +8,7 @@ import numpy as np
 from seqjax.data._checks import check_ids
 from seqjax.data._data_dir import find_data
 from seqjax.data._errors import DataError
-from seqjax.data._text_file import read_text
+from seqjax.data._text_file import AnyPath, read_text
 
 SOURCE = "https://github.com/karpathy/char-rnn"
 
@@ -118,7 +117,7 @@ def split_characters(
     return Characters(alphabet.encode(text), alphabet, learnt, test, digest)
 
 
-def load_shakespeare(data_dir: str | os.PathLike[str] | None = None) -> str:
+def load_shakespeare(data_dir: AnyPath | None = None) -> str:
     """Loads tiny Shakespeare: 1.1 million characters of plays, of 65 kinds.
 
     Args:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,7 +10,7 @@ import numpy as np
 from seqjax._checks import check_sizes
 from seqjax.data._data_dir import find_data
 from seqjax.data._errors import DataError
-from seqjax.data._text_file import read_text
+from seqjax.data._text_file import AnyPath, read_text
 
 SOURCE = "https://github.com/czhuang/JSB-Chorales-dataset"
 LOWEST = 21
@@ -44,7 +43,7 @@ class Rolls(NamedTuple):
         return digest.hexdigest()
 
 
-def load_chorales(data_dir: str | os.PathLike[str] | None = None, *, every: int = 4) -> Rolls:
+def load_chorales(data_dir: AnyPath | None = None, *, every: int = 4) -> Rolls:
     """Loads 229 chorales to learn, 76 to validate and 77 to test, as published.
 
     The file has a step for every sixteenth. Published likelihoods are those of the quarter-note

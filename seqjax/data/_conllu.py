@@ -9,7 +9,6 @@ collection; https://universaldependencies.org/format.html.
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import NamedTuple
 
 from seqjax.data._data_dir import find_data
 from seqjax.data._errors import DataError
-from seqjax.data._text_file import list_files, read_text
+from seqjax.data._text_file import AnyPath, list_files, read_text
 
 CONLLU_COLUMNS = {"upos": 3, "xpos": 4, "deprel": 7}
 """Columns that can be tagged with, by name: universal tag, the language's own, relation."""
@@ -67,7 +66,7 @@ class TaggedSplits(NamedTuple):
         return digest.hexdigest()
 
 
-def read_conllu(path: str | os.PathLike[str], *, column: str = "upos") -> list[TaggedSentence]:
+def read_conllu(path: AnyPath, *, column: str = "upos") -> list[TaggedSentence]:
     """Reads the tagged sentences of a file.
 
     Args:
@@ -111,7 +110,7 @@ def read_conllu(path: str | os.PathLike[str], *, column: str = "upos") -> list[T
     return sentences
 
 
-def load_conllu(folder: str | os.PathLike[str], *, column: str = "upos") -> TaggedSplits:
+def load_conllu(folder: AnyPath, *, column: str = "upos") -> TaggedSplits:
     """Loads a folder with one file each that ends in train.conllu, dev.conllu and test.conllu.
 
     Args:
@@ -144,9 +143,7 @@ def load_conllu(folder: str | os.PathLike[str], *, column: str = "upos") -> Tagg
     return TaggedSplits(f"conllu {root.resolve().name}", *parts)
 
 
-def load_ud_partut(
-    data_dir: str | os.PathLike[str] | None = None, *, column: str = "upos"
-) -> TaggedSplits:
+def load_ud_partut(data_dir: AnyPath | None = None, *, column: str = "upos") -> TaggedSplits:
     """Loads UD English-ParTUT in its published split: 1,781, 156 and 153 sentences.
 
     Args:

@@ -5,7 +5,6 @@ Le et al. (2015), A simple way to initialize recurrent networks of rectified lin
 task).
 """
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from seqjax.data._data_dir import find_prepared, prepared_folder
 from seqjax.data._errors import DataError
 from seqjax.data._prepared import prepared_builder, quiet_tfds, records_of
 from seqjax.data._sequences import Sequences, Splits, make_sequences
+from seqjax.data._text_file import AnyPath
 
 VERSION = "3.0.1"
 NUM_CLASSES = 10
@@ -24,7 +24,7 @@ _COUNTS = {"train": 60_000, "test": 10_000}
 
 
 def load_sequential_mnist(
-    data_dir: str | os.PathLike[str] | None = None, *, permutation_seed: int | None = None
+    data_dir: AnyPath | None = None, *, permutation_seed: int | None = None
 ) -> Splits:
     """Loads MNIST as sequences of 784 pixels from data that TFDS has prepared.
 

@@ -4,7 +4,6 @@ import csv
 import hashlib
 import io
 import math
-import os
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import numpy as np
 
 from seqjax.data._errors import DataError
-from seqjax.data._text_file import read_text
+from seqjax.data._text_file import AnyPath, read_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +83,7 @@ class Table(NamedTuple):
 
 
 def read_table(
-    path: str | os.PathLike[str],
+    path: AnyPath,
     *,
     columns: Sequence[str] | None = None,
     drop_columns: Sequence[str] = (),
@@ -185,7 +184,7 @@ def read_table(
     return table.filled(table.means(slice(None))) if missing == "mean" else table
 
 
-def column_names(path: str | os.PathLike[str], *, header: str = "auto") -> tuple[str, ...]:
+def column_names(path: AnyPath, *, header: str = "auto") -> tuple[str, ...]:
     """Returns the names of a CSV file's columns; see `read_table`."""
     return tuple(_read(path, header).names)
 
@@ -223,7 +222,7 @@ def id_columns(table: Table) -> dict[str, str]:
 class _Csv(NamedTuple):
     """The cells of a file, stripped, and the names of its columns."""
 
-    path: str | os.PathLike[str]
+    path: AnyPath
     text: str
     delimiter: str
     names: list[str]
@@ -346,7 +345,7 @@ class _Csv(NamedTuple):
         return values
 
 
-def _read(path: str | os.PathLike[str], header: str) -> _Csv:
+def _read(path: AnyPath, header: str) -> _Csv:
     import pandas as pd  # here: `import seqjax.data` needs NumPy only
 
     text = read_text(path)

@@ -7,10 +7,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
-from seqjax._checks import check_choice, check_function, check_rates, check_sizes
+from seqjax._checks import check_above_zero, check_choice, check_function, check_rates, check_sizes
 from seqjax._padding import choose
 from seqjax.cells._associative import AssociativeCell
 from seqjax.cells._cell import Cell, FlatState
@@ -86,13 +85,7 @@ class Newton:
     def __post_init__(self) -> None:
         """Refuses options out of range."""
         where = "seqjax.executors.Newton"
-        if self.tolerance is not None and not (
-            isinstance(self.tolerance, int | float | np.number) and self.tolerance > 0
-        ):
-            raise ValueError(
-                f"{where}: `tolerance` must be a number above 0, got {self.tolerance!r}. None "
-                "follows the precision."
-            )
+        check_above_zero(where, "None follows the precision.", tolerance=self.tolerance)
         check_sizes(where, max_iterations=self.max_iterations)
         check_choice(where, "jacobian", self.jacobian, ("auto", "dense", "diagonal"))
         check_rates(where, damping=self.damping)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from seqjax._checks import check_sizes
+from seqjax._checks import check_above_zero, check_sizes
 from seqjax.executors._executor import Run
 from seqjax.executors._truncation import run_truncated
 
@@ -24,15 +24,9 @@ class Stepwise:
         if self.chunk_size is not None:
             check_sizes(where, chunk_size=self.chunk_size)
         clip = self.state_gradient_clip
-        if clip is not None and not (isinstance(clip, int | float | np.number) and clip > 0):
-            raise ValueError(
-                f"{where}: `state_gradient_clip` must be a number above 0, got {clip!r}. None "
-                "clips nothing."
-            )
-        blocks = self.blocks
-        if blocks is None:
-            return
-        sound = len(blocks) == 2 and all(_integer(block, at_least=1) for block in blocks)
+        check_above_zero(where, "None clips nothing.", state_gradient_clip=clip)
+        blocks = (1, 1) if self.blocks is None else self.blocks
+        sound = len(blocks) == 2 and all(_is_count(block) for block in blocks)
         if not (sound and blocks[0] <= blocks[1]):
             raise ValueError(
                 f"{where}: `truncation` must be integers (k1, k2) with 1 <= k1 <= k2, or one "
@@ -58,7 +52,5 @@ class Stepwise:
         raise NotImplementedError
 
 
-def _integer(value: Any, *, at_least: int) -> bool:
-    if isinstance(value, bool):
-        return False
-    return isinstance(value, int | np.integer) and bool(value >= at_least)
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 1

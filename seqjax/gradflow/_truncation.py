@@ -98,7 +98,7 @@ def truncation_bias(
 
         return step(jax.tree.map(choose, state))
 
-    extended = with_extra_input(cell, cut_state)(xs.shape[-1])
+    extended = with_extra_input(cell, cut_state, xs.shape[-1])
 
     def gradient(length: Array) -> Array:
         # The state is cut before the first step of each segment.
