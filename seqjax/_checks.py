@@ -10,9 +10,11 @@ import numpy as np
 from jax import core
 
 
-def check_sizes(where: str, *, at_least: int = 1, **sizes: Any) -> None:
-    """Refuses sizes and counts that are not integers of at least `at_least`."""
+def check_sizes(where: str, *, at_least: int = 1, optional: bool = False, **sizes: Any) -> None:
+    """Refuses sizes that are not integers of at least `at_least`; `optional` allows None."""
     for name, size in sizes.items():
+        if optional and size is None:
+            continue
         whole = hasattr(size, "__index__") and not isinstance(size, bool)
         if not whole or size < at_least:
             raise ValueError(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from seqjax.data._ragged import Ragged
+from experiments.imdb.ragged import Ragged
 from seqjax.data._reviews import Reviews
 from seqjax.data._text_file import AnyPath
 from seqjax.data._vocabulary import TOKENIZER_VERSION, Vocabulary, build_vocabulary

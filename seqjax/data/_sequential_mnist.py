@@ -45,8 +45,8 @@ def load_sequential_mnist(
       >>> load_sequential_mnist("tensorflow_datasets").test.inputs.shape  # doctest: +SKIP
       (10000, 784, 1)
     """
-    if permutation_seed is not None:
-        check_sizes("load_sequential_mnist", at_least=0, permutation_seed=permutation_seed)
+    seed = {"permutation_seed": permutation_seed}
+    check_sizes("load_sequential_mnist", at_least=0, optional=True, **seed)
     given = prepared_folder(data_dir)
     root = find_prepared(given, f"mnist/{VERSION}")
     if root is None:

@@ -127,8 +127,7 @@ def stream(
       [3, 4, 5, 6]
     """
     _check("seqjax.decode.stream", step, sample, logits, stop_token)
-    if num_steps is not None:
-        check_sizes("seqjax.decode.stream", num_steps=num_steps)
+    check_sizes("seqjax.decode.stream", optional=True, num_steps=num_steps)
     advance = jax.jit(_advance(step, sample, stop_token))
 
     def tokens_of(state: Any, logits: Array) -> Iterator[Any]:

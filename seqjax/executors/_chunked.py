@@ -59,8 +59,7 @@ class Chunked:
 
     def __post_init__(self) -> None:
         """Refuses a size out of range."""
-        if self.chunk_size is not None:
-            check_sizes("seqjax.executors.Chunked", chunk_size=self.chunk_size)
+        check_sizes("seqjax.executors.Chunked", optional=True, chunk_size=self.chunk_size)
 
     def refusal(self, cell: Cell) -> str | None:
         """Refuses a cell without queries, and one that has a step or an output of its own."""

@@ -21,8 +21,7 @@ class Stepwise:
     def __post_init__(self) -> None:
         """Refuses options out of range."""
         where = f"seqjax.executors.{type(self).__name__}"
-        if self.chunk_size is not None:
-            check_sizes(where, chunk_size=self.chunk_size)
+        check_sizes(where, optional=True, chunk_size=self.chunk_size)
         clip = self.state_gradient_clip
         check_above_zero(where, "None clips nothing.", state_gradient_clip=clip)
         blocks = (1, 1) if self.blocks is None else self.blocks

@@ -52,8 +52,7 @@ def gradient_norms(
       ['head', 'layer']
     """
     where = "seqjax.gradflow.gradient_norms"
-    if depth is not None:
-        check_sizes(where, at_least=0, depth=depth)
+    check_sizes(where, at_least=0, optional=True, depth=depth)
     if not isinstance(gates, Cell):
         check_names(where, gates=gates)
     leaves = {

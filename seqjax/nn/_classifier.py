@@ -68,9 +68,9 @@ class SequenceClassifier(Module):
         rngs: nnx.Rngs,
     ):
         """Initialises pooling and read-out."""
-        optional = {"segment_length": segment_length, "hidden_size": hidden_size}
-        given = {name: size for name, size in optional.items() if size is not None}
-        check_sizes(WHERE, num_classes=num_classes, **given)
+        sizes = {"segment_length": segment_length, "hidden_size": hidden_size}
+        check_sizes(WHERE, num_classes=num_classes)
+        check_sizes(WHERE, optional=True, **sizes)
         check_function(WHERE, "embedding", embedding, ["tokens"], ["key"])
         check_kind(WHERE, "recurrent", recurrent, Recurrent, "a layer such as seqjax.nn.RNN")
         check_rngs(WHERE, rngs)
