@@ -137,10 +137,11 @@ def before_chunk(states: Any, initial: Any, chunk: Any, start: Any, reverse: boo
       start: the number of the chunk's first step.
       reverse: whether time runs from the last step to the first.
     """
+    num_steps, size = (len(jax.tree.leaves(tree)[0]) for tree in (states, chunk))
+    outside, first = (start + size, num_steps) if reverse else (start - 1, -1)
 
     def before(initial: Array, states: Array, chunk: Array) -> Array:
-        outside, first = (start + len(chunk), len(states)) if reverse else (start - 1, -1)
-        index = jnp.clip(outside, 0, len(states) - 1)
+        index = jnp.clip(outside, 0, num_steps - 1)
         edge = lax.dynamic_index_in_dim(states, index, keepdims=True)
         return shifted(chunk, jnp.where(outside == first, initial[None], edge), reverse)
 

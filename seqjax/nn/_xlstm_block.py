@@ -165,7 +165,7 @@ class _Projected(mlstm):
         return self.drive(key, value, affine(xs, params["gate_kernel"], params["gate_bias"]))
 
     def query(self, params, xs):
-        return split_heads(jnp.split(xs, 3, axis=-1)[0], self._shape[0])
+        return split_heads(jnp.split(xs, 3, axis=-1)[0], self.head_shape[0])
 
     def answer(self, params, found, xs):
         return self.normalised(found)
