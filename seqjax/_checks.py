@@ -10,16 +10,20 @@ import numpy as np
 from jax import core
 
 
-def check_sizes(where: str, *, at_least: int = 1, optional: bool = False, **sizes: Any) -> None:
-    """Refuses sizes that are not integers of at least `at_least`; `optional` allows None."""
+def check_sizes(where: str, *, at_least: int = 1, **sizes: Any) -> None:
+    """Refuses sizes and counts that are not integers of at least `at_least`."""
     for name, size in sizes.items():
-        if optional and size is None:
-            continue
         whole = hasattr(size, "__index__") and not isinstance(size, bool)
         if not whole or size < at_least:
             raise ValueError(
                 f"{where}: `{name}` must be an integer of at least {at_least}, got {size!r}."
             )
+
+
+def check_optional_sizes(where: str, *, at_least: int = 1, **sizes: Any) -> None:
+    """Refuses what `check_sizes` refuses, apart from None."""
+    given = {name: size for name, size in sizes.items() if size is not None}
+    check_sizes(where, at_least=at_least, **given)
 
 
 def check_rates(where: str, **rates: Any) -> None:

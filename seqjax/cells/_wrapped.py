@@ -22,8 +22,8 @@ class WrappedCell(Cell):
 
     inner: Cell
 
-    out_size = _of_inner("out_size")
-    input_shape = _of_inner("input_shape")
+    out_size = _of_inner("out_size")  # pyright: ignore[reportIncompatibleMethodOverride]
+    input_shape = _of_inner("input_shape")  # pyright: ignore[reportIncompatibleMethodOverride]
     uses_starts = _of_inner("uses_starts")
     full_precision = _of_inner("full_precision")
     draws_noise = _of_inner("draws_noise")
@@ -60,7 +60,7 @@ class WrappedLinear(WrappedCell, LinearCell):  # pyright: ignore[reportIncompati
     inner: LinearCell
 
     complex_state = _of_inner("complex_state")
-    state_shape = _of_inner("state_shape")
+    state_shape = _of_inner("state_shape")  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def coefficients(self, params, xs, *starts) -> tuple[Array, Array]:
         return self.project(params, xs, *starts)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from seqjax._checks import check_sizes
+from seqjax._checks import check_optional_sizes
 from seqjax._errors import first_line
 from seqjax.data._data_dir import find_prepared, prepared_folder
 from seqjax.data._errors import DataError
@@ -45,8 +45,8 @@ def load_sequential_mnist(
       >>> load_sequential_mnist("tensorflow_datasets").test.inputs.shape  # doctest: +SKIP
       (10000, 784, 1)
     """
-    seed = {"permutation_seed": permutation_seed}
-    check_sizes("load_sequential_mnist", at_least=0, optional=True, **seed)
+    where = "load_sequential_mnist"
+    check_optional_sizes(where, at_least=0, permutation_seed=permutation_seed)
     given = prepared_folder(data_dir)
     root = find_prepared(given, f"mnist/{VERSION}")
     if root is None:

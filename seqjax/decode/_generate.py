@@ -8,7 +8,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqjax._checks import check_function, check_integers, check_range, check_sizes
+from seqjax._checks import (
+    check_function,
+    check_integers,
+    check_optional_sizes,
+    check_range,
+    check_sizes,
+)
 from seqjax.decode._sampling import Sampler
 
 Step = Callable[[Any, Any], tuple[Any, Array]]
@@ -127,7 +133,7 @@ def stream(
       [3, 4, 5, 6]
     """
     _check("seqjax.decode.stream", step, sample, logits, stop_token)
-    check_sizes("seqjax.decode.stream", optional=True, num_steps=num_steps)
+    check_optional_sizes("seqjax.decode.stream", num_steps=num_steps)
     advance = jax.jit(_advance(step, sample, stop_token))
 
     def tokens_of(state: Any, logits: Array) -> Iterator[Any]:

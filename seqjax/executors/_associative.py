@@ -144,7 +144,7 @@ def linear_recurrence(
     def before(states: Array, initial: Array) -> Array:
         return shifted(states, initial[None], reverse)
 
-    solve, transposed = (functools.partial(stage, reverse) for stage in (_solve, _transposed))
+    solve, transposed = functools.partial(_solve, reverse), functools.partial(_transposed, reverse)
     return with_derivative(solve, before, transposed)(a, b, initial, cuts_of(resets, b))
 
 

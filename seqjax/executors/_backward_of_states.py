@@ -68,4 +68,5 @@ def backward_of_states(run: Run, states: Any, d_results: Results) -> Operands:
         return advanced(params, previous, inputs._replace(xs=xs).drives(cell, params))
 
     _, pull = jax.vjp(every_step, run.params, inputs.xs)
-    return Operands(*pull(d_new), d_initial, d_reset)
+    d_params, d_xs = pull(d_new)
+    return Operands(d_params, d_xs, d_initial, d_reset)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from seqjax._checks import check_sizes
+from seqjax._checks import check_optional_sizes
 from seqjax._padding import select, zeros_unless
 from seqjax.cells._cell import Cell
 from seqjax.cells._matrix import MatrixCell, Memory, Writes, reads_by_query
@@ -59,7 +59,7 @@ class Chunked:
 
     def __post_init__(self) -> None:
         """Refuses a size out of range."""
-        check_sizes("seqjax.executors.Chunked", optional=True, chunk_size=self.chunk_size)
+        check_optional_sizes("seqjax.executors.Chunked", chunk_size=self.chunk_size)
 
     def refusal(self, cell: Cell) -> str | None:
         """Refuses a cell without queries, and one that has a step or an output of its own."""

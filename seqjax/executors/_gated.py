@@ -27,7 +27,7 @@ def run_gated(
     if chunk_size is None:
         chunk_size = default_chunk_size(run.inputs.xs.shape[0], run.inputs.xs.shape[1:-1])
     plan = Plan(chunk_size, residuals, state_gradient_clip)
-    stages = (functools.partial(stage, plan) for stage in (forward, forward_keeping, backward))
+    stages: Any = [functools.partial(each, plan) for each in (forward, forward_keeping, backward)]
     return run_with_backward(without_start(run), *stages)
 
 

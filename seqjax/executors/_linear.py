@@ -47,7 +47,8 @@ def run_linear(
         rows = MOST_STEPS if known(*batch) and math.prod(batch) == 1 else ROWS
         chunk_size = default_chunk_size(steps, tuple(batch), rows=rows, most=MOST_STEPS)
     plan = Plan(chunk_size, state_gradient_clip)
-    stages = [functools.partial(stage, plan) for stage in (_forward, _forward_keeping, _backward)]
+    all_stages = _forward, _forward_keeping, _backward
+    stages: Any = [functools.partial(stage, plan) for stage in all_stages]
 
     def run_part(run: Run) -> tuple[Any, Any]:
         hidden, reset = run.state.hidden, run.reset_state.hidden

@@ -76,8 +76,9 @@ def run_in_parts(function: Callable[[Run], tuple[Any, Any]], run: Run) -> tuple[
     inputs = jax.tree.map(lambda leaf: split(leaf, 1), run.inputs)
     state, reset_state = jax.tree.map(lambda leaf: split(leaf, 0), (run.state, run.reset_state))
 
-    def run_part(*arrays: Any) -> tuple[Any, Any]:
-        return function(Run(run.cell, *arrays, run.reverse, run.all_states))
+    def run_part(params: Any, inputs: Any, state: Any, reset_state: Any) -> tuple[Any, Any]:
+        part = Run(run.cell, params, inputs, state, reset_state, run.reverse, run.all_states)
+        return function(part)
 
     over_parts = jax.vmap(run_part, in_axes=(0, 1, 0, 0), out_axes=(0, 1))
     final, states = over_parts(params, inputs, state, reset_state)

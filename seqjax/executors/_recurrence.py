@@ -44,7 +44,7 @@ def with_derivative(
     solve: Callable[[Decays, Any], Array],
     before: Callable[[Array, Array], Array],
     transposed: Callable[[Decays, Array], Any],
-) -> Callable[[Array, Array, Array, Array | None], Array]:
+) -> Callable[..., Array]:
     """Returns `run(a, b, initial, cuts)`, which solves the recurrence and can be differentiated.
 
     Args:

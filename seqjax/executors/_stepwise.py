@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from seqjax._checks import check_above_zero, check_sizes
+from seqjax._checks import check_above_zero, check_optional_sizes
 from seqjax.executors._executor import Run
 from seqjax.executors._truncation import run_truncated
 
@@ -21,7 +21,7 @@ class Stepwise:
     def __post_init__(self) -> None:
         """Refuses options out of range."""
         where = f"seqjax.executors.{type(self).__name__}"
-        check_sizes(where, optional=True, chunk_size=self.chunk_size)
+        check_optional_sizes(where, chunk_size=self.chunk_size)
         clip = self.state_gradient_clip
         check_above_zero(where, "None clips nothing.", state_gradient_clip=clip)
         blocks = (1, 1) if self.blocks is None else self.blocks
@@ -52,4 +52,5 @@ class Stepwise:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 1
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return whole and bool(value >= 1)

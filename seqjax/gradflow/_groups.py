@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqjax._checks import check_names, check_sizes
+from seqjax._checks import check_names, check_optional_sizes
 from seqjax.cells._cell import Cell
 from seqjax.cells._gated import GatedCell
 
@@ -52,7 +52,7 @@ def gradient_norms(
       ['head', 'layer']
     """
     where = "seqjax.gradflow.gradient_norms"
-    check_sizes(where, at_least=0, optional=True, depth=depth)
+    check_optional_sizes(where, at_least=0, depth=depth)
     if not isinstance(gates, Cell):
         check_names(where, gates=gates)
     leaves = {

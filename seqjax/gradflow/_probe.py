@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqjax._checks import check_choice, check_function, check_sizes
+from seqjax._checks import check_choice, check_function, check_optional_sizes
 from seqjax._padding import last_valid, valid_steps, zeros_unless
 from seqjax._unroll import widened
 from seqjax.cells._cell import Cell, check_cell, check_vectors
@@ -92,7 +92,7 @@ def make_probe(
     check_function(where, "inputs", inputs, ["params", "batch"])
     check_function(where, "loss", loss, ["params", "batch"], optional=True)
     check_function(where, "state_loss", state_loss, ["ys", "final_state"], optional=True)
-    check_sizes(where, at_least=0, optional=True, depth=depth)
+    check_optional_sizes(where, at_least=0, depth=depth)
     if functions and isinstance(cell, GatedCell):
         summed = [gate for gate in cell.gates if gate not in cell.unsummed]
         for gate in functions:
