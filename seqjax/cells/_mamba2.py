@@ -9,13 +9,7 @@ from seqjax._checks import check_sizes
 from seqjax.cells._initializers import fan_in_uniform, inverse_softplus, log_uniform
 from seqjax.cells._linear import LinearCell
 from seqjax.cells._matrix import HeadedCell, Memory, Writes
-from seqjax.cells._operations import (
-    add_bias,
-    affine,
-    check_features,
-    check_in_size,
-    check_steps,
-)
+from seqjax.cells._operations import add_bias, affine, check_features, check_in_size, check_steps
 from seqjax.cells._product import split_heads
 
 

@@ -39,11 +39,7 @@ class ETT(NamedTuple):
 
 
 def load_ett(
-    data_dir: AnyPath | None = None,
-    *,
-    name: str = "ETTh1",
-    lookback: int = 96,
-    horizon: int = 96,
+    data_dir: AnyPath | None = None, *, name: str = "ETTh1", lookback: int = 96, horizon: int = 96
 ) -> ETT:
     """Loads the published split: 12 months to train, 4 to validate, 4 to test.
 

@@ -75,10 +75,7 @@ class Reviews:
 
 
 def load_reviews(
-    dataset: str = "auto",
-    *,
-    data_dir: AnyPath | None = None,
-    notify: Callable[[str], None] = print,
+    dataset: str = "auto", *, data_dir: AnyPath | None = None, notify: Callable[[str], None] = print
 ) -> Reviews:
     """Loads the reviews called `dataset`.
 

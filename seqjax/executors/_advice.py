@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-import time
+import timeit
 from typing import Any
 
 import jax
@@ -178,12 +178,9 @@ def _prediction(report: NewtonReport, times: dict[str, float], in_a_row: dict[st
 
 def _seconds(compiled: Any, *arguments: Any) -> float:
     """Returns the shortest time of five calls."""
-    seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        jax.block_until_ready(compiled(*arguments))
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+    return min(
+        timeit.repeat(lambda: jax.block_until_ready(compiled(*arguments)), number=1, repeat=5)
+    )
 
 
 def _memory(compiled: Any) -> str:

@@ -91,13 +91,8 @@ def _run(chunk_size: int | None, run: Run) -> tuple[Any, Array]:
     def chunk(memory: Memory, _: Any, at: Any) -> tuple[Memory, Memory]:
         return _chunk(memory, at, run.reverse)
 
-    memory, found = scan_chunks(
-        jax.checkpoint(chunk, prevent_cse=False),
-        memory,
-        (writes, query, inputs.resets),
-        chunk_size=chunk_size,
-        reverse=run.reverse,
-    )
+    body, along = jax.checkpoint(chunk, prevent_cse=False), (writes, query, inputs.resets)
+    memory, found = scan_chunks(body, memory, along, chunk_size=chunk_size, reverse=run.reverse)
 
     def spoil(where: Array, tree: Any) -> Any:
         return jax.tree.map(lambda leaf: select(where, jnp.full_like(leaf, jnp.nan), leaf), tree)

@@ -31,7 +31,7 @@ from seqjax.cells._product import (
     transposed_kernel,
     transposed_product,
 )
-from seqjax.executors._chunks import before_chunk, scan_chunks
+from seqjax.executors._chunks import before_chunk, scan_in_place
 from seqjax.executors._clipping import clipped
 from seqjax.executors._executor import Run
 from seqjax.executors._gated_forward import Kept, Plan, scan_forward
@@ -60,14 +60,8 @@ def backward(plan: Plan, run: Run, kept: Kept, d_results: Results) -> Operands:
             _, again, _ = scan_forward(plan, here)
             return _backward_chunks(plan, here, Kept(again, None), d_states, carry)
 
-        carry, d_xs = scan_chunks(
-            segment,
-            carry,
-            (run.inputs, d_results.states),
-            chunk_size=size,
-            reverse=not run.reverse,
-            differentiated=False,
-        )
+        along = run.inputs, d_results.states
+        carry, d_xs = scan_in_place(segment, carry, along, chunk_size=size, reverse=not run.reverse)
     else:
         carry, d_xs = _backward_chunks(plan, run, Kept(states, gates), d_results.states, carry)
     d_state, d_params, d_reset_state = carry
@@ -186,13 +180,9 @@ def _backward_chunks(
         d_params = jax.tree.map(jnp.add, d_params, here)
         return (d_state, d_params, d_reset_state), d_xs.astype(xs.dtype)
 
-    return scan_chunks(
-        chunk_backward,
-        carry,
-        (run.inputs, kept, d_states),
-        chunk_size=plan.chunk_size,
-        reverse=not run.reverse,
-        differentiated=False,
+    along = run.inputs, kept, d_states
+    return scan_in_place(
+        chunk_backward, carry, along, chunk_size=plan.chunk_size, reverse=not run.reverse
     )
 
 

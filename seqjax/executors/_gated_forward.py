@@ -13,7 +13,7 @@ from jax import Array
 
 from seqjax.cells._cell import State
 from seqjax.cells._gated import GatedParams, GateInputs
-from seqjax.executors._chunks import scan_chunks
+from seqjax.executors._chunks import scan_in_place
 from seqjax.executors._executor import Inputs, Run
 from seqjax.executors._own_backward import Results
 from seqjax.executors._scan import run_scan
@@ -84,13 +84,9 @@ def forward_keeping(plan: Plan, run: Run) -> tuple[Results, Kept]:
         kept = step if plan.residuals == "gates" else None
         final, states, gates = scan_forward(plan, run, kept)
         return _results(run, final, states), Kept(states, gates)
-    final, (states, boundaries) = scan_chunks(
-        segment,
-        run.state,
-        run.inputs,
-        chunk_size=plan.segment_size(run.inputs.xs.shape[0]),
-        reverse=run.reverse,
-        differentiated=False,
+    size = plan.segment_size(run.inputs.xs.shape[0])
+    final, (states, boundaries) = scan_in_place(
+        segment, run.state, run.inputs, chunk_size=size, reverse=run.reverse
     )
     return Results(final, states), Kept(boundaries, None)
 

@@ -19,7 +19,7 @@ from jax import Array, lax
 from seqjax._padding import first_steps, known, select, zeros_unless
 from seqjax.cells._cell import Cell, HiddenState, project
 from seqjax.cells._linear import SegmentState, spread
-from seqjax.executors._chunks import before_chunk, default_chunk_size, scan_chunks
+from seqjax.executors._chunks import before_chunk, default_chunk_size, scan_in_place
 from seqjax.executors._clipping import clipped
 from seqjax.executors._executor import Inputs, Run
 from seqjax.executors._inexact import Split
@@ -98,8 +98,10 @@ def _forward(plan: Plan, run: Run) -> Results:
 
         return lax.scan(step, hidden, (per_step, b, inputs.resets), reverse=run.reverse)
 
-    options = {"chunk_size": plan.chunk_size, "reverse": run.reverse, "differentiated": False}
-    return Results(*scan_chunks(chunk, run.state, run.inputs, **options))
+    found = scan_in_place(
+        chunk, run.state, run.inputs, chunk_size=plan.chunk_size, reverse=run.reverse
+    )
+    return Results(*found)
 
 
 def _forward_keeping(plan: Plan, run: Run) -> tuple[Results, Array]:
@@ -154,13 +156,9 @@ def _backward(plan: Plan, run: Run, states: Array, d_results: Results) -> Operan
         return (d_hidden, totals, d_reset), d_xs
 
     start = d_results.final, totals, jax.tree.map(jnp.zeros_like, run.reset_state)
-    (d_initial, totals, d_reset), d_xs = scan_chunks(
-        chunk,
-        start,
-        (run.inputs, states, d_results.states),
-        chunk_size=plan.chunk_size,
-        reverse=not run.reverse,
-        differentiated=False,
+    along = run.inputs, states, d_results.states
+    (d_initial, totals, d_reset), d_xs = scan_in_place(
+        chunk, start, along, chunk_size=plan.chunk_size, reverse=not run.reverse
     )
     summed = [total.astype(leaf.dtype) for total, leaf in zip(totals, moving, strict=True)]
     return Operands(split.join(summed, still), d_xs, d_initial, d_reset)

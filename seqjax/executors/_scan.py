@@ -12,7 +12,7 @@ from jax import lax
 
 from seqjax._padding import known, select
 from seqjax.cells._cell import Cell
-from seqjax.executors._chunks import default_chunk_size, scan_chunks
+from seqjax.executors._chunks import default_chunk_size, scan_chunks, scan_in_place
 from seqjax.executors._clipping import clip_gradient
 from seqjax.executors._executor import Inputs, Run
 from seqjax.executors._parts import run_in_parts
@@ -123,13 +123,11 @@ def run_scan(
         step_here = functools.partial(run_step, here)
         return lax.scan(step_here, state, steps, reverse=run.reverse, unroll=inlined)
 
-    final, (states, kept) = scan_chunks(
-        jax.checkpoint(run_chunk) if remat else run_chunk,
-        run.state,
-        run.inputs,
-        chunk_size=chunk_size,
-        reverse=run.reverse,
-        differentiated=differentiated,
+    body, scan = jax.checkpoint(run_chunk) if remat else run_chunk, scan_chunks
+    if not differentiated:
+        scan = scan_in_place
+    final, (states, kept) = scan(
+        body, run.state, run.inputs, chunk_size=chunk_size, reverse=run.reverse
     )
     return final, states, kept
 

@@ -60,9 +60,7 @@ def state_gradients(
     Reference: Pascanu, Mikolov and Bengio (2013), On the difficulty of training recurrent neural
     networks.
     """
-    check_cell("seqjax.gradflow.state_gradients", cell)
-    check_vectors("seqjax.gradflow.state_gradients", cell)
-    check_function("seqjax.gradflow.state_gradients", "loss", loss, ["ys", "final_state"])
+    check_measure("seqjax.gradflow.state_gradients", cell, loss)
     xs = floating(xs)
     form = FlatState(jax.eval_shape(cell.initial_state, params))
 
@@ -236,6 +234,13 @@ class _Extended(WrappedCell):
 
     def output(self, params, states, xs):
         return super().output(params, states, xs[..., : self.own_size])
+
+
+def check_measure(where: str, cell: Any, loss: Any) -> None:
+    """Refuses a cell or a loss that a measure of gradients cannot use."""
+    check_cell(where, cell)
+    check_vectors(where, cell)
+    check_function(where, "loss", loss, ["ys", "final_state"])
 
 
 def checked_scalar(value: Array, where: str) -> Array:
