@@ -11,9 +11,9 @@ from experiments.generate.chord_progressions import chord_progressions
 from experiments.generate.config import Config
 from experiments.generate.grammar_text import grammar_text
 from experiments.generate.note_baselines import note_rates, note_repetition
+from experiments.generate.pieces import sequence_segments, transposed
 from seqjax import data, floors
-from seqjax.data._chorales import NUM_NOTES, Rolls, transposed
-from seqjax.data._segments import sequence_segments
+from seqjax.data._chorales import NUM_NOTES, Rolls
 from seqjax.data._text_file import read_text
 
 ORDERS = (1, 2, 3, 5)  # of the n-gram floors

@@ -181,36 +181,3 @@ def mel_filters(num_mels: int, num_fft: int, rate: int) -> np.ndarray:
         )
     filters.setflags(write=False)
     return filters
-
-
-def stack_steps(xs: np.ndarray, size: int, stride: int = 1) -> np.ndarray:
-    """Puts each step beside its neighbours, and keeps every `stride`-th.
-
-        y_t = (x_{s t - left}, ..., x_{s t + right}),   left = (size - 1) // 2, right = size // 2
-
-    Steps before the first and after the last are zeros.
-
-    Args:
-      xs: shape (T, D).
-      size: steps beside each other.
-      stride: s.
-
-    Returns:
-      Shape (ceil(T / stride), size D).
-
-    Raises:
-      ValueError: if `size` or `stride` is below 1.
-
-    Example:
-      >>> stack_steps(np.arange(1.0, 6.0)[:, None], 3, 2).tolist()
-      [[0.0, 1.0, 2.0], [2.0, 3.0, 4.0], [4.0, 5.0, 0.0]]
-
-    Reference: Sak et al. (2015), Fast and accurate recurrent neural network acoustic models for
-    speech recognition.
-    """
-    if size < 1 or stride < 1:
-        raise ValueError(
-            f"stack_steps: `size` and `stride` must be at least 1, got {size}, {stride}."
-        )
-    padded = np.pad(xs, (((size - 1) // 2, size // 2), (0, 0)))
-    return np.concatenate([padded[i : i + len(xs)][::stride] for i in range(size)], axis=1)

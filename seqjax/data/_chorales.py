@@ -113,37 +113,3 @@ def piano_roll(steps: Sequence[Sequence[int]]) -> np.ndarray:
                     )
                 row[note - LOWEST] = 1
     return roll
-
-
-def transposed(
-    rolls: Sequence[np.ndarray], rng: np.random.Generator, semitones: int
-) -> list[np.ndarray]:
-    """Moves every piece up or down by a number of semitones drawn for it.
-
-    No piece leaves the range of notes that all of them have together, so that what is learnt is
-    music for the same voices.
-
-    Args:
-      rolls: piano rolls, (steps, 88).
-      rng: draws the intervals, with equal chances.
-      semitones: the furthest a piece may move; 0 moves none.
-
-    Returns:
-      As many piano rolls.
-
-    Example:
-      >>> rolls = [piano_roll([[60]]), piano_roll([[62]])]
-      >>> moved = transposed(rolls, np.random.default_rng(0), 12)
-      >>> {int(np.flatnonzero(roll)[0]) + 21 for roll in moved} <= {60, 61, 62}
-      True
-    """
-    ranges = [np.flatnonzero(roll.any(axis=0)) for roll in rolls]
-    lowest = min((notes[0] for notes in ranges if len(notes)), default=0)
-    highest = max((notes[-1] for notes in ranges if len(notes)), default=0)
-    moved = []
-    for roll, notes in zip(rolls, ranges, strict=True):
-        if len(notes):
-            down, up = min(semitones, notes[0] - lowest), min(semitones, highest - notes[-1])
-            roll = np.roll(roll, int(rng.integers(-down, up + 1)), axis=1)
-        moved.append(roll)
-    return moved

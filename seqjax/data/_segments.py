@@ -1,12 +1,10 @@
-"""Long sequences and short ones, cut into the one record that next-step models are trained on."""
+"""A long sequence, cut into the records that next-step models are trained on."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from seqjax._checks import check_sizes
-from seqjax.data._batching import bucket_members, pad_rows
 from seqjax.data._checks import check_ids
 from seqjax.data._errors import DataError
 
@@ -128,49 +126,6 @@ def scoring_segments(
     targets = first + np.arange(num_streams)[:, None] * share + steps
     counts = (steps >= 0) & (targets < last)
     return _cut(ids, np.minimum(targets, len(ids) - 1), counts.astype(np.float32), length)
-
-
-def sequence_segments(
-    sequences: Sequence[np.ndarray],
-    batch_size: int,
-    bucket_lengths: Sequence[int],
-    rng: np.random.Generator | None = None,
-) -> list[Segment]:
-    """Puts whole sequences of features into batches; each step is predicted from those before it.
-
-    The first step is predicted from zeros. Rows that only fill a batch count for nothing.
-
-    Args:
-      sequences: arrays of shape (length, D).
-      batch_size: rows of every batch.
-      bucket_lengths: rising, see `bucket_lengths`; each sequence is padded to the shortest that
-        holds it.
-      rng: shuffles the sequences of a bucket, then the batches; None keeps the order.
-
-    Returns:
-      The batches of one epoch, each a segment with which every stream starts.
-
-    Raises:
-      ValueError: if `batch_size` is below 1, or a sequence fits no bucket.
-      DataError: if there are no sequences.
-
-    Example:
-      >>> segment, = sequence_segments([np.ones((2, 1))], 1, [3])
-      >>> segment.inputs[0, :, 0].tolist(), segment.weights.tolist()
-      ([0.0, 1.0, 0.0], [[1.0, 1.0, 0.0]])
-    """
-    if not len(sequences):
-        raise DataError("sequence_segments: there must be at least one sequence, got none.")
-    lengths = np.array([len(sequence) for sequence in sequences])
-    batches = []
-    for bound, chosen in bucket_members(lengths, batch_size, bucket_lengths, rng):
-        rows = [sequences[index] for index in chosen.tolist()]
-        targets, real = pad_rows(rows, batch_size, bound, np.float32)
-        weights = (np.arange(bound) < real[:, None]).astype(np.float32)
-        inputs = np.zeros_like(targets)
-        inputs[:, 1:] = np.where(weights[:, 1:, None], targets[:, :-1], 0)
-        batches.append(Segment(inputs, targets, weights, np.ones(batch_size, bool)))
-    return batches
 
 
 def _cut(ids: np.ndarray, targets: np.ndarray, weights: np.ndarray, length: int) -> list[Segment]:

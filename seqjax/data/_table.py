@@ -189,36 +189,6 @@ def column_names(path: AnyPath, *, header: str = "auto") -> tuple[str, ...]:
     return tuple(_read(path, header).names)
 
 
-def id_columns(table: Table) -> dict[str, str]:
-    """Finds columns that look like an id: a model would learn them as values.
-
-    Args:
-      table: as it was read.
-
-    Returns:
-      Name to what it looks like: `row`, whole numbers that grow by one from row to row, or
-      `sequence`, whole numbers each of which stands in one block of rows. Three blocks of two rows
-      or more are required.
-
-    Example:
-      >>> id_columns(Table(("id", "x"), np.array([[1, 7], [1, 3], [2, 9], [2, 1], [5, 0], [5, 2]])))
-      {'id': 'sequence'}
-    """
-    found = {}
-    for name, column in zip(table.columns, table.values.T, strict=True):
-        if len(column) < 3 or not (column == np.round(column)).all():
-            continue
-        steps = np.diff(column)
-        inside = np.delete(steps, table.starts[1:] - 1)  # of sequences
-        ends = np.append(np.flatnonzero(steps), len(steps))  # the last row of each block
-        blocks = len(ends) > 2 and min(np.diff(ends, prepend=-1)) > 1
-        if len(inside) > 1 and (inside == 1).all():
-            found[name] = "row"
-        elif not table.groups and blocks and len(np.unique(column)) == len(ends):
-            found[name] = "sequence"
-    return found
-
-
 class _Csv(NamedTuple):
     """The cells of a file, stripped, and the names of its columns."""
 

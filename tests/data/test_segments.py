@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments.generate.pieces import sequence_segments
 from seqjax import data
-from seqjax.data._segments import sequence_segments
 
 
 def joined(segments):
