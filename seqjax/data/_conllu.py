@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from seqjax._checks import check_choice
 from seqjax.data._data_dir import find_data
 from seqjax.data._errors import DataError
 from seqjax.data._text_file import AnyPath, list_files, read_text
@@ -91,10 +92,7 @@ def read_conllu(path: AnyPath, *, column: str = "upos") -> list[TaggedSentence]:
       >>> read_conllu(file)
       [TaggedSentence(words=('Stop',), tags=('VERB',))]
     """
-    if column not in CONLLU_COLUMNS:
-        raise ValueError(
-            f"read_conllu: `column` must be one of {', '.join(CONLLU_COLUMNS)}, got {column!r}."
-        )
+    check_choice("read_conllu", "column", column, CONLLU_COLUMNS)
     words, tags, sentences = [], [], []
     for number, line in enumerate(_lines(Path(path)), start=1):
         if line and not line.startswith("#"):
