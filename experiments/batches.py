@@ -41,7 +41,7 @@ def truncate(sequence: np.ndarray, max_length: int, keep: str = "last") -> np.nd
       The sequence itself where it is short enough.
 
     Raises:
-      ValueError: if `max_length` or `keep` is none of these.
+      ValueError: if `max_length` or `keep` is not one of these.
 
     Example:
       >>> truncate(np.arange(10), 4, keep="both").tolist()

@@ -1,4 +1,4 @@
-"""Pieces of music as batches: transposed, and each step foretold from those before it."""
+"""Pieces of music as batches: transposed, and each step predicted from those before it."""
 
 from collections.abc import Sequence
 
@@ -48,9 +48,9 @@ def sequence_segments(
     bucket_lengths: Sequence[int],
     rng: np.random.Generator | None = None,
 ) -> list[Segment]:
-    """Puts whole sequences of features into batches; each step is foretold from those before it.
+    """Puts whole sequences of features into batches; each step is predicted from those before it.
 
-    The first step is foretold from zeros. Rows that only fill a batch count for nothing.
+    The first step is predicted from zeros. Rows that only fill a batch count for nothing.
 
     Args:
       sequences: arrays of shape (length, D).

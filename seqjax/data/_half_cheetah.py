@@ -60,7 +60,7 @@ def _read(path) -> np.ndarray:
             trace = np.lib.format.open_memmap(path, mode="r").astype(np.float32)
     except Exception as error:  # NumPy raises whatever a broken header leads to
         reason = first_line(error)
-        raise DataError(f"half_cheetah: {path} is damaged: {reason}. Copy it anew.") from None
+        raise DataError(f"half_cheetah: {path} is damaged: {reason}. Copy it again.") from None
     if trace.ndim != 2 or trace.shape[1] != _SIZE or not np.isfinite(trace).all():
         raise DataError(
             f"half_cheetah: {path} must hold finite numbers of shape (steps, {_SIZE}), got shape "

@@ -64,7 +64,7 @@ def load_sequential_mnist(
         raise
     except Exception as error:  # TFDS and array_record raise whatever their layers raise
         damaged = f"mnist: {root / 'mnist' / VERSION} is damaged: {first_line(error)}."
-        raise DataError(f"{damaged} Copy it anew.") from error
+        raise DataError(f"{damaged} Copy it again.") from error
     everything = np.arange(len(train.inputs))
     return Splits(
         train.take(everything[:-_VALIDATION]), train.take(everything[-_VALIDATION:]), test
