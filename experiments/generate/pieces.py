@@ -25,6 +25,7 @@ def transposed(
       As many piano rolls.
 
     Example:
+      >>> from seqjax.data._chorales import piano_roll
       >>> rolls = [piano_roll([[60]]), piano_roll([[62]])]
       >>> moved = transposed(rolls, np.random.default_rng(0), 12)
       >>> {int(np.flatnonzero(roll)[0]) + 21 for roll in moved} <= {60, 61, 62}
