@@ -17,12 +17,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+
 import seqjax
 from experiments.command_line import ConfigError, setting
-from seqjax.cells import CELLS, USER_CELLS
+from seqjax.cells import CELLS, USER_CELLS, AssociativeCell
+from seqjax.cells._cell import FlatState
 from seqjax.cells._linear import LinearCell
 from seqjax.cells._registry import suggestion
-from seqjax.executors import EXECUTORS
+from seqjax.executors import EXECUTORS, Newton
 from seqjax.online import METHODS
 from seqjax.train import RunError
 from seqjax.train._files import replace_file
@@ -186,10 +189,15 @@ def check_cell(config: Any, hidden_size: int) -> None:
         raise ConfigError(
             f"--executor={config.executor} cannot run --cell={config.cell}: {reason}."
         )
+    if config.executor == "newton" and (reason := Newton().size_refusal(cell, _state_size(cell))):
+        raise ConfigError(
+            f"--executor=newton cannot run --cell={config.cell} with --hidden_size={hidden_size}: "
+            f"{reason}. Lower --hidden_size, or leave out --executor."
+        )
 
 
 def check_time(config: Any, mesh: str) -> None:
-    """Refuses a mesh that splits time if the recurrent layers run step by step.
+    """Refuses a mesh that splits time if the recurrent layers cannot be split.
 
     Args:
       config: a configuration with the fields `cell`, `cell_options`, `hidden_size` and `executor`.
@@ -202,15 +210,33 @@ def check_time(config: Any, mesh: str) -> None:
         return
     one_way, _ = directions(config.cell)
     online = getattr(config, "gradient", "bptt")
-    if one_way == FEEDFORWARD or not isinstance(make_cell(config, config.hidden_size), LinearCell):
-        reason = f"--cell={config.cell} is not linear in its state; take one such as min_gru or lru"
-    elif config.executor not in ("auto", "associative"):
+    cell = None if one_way == FEEDFORWARD else make_cell(config, config.hidden_size)
+    newton = cell if config.executor == "newton" else None
+    if not newton and not isinstance(cell, LinearCell | AssociativeCell):
+        reason = (
+            f"--cell={config.cell} is not linear in its state; take one such as min_gru or lru, or "
+            "--executor=newton"
+        )
+    elif not newton and config.executor not in ("auto", "associative"):
         reason = f"--executor={config.executor} runs on one device; leave it out"
+    elif newton and (wide := _too_wide(newton)):
+        reason = f"{wide}; lower --hidden_size, or take a cell such as para_gru"
     elif online != "bptt":
         reason = f"--gradient={online} goes step by step"
     else:
         return
     raise ConfigError(f"--mesh={mesh} splits time over devices, but {reason}.")
+
+
+def _too_wide(cell: seqjax.cells.Cell) -> str | None:
+    """Returns why Newton's method cannot split a cell's steps over devices."""
+    return Newton().parts_refusal(cell, _state_size(cell))
+
+
+def _state_size(cell: seqjax.cells.Cell) -> int:
+    """Returns how many numbers a state has; inputs of two features suit every cell."""
+    state = jax.eval_shape(lambda key: cell.initial_state(cell.init(key, 2)), jax.random.key(0))
+    return FlatState(state).size
 
 
 def not_loaded(cell: str) -> str:

@@ -251,7 +251,8 @@ def define_device_flags() -> None:
         "shapes, together where their batches are alike; batch trains them in turn and splits the "
         "batch over all devices; auto is batch on CPUs and members elsewhere; 4x2 splits the batch "
         "in 4, and in 2 the kernels of recurrent layers; 2xtime4 splits the batch in 2, and in 4 "
-        "the steps of recurrent layers that are linear, and time4 the steps alone",
+        "the steps of recurrent layers, if they are linear or --executor=newton; time4 the steps "
+        "alone",
     )
     flags.DEFINE_string(
         "coordinator",

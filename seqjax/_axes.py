@@ -19,12 +19,12 @@ def same_axes(*trees: Tree) -> tuple[Tree, ...]:
     Outside `jax.shard_map` this does nothing.
     """
     leaves = jax.tree.leaves(trees)
-    names = frozenset().union(*map(_varying, leaves))
+    names = frozenset().union(*map(varying, leaves))
     if not names:
         return trees
 
     def vary(leaf: Array) -> Array:
-        missing = tuple(sorted(names - _varying(leaf)))
+        missing = tuple(sorted(names - varying(leaf)))
         return lax.pcast(leaf, missing, to="varying") if missing else leaf
 
     return jax.tree.map(vary, trees)
@@ -72,7 +72,8 @@ def like(result: jax.ShapeDtypeStruct, operands: Sequence[Any]) -> ShapedArray:
     )
 
 
-def _varying(leaf: Any) -> frozenset[str]:
+def varying(leaf: Any) -> frozenset[str]:
+    """Returns the device axes over which the values of an array vary inside `jax.shard_map`."""
     return _axes_of(jax.typeof(leaf))
 
 

@@ -14,10 +14,16 @@ from seqjax.cells._associative import AssociativeCell
 from seqjax.cells._cell import Cell, project
 from seqjax.cells._linear import LinearCell
 from seqjax.executors._chunks import shifted
-from seqjax.executors._executor import Run
+from seqjax.executors._executor import Inputs, Run
 from seqjax.executors._linear import as_carry, coefficients, with_fresh
 from seqjax.executors._recurrence import Decays, cuts_of, passed, scanned, with_derivative
-from seqjax.executors._time_axis import recurrence_over_devices, time_parts
+from seqjax.executors._time_axis import (
+    over_parts,
+    padded_inputs,
+    recurrence_over_devices,
+    scan_part,
+    time_parts,
+)
 
 CHUNK, FEWEST = 16, 256
 """The steps of a chunk, and the number of steps from which on a linear cell runs in chunks."""
@@ -34,8 +40,9 @@ class Associative:
     and the states, but no intermediates of the forward scan. An `AssociativeCell` brings its own
     rule of combining steps, and JAX differentiates its scan. On a CPU, `Sequential` is faster.
 
-    If the ambient mesh has an axis "time", its devices share the steps of a `LinearCell`. They
-    exchange two arrays of the size of a state, once in each direction.
+    If the ambient mesh has an axis "time", its devices share the steps. They exchange the element
+    of all steps of each part, once in each direction. For a `LinearCell` these are two arrays of
+    the size of a state.
 
     Example:
       >>> import jax, jax.numpy as jnp, seqjax
@@ -60,15 +67,16 @@ class Associative:
         """Runs the cell, see `Executor.run`."""
         if isinstance(run.cell, AssociativeCell):
             return _run_combined(run, run.cell)
-        resets, initial = run.inputs.resets, run.state.hidden
-        a, b = as_carry(coefficients(run.cell, run.params, run.inputs), initial)
+        inputs, initial = padded_inputs(run.inputs), run.state.hidden
+        resets = inputs.resets
+        a, b = as_carry(coefficients(run.cell, run.params, inputs), initial)
         a = jnp.broadcast_to(a, b.shape)
         if resets is not None:
             b = select(resets, a * run.reset_state.hidden[None] + b, b)
             # A zero decay alone is not enough: zero times a non-finite state is NaN.
             a = select(resets, jnp.zeros_like(a), a)
         recurrence = recurrence_over_devices if time_parts() > 1 else linear_recurrence
-        states = recurrence(a, b, initial, resets, run.reverse)
+        states = recurrence(a, b, initial, resets, run.reverse)[: len(run.inputs.xs)]
         return with_fresh(run, states[0 if run.reverse else -1], states)
 
 
@@ -78,16 +86,47 @@ def _run_combined(run: Run, cell: AssociativeCell) -> tuple[Any, Any]:
     Scans triples: an element, whether it does anything, and whether the state is reset before it.
     The second is the identity that masked steps need, which a cell need not have.
     """
-    inputs, reverse = run.inputs, run.reverse
+    inputs, reverse = padded_inputs(run.inputs), run.reverse
+    drives = project(cell, run.params, inputs.clean_xs(), inputs.starts, inputs.noise)
+    elements = jax.tree.map(
+        # An element that is constant in time may have a time axis of size 1.
+        lambda leaf: jnp.broadcast_to(leaf, (len(inputs.xs), *leaf.shape[1:])),
+        cell.element(drives),
+    )
+    along = elements, Inputs(inputs.xs, inputs.valid, inputs.resets)
+    of_sequences = run.state, run.reset_state
+    if time_parts() == 1:
+        states = _combined(cell, reverse, False, along, of_sequences)
+    else:
+
+        def part(_: Any, *arguments: Any) -> tuple[Any, Any, Any]:
+            return (), _combined(cell, reverse, True, *arguments), ()
+
+        _, states, _ = over_parts(part, (), along, of_sequences, inputs.xs.shape[1:-1])
+        states = jax.tree.map(lambda leaf: leaf[: len(run.inputs.xs)], states)
+    return jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states), states
+
+
+def _combined(
+    cell: AssociativeCell,
+    reverse: bool,
+    in_parts: bool,
+    along: tuple[Any, Inputs],
+    of_sequences: tuple[Any, Any],
+) -> Any:
+    """Returns the state after every step, or after those of this device's part of time.
+
+    Args:
+      cell: the cell.
+      reverse: whether time runs from the last step to the first.
+      in_parts: whether these are the steps of a part.
+      along: one element for each step, and the inputs, for their masks and resets.
+      of_sequences: the state before the first step, and the state after a reset.
+    """
+    (elements, inputs), (state, reset_state) = along, of_sequences
     shape = inputs.xs.shape[:-1]
     valid = jnp.ones(shape, bool) if inputs.valid is None else inputs.valid
     resets = jnp.zeros(shape, bool) if inputs.resets is None else inputs.resets
-    drives = project(cell, run.params, inputs.clean_xs(), inputs.starts, inputs.noise)
-    elements = cell.element(drives)
-    # An element that is constant in time may have a time axis of size 1.
-    elements = jax.tree.map(
-        lambda leaf: jnp.broadcast_to(leaf, (shape[0], *leaf.shape[1:])), elements
-    )
 
     def combine(left: Any, right: Any) -> Any:
         (before, moves, reset), (after, moves_right, reset_right) = left, right
@@ -97,18 +136,30 @@ def _run_combined(run: Run, cell: AssociativeCell) -> tuple[Any, Any]:
         after = choose(seen, both, after)
         return choose(moves_right, after, before), seen | moves_right, reset | reset_right
 
-    scanned = lax.associative_scan(combine, (elements, valid, resets), reverse=reverse)
+    def started(reset: Array, state: Any) -> Any:
+        if inputs.resets is None:
+            return state
+        again = jax.tree.map(lambda leaf, to: jnp.broadcast_to(leaf, to.shape), reset_state, state)
+        return choose(reset, again, state)
+
+    def applied(elements: Any, before: Any) -> Any:
+        states = cell.apply(elements, before)
+        return jax.tree.map(lambda leaf, old: leaf.astype(old.dtype), states, before)
+
+    def after_part(end: Any, state: Any) -> Any:
+        elements, moves, reset = end
+        state = started(reset, state)
+        return choose(moves, applied(elements, state), state)
+
+    scanned = elements, valid, resets
+    if in_parts:
+        scanned, state = scan_part(combine, after_part, scanned, state, reverse)
+    else:
+        scanned = lax.associative_scan(combine, scanned, reverse=reverse)
     elements, moves, reset = scanned
-
-    def at_all_steps(leaf: Array) -> Array:
-        return jnp.broadcast_to(leaf[None], (shape[0], *leaf.shape))
-
-    before = jax.tree.map(at_all_steps, run.state)
-    if inputs.resets is not None:
-        before = choose(reset, jax.tree.map(at_all_steps, run.reset_state), before)
-    states = jax.tree.map(
-        lambda leaf, old: leaf.astype(old.dtype), cell.apply(elements, before), before
-    )
+    before = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[None], (shape[0], *leaf.shape)), state)
+    before = started(reset, before)
+    states = applied(elements, before)
     if inputs.valid is not None:
         # Equal to the last bit: compiled code may round one element differently at two places.
         steps = jnp.broadcast_to(jnp.arange(shape[0]).reshape(-1, *(1,) * (len(shape) - 1)), shape)
@@ -120,8 +171,7 @@ def _run_combined(run: Run, cell: AssociativeCell) -> tuple[Any, Any]:
             ),
             states,
         )
-    states = choose(moves, states, before)
-    return jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states), states
+    return choose(moves, states, before)
 
 
 def linear_recurrence(

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 
+from seqjax.cells._associative import AssociativeCell
 from seqjax.cells._cell import Cell, check_cell
 from seqjax.cells._linear import LinearCell
 from seqjax.cells._matrix import reads_by_query
@@ -28,9 +29,9 @@ EXECUTORS: dict[str, type[Executor]] = {
 def choose(cell: Cell) -> Executor:
     """Returns the default executor of `seqjax.unroll` for a cell.
 
-    A `LinearCell` runs in parallel in time on an accelerator, or if the ambient mesh splits time
-    over devices. On a CPU, a cell with a matrix as memory (`gla`, `mlstm`) runs in chunks. Any
-    other cell runs step by step, which is faster there.
+    A `LinearCell` runs in parallel in time on an accelerator. If the ambient mesh splits time over
+    devices, so does an `AssociativeCell`, everywhere. On a CPU, a cell with a matrix as memory
+    (`gla`, `mlstm`) runs in chunks. Any other cell runs step by step, which is faster there.
 
     Args:
       cell: any cell.
@@ -48,7 +49,9 @@ def choose(cell: Cell) -> Executor:
     """
     check_cell("seqjax.executors.choose", cell)
     on_cpu = jax.default_backend() == "cpu"
-    if isinstance(cell, LinearCell) and (not on_cpu or time_parts() > 1):
+    if isinstance(cell, LinearCell) and not on_cpu:
+        return Associative()
+    if isinstance(cell, LinearCell | AssociativeCell) and time_parts() > 1:
         return Associative()
     return Chunked() if on_cpu and reads_by_query(cell) else Sequential()
 

@@ -3,11 +3,12 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import PartitionSpec
 
 from seqjax._checks import check_above_zero, check_choice, check_function, check_rates, check_sizes
 from seqjax._padding import choose
@@ -16,13 +17,22 @@ from seqjax.cells._cell import Cell, FlatState
 from seqjax.cells._diagonals import gated_blocks, is_pointwise
 from seqjax.cells._gated import GatedCell
 from seqjax.cells._linear import LinearCell
-from seqjax.executors._backward_of_states import backward_of_states
+from seqjax.executors._backward_of_states import backward_of_states, backward_over_parts
 from seqjax.executors._chunks import default_chunk_size
-from seqjax.executors._executor import Run
+from seqjax.executors._executor import Inputs, Run
 from seqjax.executors._gated_backward import backward
 from seqjax.executors._gated_forward import Kept, Plan, forward, without_start
-from seqjax.executors._newton_solve import Blocks, NewtonReport, solve
+from seqjax.executors._newton_solve import Blocks, NewtonReport, Timeline, solve
 from seqjax.executors._own_backward import Operands, Results, run_with_backward
+from seqjax.executors._time_axis import (
+    anywhere,
+    gathered,
+    over_parts,
+    own_part,
+    padded_inputs,
+    time_parts,
+    whole_in_time,
+)
 
 WIDEST = 64
 """The widest block that `jacobian="auto"` uses; a scan multiplies blocks at the cube of this."""
@@ -43,6 +53,10 @@ class Newton:
     the tolerance. Where steps amplify errors, the distance grows with the length, so long
     sequences of a chaotic cell fall back. The backward pass is that of the sequential run, along
     the states found, with the whole Jacobian. Forward mode runs step by step.
+
+    If the ambient mesh has an axis "time", its devices share the steps, forward and backward. The
+    backward pass is then an associative scan, too, with the smallest blocks that are the whole
+    Jacobian.
 
     It pays on an accelerator, for long sequences, small states and a cell that forgets.
     `seqjax.executors.advise` measures whether it does.
@@ -104,22 +118,53 @@ class Newton:
 
     def run(self, run: Run) -> tuple[Any, Any]:
         """Runs the cell, see `Executor.run`."""
-        gated = isinstance(run.cell, GatedCell)
-        plan = Plan(default_chunk_size(run.inputs.xs.shape[0], run.inputs.xs.shape[1:-1]))
+        cell, reverse, in_parts = run.cell, run.reverse, time_parts() > 1
+        num_steps, *batch = run.inputs.xs.shape[:-1]
+        plan = Plan(default_chunk_size(num_steps, tuple(batch)))
         sequential = functools.partial(forward, plan)
+        size = FlatState(run.state, lead=len(batch)).size
+        if in_parts and (reason := self.parts_refusal(cell, size)):
+            raise ValueError(
+                f"seqjax.unroll: the executor Newton cannot split time over devices for {cell!r}: "
+                f"{reason}. Use Newton(jacobian='dense') if there is memory, or a mesh without the "
+                'axis "time".'
+            )
 
-        def certified(run: Run) -> Results:
-            states, report = self.solve(run)
-            if self.report is not None:
-                jax.debug.callback(self.report, report)
+        def part(
+            params: Any, along: tuple[Inputs, Timeline], at_start: tuple[Any, Any]
+        ) -> tuple[Any, Any, NewtonReport]:
+            """Returns the states of these steps, certified."""
+            (inputs, time), (state, reset_state) = along, at_start
+            options = {"reverse": reverse, "all_states": True}
+            run = Run(cell, params, inputs, state, reset_state, **options)
+            states, report = self.solve(run, time=time, in_parts=in_parts)
 
             def replaced() -> Any:
-                where = jnp.broadcast_to(report.fallback, run.inputs.xs.shape[:-1])
-                return choose(where, sequential(run).states, states)
+                whole = gathered(inputs) if in_parts else inputs
+                again = sequential(dataclasses.replace(run, inputs=whole)).states
+                again = own_part(again) if in_parts else again
+                where = jnp.broadcast_to(report.fallback, inputs.xs.shape[:-1])
+                return choose(where, again, states)
 
-            states = lax.cond(report.fallback.any(), replaced, lambda: states)
-            last = 0 if run.reverse else -1
-            return Results(jax.tree.map(lambda leaf: leaf[last], states), states)
+            needed = anywhere(report.fallback) if in_parts else report.fallback.any()
+            return (), lax.cond(needed, replaced, lambda: states), report
+
+        def certified(run: Run) -> Results:
+            inputs, at_start = padded_inputs(run.inputs), (run.state, run.reset_state)
+            if in_parts:
+                valid, resets = whole_in_time((inputs.valid, inputs.resets))
+                inputs = inputs._replace(valid=valid, resets=resets)
+                along = inputs, whole_in_time(Timeline.of(inputs, reverse))
+                _, states, report = over_parts(part, run.params, along, at_start, tuple(batch))
+                states = jax.tree.map(lambda leaf: leaf[:num_steps], states)
+                # XLA warns if it has to find out itself how to bring the report to the host.
+                report = lax.with_sharding_constraint(report, PartitionSpec())
+            else:
+                along = inputs, Timeline.of(inputs, reverse)
+                _, states, report = part(run.params, along, at_start)
+            if self.report is not None:
+                jax.debug.callback(self.report, report)
+            return Results(jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states), states)
 
         def keep(run: Run) -> tuple[Results, Any]:
             # Derivatives of the residuals follow from the rule of the run, not from the iteration.
@@ -127,7 +172,10 @@ class Newton:
             return results, results.states
 
         def pull(run: Run, states: Any, d_results: Results) -> Operands:
-            if gated:
+            if in_parts:
+                blocks = self._blocks(cell, size, backward=True)
+                return backward_over_parts(run, blocks, states, d_results)
+            if isinstance(cell, GatedCell):
                 return backward(plan, run, Kept(states, None), d_results)
             return backward_of_states(run, states, d_results)
 
@@ -135,16 +183,17 @@ class Newton:
             return run_with_backward(run, certified, keep, pull, tangents_of=sequential)
 
         run = dataclasses.replace(run, all_states=True)
-        return run_once(without_start(run) if gated else run)
+        return run_once(without_start(run) if isinstance(cell, GatedCell) else run)
 
-    def solve(self, run: Run) -> tuple[Any, NewtonReport]:
+    def solve(
+        self, run: Run, *, time: Timeline | None = None, in_parts: bool = False
+    ) -> tuple[Any, NewtonReport]:
         """Returns the states that the iteration finds, leaves (T, *B, ...), and its report.
 
-        Without resets, `run.reset_state` may be None.
+        Without resets, `run.reset_state` may be None. With `in_parts`, the steps are those of a
+        device's part, and `time` is its part of the whole.
         """
         state, inputs = run.state, run.inputs
-        if run.reverse:
-            inputs = jax.tree.map(lambda leaf: leaf[::-1], inputs)
         dtypes = {leaf.dtype for leaf in jax.tree.leaves(state)}
         if not all(jnp.issubdtype(dtype, jnp.inexact) for dtype in dtypes):
             raise ValueError(
@@ -152,30 +201,58 @@ class Newton:
                 f"real or complex, got {', '.join(sorted(map(str, dtypes)))}. Use Sequential()."
             )
         double = any(jnp.finfo(dtype).eps < 1e-10 for dtype in dtypes)
-        reset_state = state if run.reset_state is None else run.reset_state
         states, report = solve(
-            dataclasses.replace(run, inputs=inputs, reset_state=reset_state),
+            dataclasses.replace(run, reset_state=state) if run.reset_state is None else run,
             self._blocks(run.cell, FlatState(state, lead=inputs.xs.ndim - 2).size),
+            Timeline.of(inputs, run.reverse) if time is None else time,
+            in_parts=in_parts,
             tolerance=self.tolerance or (1e-11 if double else 1e-5),
             max_iterations=self.max_iterations,
             damping=self.damping,
         )
-        states = jax.tree.map(lambda leaf, old: leaf.astype(old.dtype), states, state)
-        return jax.tree.map(lambda leaf: leaf[::-1], states) if run.reverse else states, report
+        return jax.tree.map(lambda leaf, old: leaf.astype(old.dtype), states, state), report
 
-    def _blocks(self, cell: Cell, size: int) -> Blocks:
-        """Returns the Jacobian for a cell with `size` numbers of state, from its structure."""
-        if isinstance(cell, GatedCell) and is_pointwise(cell):
+    def size_refusal(self, cell: Cell, size: int) -> str | None:
+        """Returns why a cell with `size` numbers of state is too large, or None if it is not."""
+        if self.jacobian != "auto" or size <= WIDEST or _has_blocks(cell):
+            return None
+        return (
+            f"it needs the dense Jacobian, {size} x {size} numbers a step, and jacobian='auto' "
+            f"stops at {WIDEST}"
+        )
+
+    def parts_refusal(self, cell: Cell, size: int) -> str | None:
+        """Returns why devices cannot share the steps of a cell with `size` numbers of state."""
+        if reason := self.size_refusal(cell, size):
+            return reason
+        width = size // self._blocks(cell, size, backward=True).groups
+        if width <= WIDEST or self.jacobian == "dense":
+            return None
+        return (
+            f"its backward pass then needs the whole Jacobian, in blocks of {width} x {width} "
+            f"numbers a step, and only jacobian='dense' goes beyond {WIDEST}"
+        )
+
+    def _blocks(self, cell: Cell, size: int, *, backward: bool = False) -> Blocks:
+        """Returns the Jacobian for a cell with `size` numbers of state, from its structure.
+
+        That of an iteration, or for the backward pass the smallest blocks that are the whole of it.
+        """
+        if _has_blocks(cell):
             smallest = cell.heads or cell.hidden_size
             groups = {"auto": smallest, "dense": 1, "diagonal": cell.hidden_size}[self.jacobian]
             if self.jacobian == "auto" and size // groups > WIDEST:
                 groups = cell.hidden_size
+            groups = smallest if backward else groups
             function = functools.partial(gated_blocks, cell, groups=groups)
             return Blocks(function, groups, size // cell.hidden_size, smallest % groups == 0)
-        if self.jacobian == "auto" and size > WIDEST:
+        if reason := self.size_refusal(cell, size):
             raise ValueError(
-                f"seqjax.unroll: the executor Newton cannot run {cell!r}: it needs the dense "
-                f"Jacobian, {size} x {size} numbers a step, and jacobian='auto' stops at "
-                f"{WIDEST}. Use Sequential(), or Newton(jacobian='dense') if there is memory."
+                f"seqjax.unroll: the executor Newton cannot run {cell!r}: {reason}. Use "
+                "Sequential(), or Newton(jacobian='dense') if there is memory."
             )
         return Blocks(lambda *at: cell.jacobian(*at)[None], 1, 1, exact=True)
+
+
+def _has_blocks(cell: Cell) -> TypeGuard[GatedCell]:
+    return isinstance(cell, GatedCell) and is_pointwise(cell)

@@ -10,7 +10,7 @@ in time, `G * H` numbers an example. Interleaved columns would exchange `H` as o
 order of columns that depends on the devices, in every checkpoint and converter, or a rearrangement
 of every kernel in every training step. A recurrence waits for the exchange, not for its volume.
 
-Along "time" nothing lives: the executor `Associative` splits the steps of linear cells over it.
+Along "time" nothing lives: the executors `Associative` and `Newton` split the steps over it.
 """
 
 import math

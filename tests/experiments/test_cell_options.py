@@ -53,6 +53,10 @@ def test_numbers_names_and_booleans():
             "must be like its default, 1.0; got high",
         ),
         ({"cell": "feedforward", "cell_options": "heads=2"}, "--cell=feedforward are none"),
+        (
+            {"cell": "bicfc", "executor": "newton", "hidden_size": 80},
+            r"--hidden_size=80: it needs the dense Jacobian, 80 x 80 .* Lower --hidden_size",
+        ),
     ],
 )
 def test_mistakes_are_refused_in_one_line(given, message):

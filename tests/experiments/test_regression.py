@@ -70,20 +70,28 @@ def test_the_mesh_of_one_run_is_not_that_of_the_next(tmp_path, monkeypatch):
     with pytest.raises(train.RunError, match="--mesh must be auto"):
         regression.run(config, workdir=tmp_path / "first", mesh="1by2")
     linear = dataclasses.replace(config, cell="lru")
+    newton = dataclasses.replace(config, executor="newton")
     for path, each, options in (
         ("first", config, {"mesh": "1x2"}),
         ("second", config, {}),
         ("third", linear, {"mesh": "time2"}),
+        ("fourth", newton, {"mesh": "time2"}),
     ):
         regression.run(each, workdir=tmp_path / path, notify=lambda line: None, **options)
-    assert made == [{"batch": 1, "hidden": 2}, {"batch": 2}, {"batch": 1, "time": 2}]
+    time = {"batch": 1, "time": 2}
+    assert made == [{"batch": 1, "hidden": 2}, {"batch": 2}, time, time]
 
 
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
         ({"cell": "gru"}, "--cell=gru is not linear in its state"),
-        ({"cell": "mlstm"}, "--cell=mlstm is not linear in its state"),
+        ({"cell": "feedforward"}, "--cell=feedforward is not linear in its state"),
+        (
+            {"cell": "gru", "executor": "newton", "hidden_size": 80},
+            "its backward pass then needs the whole Jacobian, in blocks of 80 x 80.*; lower",
+        ),
+        ({"cell": "mlstm", "executor": "chunked"}, "--executor=chunked runs on one device"),
         ({"cell": "lru", "executor": "sequential"}, "--executor=sequential runs on one device"),
         ({"cell": "lru", "gradient": "rtrl"}, "--gradient=rtrl goes step by step"),
     ],

@@ -17,7 +17,7 @@ from seqjax import train
 from seqjax.train._processes import is_first_process
 
 CONFIG = {"cell": "gru"}
-CELLS = {"gru": seqjax.gru(8), "min_gru": seqjax.min_gru(8)}
+CELLS = {"gru": seqjax.gru(8), "min_gru": seqjax.min_gru(8), "newton": seqjax.gru(8)}
 BATCH, STEPS, EPOCHS = 8, 4, 3
 
 
@@ -35,7 +35,8 @@ def partition(cell):
 
 def outputs(cell, params, xs):
     """Maps (B, T, 3) to (B, T, 2)."""
-    ys, _ = seqjax.unroll(CELLS[cell], params["layer"], jnp.swapaxes(xs, 0, 1))
+    xs, executor = jnp.swapaxes(xs, 0, 1), cell if cell == "newton" else None
+    ys, _ = seqjax.unroll(CELLS[cell], params["layer"], xs, executor=executor)
     return jnp.swapaxes(ys, 0, 1) @ params["head"]
 
 
@@ -120,6 +121,8 @@ def several(folder: Path, port: str, process: int) -> None:
     for shape in ("time4", "2xtime2"):
         step = make(shape, cell="min_gru")
         found[shape] = flat(run(folder / f"two_{shape}", step, cell="min_gru"))
+    newton = make("2xtime2", cell="newton")
+    found["newton"] = flat(run(folder / "two_newton", newton, cell="newton"))
     refused = []
     for changes in ({"config": {"cell": "lstm"}}, {"resume": False}):
         try:
@@ -150,6 +153,8 @@ def one(folder: Path) -> None:
     split = {shape: make(shape, cell="min_gru") for shape in ("time8", "2xtime4")}
     for shape, step in split.items():
         found[shape] = flat(run(folder / f"eight_{shape}", step, cell="min_gru"))
+    newton = make("2xtime4", cell="newton")
+    found["newton"] = flat(run(folder / "eight_newton", newton, cell="newton"))
     np.savez(folder / "eight.npz", **found)
     for shape, step in {**steps, **split}.items():
         state = step.init(init("min_gru" if shape in split else "gru"), jax.random.key(0))

@@ -120,6 +120,12 @@ def test_time_over_two_processes_gives_the_numbers_of_one(linear, two, shape, pr
     np.testing.assert_allclose(two[0][process][shape], linear, rtol=1e-6, atol=1e-6)
 
 
+def test_newton_over_time_gives_the_numbers_of_one(one, eight, two):
+    """On 2 x 4 devices, and on 2 x 2 of two processes."""
+    for found in (eight[0], *two[0]):
+        np.testing.assert_allclose(found["newton"], one, rtol=2e-5, atol=2e-5)
+
+
 def test_resumed_on_another_number_of_devices(tmp_path, one, cut, eight):
     """Saved on two devices; resumed on one, and on eight along two axes."""
     shutil.copytree(cut, tmp_path / "cut")

@@ -31,9 +31,9 @@ def time_mesh(kind="Auto"):
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("name", ["min_gru", "lru", "rg_lru", "gla"])
+@pytest.mark.parametrize("name", ["min_gru", "lru", "rg_lru", "gla", "mlstm", "delta_net", "qrnn"])
 def test_values_and_gradients_are_those_of_one_device(name, reverse, x64):
-    """A real, a complex and a matrix state, and one with starts; 7 steps are no even number."""
+    """States of all kinds, and cells that combine steps; 7 steps are no even number."""
     row = BY_NAME[name]
     params = random_params(row.cell)
     start, given = random_state(row.cell, params), problem()
@@ -142,4 +142,27 @@ def test_devices_exchange_arrays_of_the_size_of_a_state(small, steps):
         "all-gather": (0, 4, 4 * 2 * state),  # of two devices each
         "collective-permute": (0, 1, state),
         "all-reduce": (0, 1, 4 * numbers),  # gradients of the parameters
+    }
+
+
+def test_cells_that_combine_steps_exchange_one_element_a_part():
+    """Two matrices and a bit, of each part; and the gradients of the matrices."""
+    cell, xs = seqjax.delta_net(4), jnp.ones((200, 3, 2))
+    params = cell.init(jax.random.key(0), 2)
+    with jax.set_mesh(time_mesh()):
+        assert type(seqjax.executors.choose(cell)).__name__ == "Associative"
+
+        @jax.grad
+        def gradient(params, xs):
+            return (seqjax.unroll(cell, params, xs)[0] ** 2).mean()
+
+        compiled = jax.jit(gradient).lower(params, xs).compile()
+    found = count_exchanges(compiled.as_text())
+    numbers = sum(leaf.size for leaf in jax.tree.leaves(params))
+    counted = {kind: (*each[:2], round(each.mebibytes * 2**20)) for kind, each in found.items()}
+    element = 2 * 3 * 4 * 4 * 4
+    assert counted == {
+        "all-gather": (0, 3, 2 * element),  # of two devices each; bits do not count
+        "reduce-scatter": (0, 2, element),
+        "all-reduce": (0, 1, 4 * numbers),
     }
