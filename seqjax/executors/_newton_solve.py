@@ -182,7 +182,9 @@ def solve(
 
     def moved_on(states: Array, initial: Array) -> Array:
         """Returns the state after the step before each."""
-        return (shifted_part if in_parts else shifted)(states, initial, reverse)
+        if in_parts:
+            return shifted_part(states, initial, reverse)
+        return shifted(states, initial[None], reverse)
 
     def before_steps(states: Array) -> Array:
         """Returns the state before each step, after its reset."""
