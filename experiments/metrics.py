@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from seqjax.train._record import summarise, without_interval
+from experiments.intervals import summarise, without_interval
 
 
 class Kind(NamedTuple):

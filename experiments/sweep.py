@@ -19,12 +19,12 @@ import numpy as np
 
 from experiments import command_line
 from experiments.command_line import ConfigError
+from experiments.intervals import summarise
 from experiments.metrics import kind_of
 from experiments.optimizer import IN_STATE
 from experiments.study import Experiment, run_studies
 from seqjax import train
 from seqjax.train._files import replace_file
-from seqjax.train._record import summarise
 
 MOST = 10_000  # members; more are a slip, and would fill the memory before the first is trained
 

@@ -4,10 +4,12 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from experiments.command_line import setting
 from experiments.settings import Settings
 from seqjax import data
-from seqjax.data._table import MISSING, Table, column_names, id_columns
+from seqjax.data._table import MISSING, Table, column_names
 
 TASK = "csv"
 
@@ -114,3 +116,33 @@ def warn_of_ids(table: Table, notify: Callable[[str], None]) -> None:
 def names_in(text: str | None) -> tuple[str, ...]:
     """Returns the names in `a,b,c`."""
     return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
+def id_columns(table: Table) -> dict[str, str]:
+    """Finds columns that look like an id: a model would learn them as values.
+
+    Args:
+      table: as it was read.
+
+    Returns:
+      Name to what it looks like: `row`, whole numbers that grow by one from row to row, or
+      `sequence`, whole numbers each of which stands in one block of rows. Three blocks of two rows
+      or more are required.
+
+    Example:
+      >>> id_columns(Table(("id", "x"), np.array([[1, 7], [1, 3], [2, 9], [2, 1], [5, 0], [5, 2]])))
+      {'id': 'sequence'}
+    """
+    found = {}
+    for name, column in zip(table.columns, table.values.T, strict=True):
+        if len(column) < 3 or not (column == np.round(column)).all():
+            continue
+        steps = np.diff(column)
+        inside = np.delete(steps, table.starts[1:] - 1)  # of sequences
+        ends = np.append(np.flatnonzero(steps), len(steps))  # the last row of each block
+        blocks = len(ends) > 2 and min(np.diff(ends, prepend=-1)) > 1
+        if len(inside) > 1 and (inside == 1).all():
+            found[name] = "row"
+        elif not table.groups and blocks and len(np.unique(column)) == len(ends):
+            found[name] = "sequence"
+    return found

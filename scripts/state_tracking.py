@@ -32,8 +32,8 @@ import seqjax
 from experiments import command_line
 from experiments.command_line import ConfigError
 from experiments.gradient_flow.canvas import COLORS, GREY, panels, save
+from experiments.intervals import summarise
 from seqjax import train
-from seqjax.train._record import summarise
 
 FLAGS = flags.FLAGS
 DOCS = Path(__file__).resolve().parents[1] / "docs"

@@ -1,6 +1,7 @@
 """Recurrent networks in JAX: write a cell's mathematics once, get everything else."""
 
 import importlib
+import pkgutil
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -64,20 +65,7 @@ if TYPE_CHECKING:  # at run time they are imported when they are first used: see
 
 __version__ = "0.1.0"
 
-_PACKAGES = (
-    "cells",
-    "convert",
-    "data",
-    "decode",
-    "executors",
-    "flax",
-    "floors",
-    "gradflow",
-    "nn",
-    "online",
-    "train",
-    "transforms",
-)
+_PACKAGES = [each.name for each in pkgutil.iter_modules(__path__) if each.ispkg]
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -20,11 +20,26 @@ def check_sizes(where: str, *, at_least: int = 1, **sizes: Any) -> None:
             )
 
 
+def check_optional_sizes(where: str, *, at_least: int = 1, **sizes: Any) -> None:
+    """Refuses what `check_sizes` refuses, apart from None."""
+    given = {name: size for name, size in sizes.items() if size is not None}
+    check_sizes(where, at_least=at_least, **given)
+
+
 def check_rates(where: str, **rates: Any) -> None:
     """Refuses dropout rates outside [0, 1)."""
     for name, rate in rates.items():
         if not isinstance(rate, int | float | np.number) or not 0 <= rate < 1:
             raise ValueError(f"{where}: `{name}` must lie in [0, 1), got {rate!r}.")
+
+
+def check_above_zero(where: str, advice: str, **numbers: Any) -> None:
+    """Refuses what is neither None nor a number above 0; `advice` says what None means."""
+    for name, number in numbers.items():
+        if number is not None and not (isinstance(number, int | float | np.number) and number > 0):
+            raise ValueError(
+                f"{where}: `{name}` must be a number above 0, got {number!r}. {advice}"
+            )
 
 
 def check_choice(where: str, name: str, value: Any, known: Collection[str]) -> None:

@@ -1,5 +1,9 @@
 """Lengths and masks of padded batches."""
 
+import functools
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
@@ -101,9 +105,18 @@ def select(condition: Array, on_true: Array, on_false: Array) -> Array:
     return jnp.where(condition, on_true, on_false)
 
 
-def zeros_where_invalid(xs: Array, valid: Array | None) -> Array:
-    """Returns `xs` with zeros at the invalid steps."""
-    return xs if valid is None else select(valid, xs, jnp.zeros_like(xs))
+def choose(condition: Array | None, on_true: Any, on_false: Any) -> Any:
+    """Applies `select` to the leaves of two trees; a condition of None holds everywhere."""
+    if condition is None:
+        return on_true
+    return jax.tree.map(functools.partial(select, condition), on_true, on_false)
+
+
+def zeros_unless(condition: Array | None, tree: Any) -> Any:
+    """Returns a tree with zeros where the condition does not hold; None holds everywhere."""
+    if condition is None:
+        return tree
+    return choose(condition, tree, jax.tree.map(jnp.zeros_like, tree))
 
 
 def first_steps(

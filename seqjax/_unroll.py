@@ -16,15 +16,15 @@ from seqjax._padding import (
     boolean_steps,
     first_steps,
     hint,
-    select,
     valid_steps,
+    zeros_unless,
 )
 from seqjax.cells._cell import Cell, flat_inputs, read_out, with_input
 from seqjax.cells._noise import Noise
 from seqjax.cells._params import check_params
 from seqjax.executors._choice import needs_key, resolve
 from seqjax.executors._chunked import Chunked
-from seqjax.executors._executor import Executor, Inputs
+from seqjax.executors._executor import Executor, Inputs, Run
 
 
 @overload
@@ -199,13 +199,13 @@ def unroll(
                 state[-1], inputs.valid, inputs.resets, num_steps, reverse=reverse
             )
             inputs = inputs._replace(starts=starts)
-        given: Any = (cell, prepared, inputs, state, reset_state)
+        all_states = return_states or own_output
+        given = Run(cell, prepared, inputs, state, reset_state, reverse, all_states)
         if isinstance(chosen, Chunked) and num_steps and not return_states:
-            final, ys = chosen.run_outputs(*given, reverse=reverse)
+            final, ys = chosen.run_outputs(given)
             ys = with_input(cell, ys, inputs.clean_xs())
             return finished(ys, inputs), final, None
-        all_states = return_states or own_output
-        final, states = chosen.run(*given, reverse=reverse, all_states=all_states)
+        final, states = chosen.run(given) if num_steps else (state, _no_states(state))
         # Rematerialise: the intermediates of a read-out are as large as the states themselves.
         output = partial(read_out, cell)
         output = jax.checkpoint(output) if own_output else output
@@ -216,10 +216,7 @@ def unroll(
         """Returns outputs in `dtype`, zero at the invalid steps."""
         if jnp.iscomplexobj(ys):
             raise TypeError(f"seqjax.unroll: the output of {cell!r} must be real, got {ys.dtype}.")
-        ys = ys.astype(dtype)
-        if inputs.valid is not None:
-            ys = select(inputs.valid, ys, jnp.zeros_like(ys))
-        return ys
+        return zeros_unless(inputs.valid, ys.astype(dtype))
 
     inputs = Inputs(xs.astype(dtype), valid, resets)
     ys, final, states = automatic(run, xs)(params, inputs, state, reset_state, key)
@@ -291,6 +288,11 @@ def cast_params(cell: Cell, params: Any, dtype: DTypeLike) -> Any:
         return leaf.astype(target)
 
     return jax.tree_util.tree_map_with_path(cast, params)
+
+
+def _no_states(state: Any) -> Any:
+    """Returns the states of a run without steps, leaves (0, *B, ...)."""
+    return jax.tree.map(lambda leaf: jnp.zeros((0, *leaf.shape), leaf.dtype), state)
 
 
 def _in_dtype_of(leaf: ArrayLike, expected: Array) -> Array:

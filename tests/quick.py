@@ -4,7 +4,7 @@
 QUICK = {
     "cells": ["cells/test_cell_layout.py", "cells/test_registry.py"],
     "convert": ["conversions/test_convert_flax.py::test_both_ways"],
-    "data": ["data/test_table.py", "data/test_batching.py"],
+    "data": ["data/test_table.py", "data/test_ragged_sequences.py"],
     "decode": ["decode/test_beam.py::test_greedy_search_is_the_beam_of_one"],
     "executors": [
         "unroll/test_unroll_values.py::test_equals_a_plain_loop",

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from experiments.batches import truncate
 from experiments.classify.config import Config
+from experiments.features import stack_steps
 from experiments.finished import read_saved, saved_names, saved_vector
 from seqjax import data
-from seqjax.data._audio import stack_steps
-from seqjax.data._batching import truncate
 from seqjax.train._files import replace_file
 
 DNA, SOUND, ROWS, WORDS = "dna", "sound", "rows", "words"

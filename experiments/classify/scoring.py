@@ -5,8 +5,8 @@ from scipy import special
 
 from experiments.classify.inputs import WORDS
 from experiments.classify.task import Task
+from experiments.features import segment_means
 from seqjax import data, floors
-from seqjax.floors._ridge import segment_means
 
 _SEGMENTS = 8  # of a sequence, for the floors, where lengths differ
 

@@ -14,11 +14,11 @@ from experiments.classify.inputs import DNA, ROWS, SOUND, WORDS, Inputs, make_in
 from experiments.classify.motifs import MOTIF_CLASSES, generate_motifs
 from experiments.classify.ts_files import read_parts, ts_paths
 from experiments.csv_tasks import only_answers
+from experiments.splitting import split_validation, text_hashes
 from experiments.tables import last_column, read_table, warn_of_ids
 from seqjax import data
 from seqjax.data._audio import Sound
 from seqjax.data._splice import SPLICE_CLASSES
-from seqjax.data._splitting import split_validation, text_hashes
 from seqjax.data._spoken_digits import DIGITS_RATE
 from seqjax.data._table import Table
 from seqjax.data._text_file import read_text

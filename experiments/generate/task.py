@@ -5,16 +5,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.batches import bucket_lengths
+from experiments.generate.characters import split_characters
 from experiments.generate.chord_progressions import chord_progressions
 from experiments.generate.config import Config
 from experiments.generate.grammar_text import grammar_text
+from experiments.generate.note_baselines import note_rates, note_repetition
+from experiments.generate.pieces import sequence_segments, transposed
 from seqjax import data, floors
-from seqjax.data._batching import bucket_lengths
-from seqjax.data._characters import split_characters
-from seqjax.data._chorales import NUM_NOTES, Rolls, transposed
-from seqjax.data._segments import sequence_segments
+from seqjax.data._chorales import NUM_NOTES, Rolls
 from seqjax.data._text_file import read_text
-from seqjax.floors._notes import note_rates, note_repetition
 
 ORDERS = (1, 2, 3, 5)  # of the n-gram floors
 SENTENCES = 2000

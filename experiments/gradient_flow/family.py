@@ -13,9 +13,9 @@ import seqjax
 from experiments.gradient_flow import canvas
 from experiments.gradient_flow.jobs import run_jobs
 from experiments.gradient_flow.metrics import log_slopes
+from experiments.intervals import summarise
 from seqjax import data
 from seqjax.cells import CELLS, AssociativeCell, LinearCell
-from seqjax.train._record import summarise
 
 SIZE = 16  # hidden units, and sequences of a seed
 _LINEAR = 0.02  # the axis is linear up to here, and logarithmic beyond

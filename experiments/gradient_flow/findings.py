@@ -9,7 +9,7 @@ from experiments.gradient_flow.grid import Point
 from experiments.gradient_flow.metrics import COSINE, LOSSES, SPIKE, Metrics, slope_of
 from experiments.gradient_flow.tasks import make_task, window_floor
 from experiments.gradient_flow.train_tasks import WINDOW
-from seqjax.train._record import summarise
+from experiments.intervals import summarise
 
 
 def findings(config: Config, metrics: Metrics) -> list[str]:

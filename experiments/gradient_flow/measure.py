@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from experiments.gradient_flow import grid
 from experiments.gradient_flow.config import Config
 from seqjax import data, gradflow
 from seqjax.cells import Cell, GatedCell, LinearCell
 from seqjax.cells._diagonals import is_pointwise
-from seqjax.gradflow._gates import activation_histogram
 from seqjax.online import Method
 
 BINS = 40
@@ -193,3 +193,27 @@ def _keeps_by_unit(cell: Cell) -> bool:
 def _memory(state: Any) -> Array:
     """Returns the field that remembers: `cell` where there is one, else the last one."""
     return getattr(state, "cell", jax.tree.leaves(state)[-1])
+
+
+def activation_histogram(
+    activations: ArrayLike, *, bins: int = 20, range: tuple[float, float] = (0.0, 1.0)
+) -> tuple[Array, Array]:
+    """Returns a histogram of a gate's activations.
+
+    Args:
+      activations: activations of one gate, any shape.
+      bins: number of bins, static.
+      range: ends of the first and the last bin; use (-1, 1) for tanh.
+
+    Returns:
+      `(fractions, edges)`, shapes (bins,) and (bins + 1,). The fractions are relative to all
+      activations, including activations outside the range.
+
+    Example:
+      >>> fractions, edges = activation_histogram(jnp.array([0.1, 0.2, 0.9, 0.8]), bins=2)
+      >>> fractions.tolist(), edges.tolist()
+      ([0.5, 0.5], [0.0, 0.5, 1.0])
+    """
+    activations = jnp.asarray(activations)
+    counts, edges = jnp.histogram(activations, bins=bins, range=range)
+    return counts / max(1, activations.size), edges

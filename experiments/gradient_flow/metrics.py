@@ -12,8 +12,8 @@ from experiments.gradient_flow.measure import Arrays, truncations
 from experiments.gradient_flow.tasks import make_task
 from experiments.gradient_flow.train_tasks import Clipped, Learnt
 from experiments.gradient_flow.training import Training, updates_to_threshold
+from experiments.intervals import summarise
 from seqjax import gradflow
-from seqjax.train._record import summarise
 
 COSINE = 0.9  # a truncated gradient that agrees so well with the full one is called good
 SPIKE = 10.0  # times chance: a loss above it is a spike, a last test above it a divergence

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.imdb.cache import cache_folder, encode_reviews, read_entry, write_entry
+from experiments.imdb.cross_fitting import cross_fit
+from experiments.splitting import text_hashes
 from seqjax import data
-from seqjax.data._cache import cache_folder, encode_reviews, read_entry, write_entry
-from seqjax.data._splitting import text_hashes
 from seqjax.floors import NaiveBayesLogistic, fit_naive_bayes_logistic
-from seqjax.floors._cross_fitting import cross_fit
 from seqjax.floors._naive_bayes_logistic import NGrams
 
 VOCAB_SIZE = 200_000  # every word there is; n-grams seen only once are left out anyway

@@ -11,11 +11,11 @@ from flax import nnx
 from jax.sharding import Mesh
 
 import seqjax
+from experiments.batches import Batch
 from experiments.functions import Functions, make_functions, recurrent_layers
 from experiments.imdb.config import Config
+from experiments.imdb.cross_fitting import stacking_weights
 from seqjax import train
-from seqjax.data._batching import Batch
-from seqjax.floors._cross_fitting import stacking_weights
 
 
 def build_model(config: Config, vocab_size: int, rngs: nnx.Rngs) -> seqjax.nn.SequenceClassifier:

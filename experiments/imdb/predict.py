@@ -7,12 +7,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.batches import bucketed_batches, truncate
 from experiments.finished import open_finished, read_saved, saved_vector
 from experiments.imdb.config import Config
 from experiments.imdb.linear import linear_logits, load_linear
 from experiments.imdb.model import model_functions
 from seqjax import data
-from seqjax.data._batching import bucketed_batches, truncate
 
 ASKS = "a text whose sentiment the finished run is asked for"
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.batches import Batch
 from experiments.imdb.config import Config
 from experiments.imdb.linear import save_linear
 from experiments.imdb.model import make_loss, make_predict, model_functions
@@ -13,7 +14,6 @@ from experiments.imdb.task import Task, load_task
 from experiments.optimizer import make_step
 from experiments.study import Study
 from seqjax import train
-from seqjax.data._batching import Batch
 
 
 def prepare(

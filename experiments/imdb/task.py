@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.batches import Batch, bucket_lengths, bucketed_batches, truncate
+from experiments.imdb.cache import encode_reviews
 from experiments.imdb.config import Config
 from experiments.imdb.linear import Linear, fit_linear
+from experiments.splitting import split_validation, text_hashes
 from seqjax import data
-from seqjax.data._batching import Batch, bucket_lengths, bucketed_batches, truncate
-from seqjax.data._cache import encode_reviews
-from seqjax.data._splitting import split_validation, text_hashes
 
 
 class Split(NamedTuple):

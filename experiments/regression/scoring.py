@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
+from experiments.features import segment_means
 from experiments.regression.config import Config
 from experiments.regression.task import Task
 from seqjax import data, floors
-from seqjax.floors._ridge import segment_means
 
 _SEGMENTS = 8  # of a sequence, for the ridge, where lengths differ
 _RIDGE_EXAMPLES = 20_000  # images: as many decide a ridge on 784 pixels

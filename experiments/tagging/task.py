@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.batches import bucket_lengths, bucketed_batches
 from experiments.tagging.config import Config
 from experiments.tagging.generated_tags import generate_tagged
 from experiments.tagging.vocabulary import Encoded, Vocabulary, build_vocabulary, pieces
 from seqjax import data
-from seqjax.data._batching import bucket_lengths, bucketed_batches
 from seqjax.data._conllu import TaggedSplits, load_conllu
 
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.batches import truncate
 from seqjax import data
-from seqjax.data._batching import truncate
 from seqjax.data._conllu import TaggedSentence, TaggedSplits
 from seqjax.data._vocabulary import UNKNOWN_ID
 from seqjax.train._files import replace_file

@@ -4,12 +4,12 @@ import itertools
 
 import numpy as np
 
+from experiments.features import segment_means
 from experiments.transcribe.config import Config
 from experiments.transcribe.scoring import said, scores
 from experiments.transcribe.task import DIGITS, Task
 from seqjax import data, floors
 from seqjax.data._spoken_digits import DIGITS_RATE
-from seqjax.floors._ridge import segment_means
 
 _SEGMENTS = 8  # equal parts of a recording, whose means the ridge sees
 _LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6)  # between the faintest and the loudest frame of a string

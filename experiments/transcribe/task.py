@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.command_line import ConfigError
+from experiments.features import stack_steps
 from experiments.transcribe.config import Config
 from experiments.transcribe.digit_strings import DigitStrings, draw_digit_strings
 from experiments.transcribe.tones import generate_tones
 from seqjax import data
-from seqjax.data._audio import stack_steps
 from seqjax.data._spoken_digits import DIGITS_RATE, Recordings, SpokenDigits
 
 DIGITS = 10

@@ -9,12 +9,12 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
+from experiments.batches import Batch
 from experiments.cells import make_cell
 from experiments.functions import Functions, make_functions, recurrent_layers
 from experiments.newton import executor_of
 from experiments.translate.config import Config
 from seqjax import decode, nn, train
-from seqjax.data._batching import Batch
 from seqjax.data._pair_batching import PairBatch
 from seqjax.data._subwords import END_ID, START_ID
 from seqjax.data._vocabulary import PADDING_ID, UNKNOWN_ID

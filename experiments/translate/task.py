@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.batches import Batch, bucket_lengths, bucketed_batches
 from experiments.translate.config import Config
 from experiments.translate.transduction import generate_translations
 from seqjax import data
-from seqjax.data._batching import Batch, bucket_lengths, bucketed_batches
 from seqjax.data._parallel_text import Pairs, ParallelText
 from seqjax.data._subwords import END_ID
 

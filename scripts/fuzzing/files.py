@@ -11,11 +11,11 @@ from scipy.io import wavfile
 
 from experiments import classify, regression
 from experiments.classify.task import read_csv
+from experiments.imdb.cache import read_entry, write_entry
 from experiments.regression.task import load_task
 from fuzzing.reader import Reader
 from seqjax import data
 from seqjax.data import _imdb_reviews as imdb_reviews
-from seqjax.data._cache import read_entry, write_entry
 from seqjax.data._table import MISSING, read_table
 from seqjax.data._text_file import read_text
 

@@ -26,6 +26,7 @@ from experiments import (
 from experiments.cells import keep_code
 from experiments.classify.inputs import Inputs
 from experiments.generate.predict import load_alphabet
+from experiments.imdb.cache import write_entry
 from experiments.imdb.linear import ORDER, linear_logits, load_linear
 from experiments.imdb.predict import load_weights
 from experiments.regression.predict import load_scales
@@ -35,7 +36,6 @@ from fuzzing.command_lines import MODULE
 from fuzzing.faults import WEIGHTS, spoilt, spoilt_nest
 from fuzzing.reader import Reader, drawn
 from seqjax import data, train
-from seqjax.data._cache import write_entry
 from seqjax.train._checkpoints import Checkpoints, Position
 
 EXPERIMENTS = (classify, generate, imdb, regression, tagging, transcribe, translate)

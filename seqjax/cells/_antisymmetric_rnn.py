@@ -8,7 +8,8 @@ from jax.nn import sigmoid
 
 from seqjax.cells._cell import HiddenState
 from seqjax.cells._gated import GatedCell
-from seqjax.cells._operations import bind, normal
+from seqjax.cells._initializers import normal
+from seqjax.cells._operations import bind
 
 
 def antisymmetric_rnn(
@@ -88,9 +89,7 @@ class _AntisymmetricRNN(GatedCell):
         return params._replace(recurrent_kernel=jnp.tile(kernel, (1, len(self.gates))))
 
 
-def _update(
-    state: HiddenState, candidate: Array, gate: Array | None = None, *, step_size: float
-) -> HiddenState:
+def _update(state, candidate, gate=None, *, step_size) -> HiddenState:
     z = 1 if gate is None else sigmoid(gate)
     return HiddenState(state.hidden + step_size * z * jnp.tanh(candidate))
 

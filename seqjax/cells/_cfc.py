@@ -7,7 +7,8 @@ import jax.numpy as jnp
 
 from seqjax._checks import check_sizes
 from seqjax.cells._cell import Cell, HiddenState, batch_axes
-from seqjax.cells._operations import affine, check_features, glorot_uniform
+from seqjax.cells._initializers import glorot_uniform
+from seqjax.cells._operations import affine, check_features
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)

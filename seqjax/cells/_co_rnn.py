@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqjax.cells._gated import GatedCell, GatedParams
-from seqjax.cells._operations import bind, check_in_size, uniform
+from seqjax.cells._initializers import uniform
+from seqjax.cells._operations import bind, check_in_size
 
 
 class OscillatorState(NamedTuple):

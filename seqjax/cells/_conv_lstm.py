@@ -9,8 +9,9 @@ from jax import lax
 
 from seqjax._checks import check_sizes
 from seqjax.cells._cell import Cell, batch_axes
+from seqjax.cells._initializers import glorot_uniform
 from seqjax.cells._lstm import LSTMState
-from seqjax.cells._operations import add_bias, check_in_size, glorot_uniform
+from seqjax.cells._operations import add_bias, check_in_size
 
 
 def conv_lstm(

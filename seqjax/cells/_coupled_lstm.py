@@ -1,20 +1,10 @@
 """The LSTM with coupled input and forget gates (CIFG)."""
 
-from jax import Array
-
+from seqjax.cells._activations import Activation, activate, named_activations
 from seqjax.cells._gated import GatedCell, gated_cell
-from seqjax.cells._initializers import chrono
+from seqjax.cells._initializers import Initializer, chrono, constant, glorot_uniform, orthogonal
 from seqjax.cells._lstm import LSTMState
-from seqjax.cells._operations import (
-    Activation,
-    Initializer,
-    activate,
-    bind,
-    constant,
-    glorot_uniform,
-    named_activation,
-    orthogonal,
-)
+from seqjax.cells._operations import bind
 
 
 def coupled_lstm(
@@ -66,16 +56,13 @@ def coupled_lstm(
 
     Reference: Greff et al. (2017), LSTM: a search space odyssey.
     """
-    where, keeps = "seqjax.coupled_lstm", bind(constant, value=forget_bias)
+    squash = {"activation": activation, "gate_activation": gate_activation}
+    keeps = bind(constant, value=forget_bias)
     return gated_cell(
         "coupled_lstm",
         hidden_size,
         gates=("forget", "candidate", "output"),
-        update=bind(
-            _update,
-            activation=named_activation(where, "activation", activation),
-            gate_activation=named_activation(where, "gate_activation", gate_activation),
-        ),
+        update=bind(_update, **named_activations("seqjax.coupled_lstm", **squash)),
         state=LSTMState,
         bias_inits={"forget": keeps if max_timescale is None else chrono(max_timescale)},
         kernel_init=kernel_init,
@@ -85,14 +72,7 @@ def coupled_lstm(
 
 
 def _update(
-    state: LSTMState,
-    forget: Array,
-    candidate: Array,
-    output: Array,
-    *,
-    activation: Activation,
-    gate_activation: Activation,
-    candidate_factor: Array | float = 1.0,
+    state, forget, candidate, output, *, activation, gate_activation, candidate_factor=1.0
 ) -> LSTMState:
     f, o = activate(gate_activation, forget), activate(gate_activation, output)
     cell = f * state.cell + (1 - f) * candidate_factor * activate(activation, candidate)

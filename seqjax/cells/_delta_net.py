@@ -9,13 +9,13 @@ from jax import Array, lax
 from seqjax.cells._associative import AssociativeCell
 from seqjax.cells._cell import HiddenState, batch_axes
 from seqjax.cells._initializers import fan_in_uniform
-from seqjax.cells._matrix import MatrixCell, Writes
-from seqjax.cells._operations import affine, check_features, check_in_size, heads_of
+from seqjax.cells._matrix import HeadedCell, Writes
+from seqjax.cells._operations import affine, check_features, check_in_size
 from seqjax.cells._product import split_heads
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class delta_net(MatrixCell, AssociativeCell):
+class delta_net(HeadedCell, AssociativeCell):
     """DeltaNet; each head moves the value stored under a key towards a new one.
 
         q_t = silu(W_q x_t) / |silu(W_q x_t)|
@@ -52,31 +52,19 @@ class delta_net(MatrixCell, AssociativeCell):
     eigenvalues.
     """
 
-    heads: int | None = None
     negative_eigenvalues: bool = False
-
-    def __post_init__(self):
-        super().__post_init__()
-        heads = heads_of(self.name, self.hidden_size, self.heads, size=32)
-        object.__setattr__(self, "heads", heads)
-
-    @property
-    def _shape(self) -> tuple[int, int]:
-        """Heads, and the size of each."""
-        assert self.heads is not None
-        return self.heads, self.hidden_size // self.heads
 
     def init(self, key, in_size, dtype=jnp.float32):
         check_in_size(self.name, in_size)
         keys, units = jax.random.split(key), self.hidden_size
         params = {
-            "input_kernel": fan_in_uniform(keys[0], (in_size, 2 * units + self._shape[0])),
+            "input_kernel": fan_in_uniform(keys[0], (in_size, 2 * units + self.head_shape[0])),
             "read_kernel": fan_in_uniform(keys[1], (in_size, units)),
         }
         return jax.tree.map(lambda leaf: leaf.astype(dtype), params)
 
     def initial_state(self, params, batch_shape=(), dtype=jnp.float32):
-        heads, size = self._shape
+        heads, size = self.head_shape
         return HiddenState(
             jnp.zeros((*batch_axes(self.name, batch_shape), heads, size, size), dtype)
         )
@@ -86,7 +74,7 @@ class delta_net(MatrixCell, AssociativeCell):
         check_features(self.name, xs, params["input_kernel"])
         places = [self.hidden_size, 2 * self.hidden_size]
         key, value, rate = jnp.split(affine(xs, params["input_kernel"]), places, axis=-1)
-        key, value = (split_heads(jax.nn.silu(x), self._shape[0]) for x in (key, value))
+        key, value = (split_heads(jax.nn.silu(x), self.head_shape[0]) for x in (key, value))
         rate = jax.nn.sigmoid(rate) * (2 if self.negative_eigenvalues else 1)
         return Writes(_unit(key), value, jnp.zeros_like(rate)[..., None], rate)
 
@@ -94,7 +82,7 @@ class delta_net(MatrixCell, AssociativeCell):
         return self.project(params, xs)
 
     def query(self, params, xs):
-        heads, size = self._shape
+        heads, size = self.head_shape
         query = split_heads(affine(xs, params["read_kernel"]), heads)
         return _unit(jax.nn.silu(query)) * size**-0.5
 

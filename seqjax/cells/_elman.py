@@ -2,18 +2,11 @@
 
 from jax import Array
 
+from seqjax.cells._activations import Activation, activate, named_activations
 from seqjax.cells._cell import HiddenState
 from seqjax.cells._gated import GatedCell, gated_cell
-from seqjax.cells._operations import (
-    Activation,
-    Initializer,
-    activate,
-    bind,
-    glorot_uniform,
-    named_activation,
-    orthogonal,
-    zeros,
-)
+from seqjax.cells._initializers import Initializer, glorot_uniform, orthogonal, zeros
+from seqjax.cells._operations import bind
 
 
 def elman(
@@ -57,12 +50,12 @@ def elman(
 
     Reference: Elman (1990), Finding structure in time.
     """
-    activation = named_activation("seqjax.elman", "activation", activation)
+    squash = named_activations("seqjax.elman", activation=activation)
     return gated_cell(
         "elman",
         hidden_size,
         gates=("hidden",),
-        update=bind(_update, activation=activation),
+        update=bind(_update, **squash),
         bias_inits={"hidden": bias_init},
         kernel_init=kernel_init,
         recurrent_init=recurrent_init,

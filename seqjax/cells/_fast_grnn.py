@@ -1,13 +1,12 @@
 """FastGRNN: a gate for the price of a bias."""
 
-import jax
 import jax.numpy as jnp
-from jax import Array
 from jax.nn import sigmoid
 
 from seqjax.cells._cell import HiddenState
 from seqjax.cells._gated import GatedCell, gated_cell
-from seqjax.cells._operations import Initializer, bind, constant, normal
+from seqjax.cells._initializers import Initializer, normal, ones, scalar
+from seqjax.cells._operations import bind
 
 _NORMAL = bind(normal, scale=0.1)
 
@@ -57,7 +56,6 @@ def fast_grnn(
     Reference: Kusupati et al. (2018), FastGRNN: a fast, accurate, stable and tiny kilobyte sized
     gated recurrent neural network.
     """
-    ones = jax.nn.initializers.ones
     return gated_cell(
         "fast_grnn",
         hidden_size,
@@ -66,8 +64,8 @@ def fast_grnn(
         units={
             "gate_bias": ones,
             "candidate_bias": ones,
-            "zeta": bind(_scalar, value=1.0),
-            "nu": bind(_scalar, value=-4.0),
+            "zeta": bind(scalar, value=1.0),
+            "nu": bind(scalar, value=-4.0),
         },
         update=_update,
         kernel_init=kernel_init,
@@ -76,17 +74,6 @@ def fast_grnn(
     )
 
 
-def _update(
-    state: HiddenState,
-    shared: Array,
-    gate_bias: Array,
-    candidate_bias: Array,
-    zeta: Array,
-    nu: Array,
-) -> HiddenState:
+def _update(state, shared, gate_bias, candidate_bias, zeta, nu) -> HiddenState:
     z, n = sigmoid(shared + gate_bias), jnp.tanh(shared + candidate_bias)
     return HiddenState(z * state.hidden + (sigmoid(zeta) * (1 - z) + sigmoid(nu)) * n)
-
-
-def _scalar(key, shape, dtype=jnp.float32, *, value: float) -> Array:
-    return constant(key, (1,), dtype, value=value)

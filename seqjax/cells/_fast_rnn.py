@@ -1,21 +1,12 @@
 """FastRNN: a weighted residual connection makes an Elman network stable."""
 
-import jax.numpy as jnp
-from jax import Array
 from jax.nn import sigmoid
 
+from seqjax.cells._activations import Activation, activate, named_activations
 from seqjax.cells._cell import HiddenState
 from seqjax.cells._gated import GatedCell, gated_cell
-from seqjax.cells._operations import (
-    Activation,
-    Initializer,
-    activate,
-    bind,
-    constant,
-    named_activation,
-    normal,
-    ones,
-)
+from seqjax.cells._initializers import Initializer, normal, ones, scalar
+from seqjax.cells._operations import bind
 
 _NORMAL = bind(normal, scale=0.1)
 
@@ -64,13 +55,13 @@ def fast_rnn(
     Reference: Kusupati et al. (2018), FastGRNN: a fast, accurate, stable and tiny kilobyte sized
     gated recurrent neural network.
     """
-    activation = named_activation("seqjax.fast_rnn", "activation", activation)
+    squash = named_activations("seqjax.fast_rnn", activation=activation)
     return gated_cell(
         "fast_rnn",
         hidden_size,
         gates=("hidden",),
-        units={"alpha": bind(_scalar, value=-3.0), "beta": bind(_scalar, value=3.0)},
-        update=bind(_update, activation=activation),
+        units={"alpha": bind(scalar, value=-3.0), "beta": bind(scalar, value=3.0)},
+        update=bind(_update, **squash),
         bias_inits={"hidden": ones},
         kernel_init=kernel_init,
         recurrent_init=recurrent_init,
@@ -78,12 +69,6 @@ def fast_rnn(
     )
 
 
-def _update(
-    state: HiddenState, hidden: Array, alpha: Array, beta: Array, *, activation: Activation
-) -> HiddenState:
+def _update(state, hidden, alpha, beta, *, activation) -> HiddenState:
     new = activate(activation, hidden)
     return HiddenState(sigmoid(beta) * state.hidden + sigmoid(alpha) * new)
-
-
-def _scalar(key, shape, dtype=jnp.float32, *, value: float) -> Array:
-    return constant(key, (1,), dtype, value=value)

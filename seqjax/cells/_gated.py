@@ -13,18 +13,9 @@ from jax.typing import DTypeLike
 from seqjax._checks import check_function, check_names, check_sizes
 from seqjax.cells._cell import Cell, HiddenState, State, batch_axes
 from seqjax.cells._diagonals import gated_jacobian
+from seqjax.cells._initializers import Initializer, glorot_uniform, orthogonal, zeros
 from seqjax.cells._noise import Draw, Noise, Noisy, hits, kept
-from seqjax.cells._operations import (
-    Initializer,
-    add_bias,
-    affine,
-    check_features,
-    check_in_size,
-    glorot_uniform,
-    orthogonal,
-    whole_features,
-    zeros,
-)
+from seqjax.cells._operations import add_bias, affine, check_features, check_in_size, whole_features
 from seqjax.cells._product import (
     dropped,
     kernel_by_gate,
@@ -212,6 +203,7 @@ class GatedCell(Cell):
         """Draws the parameters; each gate's block of a kernel is drawn separately."""
         check_in_size(self.name, in_size)
         size, gates = self.hidden_size, self.gates
+        unsummed = self.unsummed if self.use_bias else ()
         input_key, recurrent_key, bias_key = jax.random.split(key, 3)
 
         def blocks(key: Array, shape: tuple[int, int], initializer: Initializer) -> Array:
@@ -238,11 +230,7 @@ class GatedCell(Cell):
             input_kernel=blocks(input_key, (in_size, size), self.kernel_init),
             recurrent_kernel=recurrent,
             bias=jnp.concatenate(biases) if self.use_bias else None,
-            recurrent_bias=(
-                jnp.zeros(len(self.unsummed) * size, dtype)
-                if self.unsummed and self.use_bias
-                else None
-            ),
+            recurrent_bias=jnp.zeros(len(unsummed) * size, dtype) if unsummed else None,
             initial_state=self._start((size,), dtype) if self.learned_initial_state else None,
             units=units or None,
         )
@@ -320,9 +308,7 @@ class GatedCell(Cell):
             return ()
         kernels = [kernel]
         if self.inner_gates:
-            before, after = self._columns(kernel.shape[-2])
-            outer = jnp.concatenate([kernel[..., :before], kernel[..., after:]], axis=-1)
-            kernels = [outer, kernel[..., before:after]]
+            kernels = self._by_product(kernel, kernel.shape[-2])
         return tuple(kernel_by_gate(each) if self._untied(noise) else each for each in kernels)
 
     def hidden_factors(self, noise: Any, dtype: DTypeLike) -> tuple[Array | None, Array | None]:
@@ -332,9 +318,7 @@ class GatedCell(Cell):
         factor = kept(noise["hidden"], self.hidden_dropout, dtype)
         if not self._untied(noise):
             return factor, factor
-        before, after = self._columns(self.hidden_size)
-        outer = jnp.concatenate([factor[..., :before], factor[..., after:]], axis=-1)
-        return outer, factor[..., before:after]
+        return self._by_product(factor, self.hidden_size)
 
     def _untied(self, noise: Any) -> bool:
         return self.untied_dropout and bool(noise) and "hidden" in noise
@@ -418,6 +402,12 @@ class GatedCell(Cell):
         """Returns the first and the end column of the inner gates, at `size` columns per gate."""
         end = len(self.gates) - len(self.unsummed)
         return (end - len(self.inner_gates)) * size, end * size
+
+    def _by_product(self, columns: Array, size: int) -> tuple[Array, Array]:
+        """Returns the columns of the first product, and those of the second."""
+        before, after = self._columns(size)
+        outer = jnp.concatenate([columns[..., :before], columns[..., after:]], axis=-1)
+        return outer, columns[..., before:after]
 
     def _split(self, columns: Array | None) -> list[Any]:
         """Splits an array of adjacent gates into one array per gate."""

@@ -46,7 +46,7 @@ class gated_delta_net(delta_net):
     full_precision = ("decay_log", "step_bias")
 
     def init(self, key, in_size, dtype=jnp.float32):
-        heads, keys = self._shape[0], jax.random.split(key, 4)
+        heads, keys = self.head_shape[0], jax.random.split(key, 4)
         shared = super().init(keys[3], in_size, dtype)
         own = {
             "decay_kernel": fan_in_uniform(keys[0], (in_size, heads)),

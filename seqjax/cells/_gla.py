@@ -8,19 +8,13 @@ import jax.numpy as jnp
 from seqjax._checks import check_sizes
 from seqjax.cells._initializers import fan_in_uniform
 from seqjax.cells._linear import LinearCell
-from seqjax.cells._matrix import MatrixCell, Writes
-from seqjax.cells._operations import (
-    add_bias,
-    affine,
-    check_features,
-    check_in_size,
-    heads_of,
-)
+from seqjax.cells._matrix import HeadedCell, Writes
+from seqjax.cells._operations import add_bias, affine, check_features, check_in_size
 from seqjax.cells._product import split_heads
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class gla(MatrixCell, LinearCell):
+class gla(HeadedCell, LinearCell):
     """Gated linear attention; a matrix is the state of each head.
 
         a_t = sigmoid(W_2 W_1 x_t + b)^(1 / temperature)
@@ -56,7 +50,6 @@ class gla(MatrixCell, LinearCell):
     training.
     """
 
-    heads: int | None = None
     key_size: int | None = None
     rank: int = 16
     temperature: float = 16.0
@@ -64,17 +57,15 @@ class gla(MatrixCell, LinearCell):
 
     def __post_init__(self):
         super().__post_init__()
-        object.__setattr__(self, "heads", heads_of("gla", self.hidden_size, self.heads, size=32))
         check_sizes("seqjax.gla", key_size=self.state_shape[1], rank=self.rank)
         if not self.temperature > 0:
             raise ValueError(f"seqjax.gla: `temperature` must be above 0, got {self.temperature}.")
 
     @property
     def state_shape(self):
-        assert self.heads is not None
-        value_size = self.hidden_size // self.heads
+        heads, value_size = self.head_shape
         key_size = (value_size + 1) // 2 if self.key_size is None else self.key_size
-        return self.heads, key_size, value_size
+        return heads, key_size, value_size
 
     def init(self, key, in_size, dtype=jnp.float32):
         check_in_size("gla", in_size)

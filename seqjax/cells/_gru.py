@@ -4,19 +4,11 @@ from typing import Any
 
 from jax import Array
 
+from seqjax.cells._activations import Activation, activate, named_activations
 from seqjax.cells._cell import HiddenState
 from seqjax.cells._gated import GatedCell, gated_cell
-from seqjax.cells._initializers import chrono
-from seqjax.cells._operations import (
-    Activation,
-    Initializer,
-    activate,
-    bind,
-    glorot_uniform,
-    named_activation,
-    orthogonal,
-    zeros,
-)
+from seqjax.cells._initializers import Initializer, chrono, glorot_uniform, orthogonal, zeros
+from seqjax.cells._operations import bind
 
 
 def gru(
@@ -72,12 +64,9 @@ def gru(
     Reference: Cho et al. (2014), Learning phrase representations using RNN encoder-decoder for
     statistical machine translation (reset before the product; `z` weights the old state).
     """
-    gate = {"gate_activation": named_activation("seqjax.gru", "gate_activation", gate_activation)}
-    both = {**gate, "activation": named_activation("seqjax.gru", "activation", activation)}
-    candidate: dict[str, Any] = {
-        "unsummed": ("candidate",),
-        "update": bind(_update_after, **both),
-    }
+    gate = named_activations("seqjax.gru", gate_activation=gate_activation)
+    both = gate | named_activations("seqjax.gru", activation=activation)
+    candidate: dict[str, Any] = {"unsummed": ("candidate",), "update": bind(_update_after, **both)}
     if not reset_after:
         candidate = {
             "inner_gates": ("candidate",),
@@ -97,14 +86,7 @@ def gru(
 
 
 def _update_after(
-    state: HiddenState,
-    update: Array,
-    reset: Array,
-    candidate: tuple[Array, Array],
-    *,
-    gate_activation: Activation,
-    activation: Activation,
-    candidate_factor: Array | float = 1.0,
+    state, update, reset, candidate, *, gate_activation, activation, candidate_factor=1.0
 ) -> HiddenState:
     drive, recurrent = candidate
     z, r = activate(gate_activation, update), activate(gate_activation, reset)
@@ -113,20 +95,11 @@ def _update_after(
 
 
 def _update_before(
-    state: HiddenState,
-    update: Array,
-    reset: Array,
-    candidate: Array,
-    *,
-    gate_activation: Activation,
-    activation: Activation,
-    candidate_factor: Array | float = 1.0,
+    state, update, reset, candidate, *, gate_activation, activation, candidate_factor=1.0
 ) -> HiddenState:
     z, n = activate(gate_activation, update), candidate_factor * activate(activation, candidate)
     return HiddenState(hidden=(1 - z) * state.hidden + z * n)
 
 
-def _reset_state(
-    state: HiddenState, update: Array, reset: Array, *, gate_activation: Activation
-) -> Array:
+def _reset_state(state, update, reset, *, gate_activation) -> Array:
     return activate(gate_activation, reset) * state.hidden

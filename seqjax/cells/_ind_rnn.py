@@ -1,19 +1,12 @@
 """The independently recurrent network."""
 
 import jax.numpy as jnp
-from jax import Array
 
+from seqjax.cells._activations import Activation, activate, named_activations
 from seqjax.cells._cell import HiddenState
 from seqjax.cells._gated import GatedCell, gated_cell
-from seqjax.cells._operations import (
-    Activation,
-    Initializer,
-    activate,
-    bind,
-    glorot_uniform,
-    named_activation,
-    uniform,
-)
+from seqjax.cells._initializers import Initializer, glorot_uniform, uniform
+from seqjax.cells._operations import bind
 
 
 def ind_rnn(
@@ -64,26 +57,19 @@ def ind_rnn(
             f"seqjax.ind_rnn: `max_timescale` must be above 0 steps, got {max_timescale}."
         )
     bound = None if max_timescale is None else 2 ** (1 / max_timescale)
-    activation = named_activation("seqjax.ind_rnn", "activation", activation)
+    squash = named_activations("seqjax.ind_rnn", activation=activation)
     return gated_cell(
         "ind_rnn",
         hidden_size,
         gates=("hidden",),
         heads=0,
         units={"recurrent": bind(uniform, high=1.0 if bound is None else bound)},
-        update=bind(_update, activation=activation, bound=bound),
+        update=bind(_update, bound=bound, **squash),
         kernel_init=kernel_init,
         learned_initial_state=learned_initial_state,
     )
 
 
-def _update(
-    state: HiddenState,
-    hidden: Array,
-    recurrent: Array,
-    *,
-    activation: Activation,
-    bound: float | None,
-) -> HiddenState:
+def _update(state, hidden, recurrent, *, activation, bound) -> HiddenState:
     u = recurrent if bound is None else jnp.clip(recurrent, -bound, bound)
     return HiddenState(activate(activation, hidden + u * state.hidden))

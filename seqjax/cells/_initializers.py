@@ -1,11 +1,71 @@
-"""Initialisers of gate biases and decays that recurrent networks need and JAX does not provide."""
+"""Initialisers: those of JAX that hold for every dtype, and those of recurrent networks."""
+
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from seqjax.cells._operations import Initializer, bind
+from seqjax.cells._operations import bind
+
+Initializer = Callable[..., Array]
+
+zeros: Initializer = jax.nn.initializers.zeros
+ones: Initializer = jax.nn.initializers.ones
+
+
+def glorot_uniform(key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> Array:
+    """Draws from `Uniform(-a, a)` with `a = sqrt(6 / (rows + columns))`."""
+    return jax.nn.initializers.glorot_uniform()(key, shape, dtype)
+
+
+def orthogonal(key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> Array:
+    """Draws an orthogonal matrix in float32 or wider, since QR has no bfloat16, then casts it."""
+    wide = jnp.promote_types(dtype, jnp.float32)
+    return jax.nn.initializers.orthogonal()(key, shape, wide).astype(dtype)
+
+
+def uniform(
+    key: Array,
+    shape: Sequence[int],
+    dtype: DTypeLike = jnp.float32,
+    *,
+    low: float = 0.0,
+    high: float = 1.0,
+) -> Array:
+    """Draws from `Uniform(low, high)` in float32 or wider, then casts."""
+    wide = jnp.promote_types(dtype, jnp.float32)
+    return jax.random.uniform(key, shape, wide, low, high).astype(dtype)
+
+
+def normal(
+    key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32, *, scale: float
+) -> Array:
+    """Draws from `N(0, scale^2)` in float32 or wider, then casts."""
+    wide = jnp.promote_types(dtype, jnp.float32)
+    return (scale * jax.random.normal(key, shape, wide)).astype(dtype)
+
+
+def constant(
+    key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32, *, value: float
+) -> Array:
+    """Returns an array filled with one value."""
+    return jnp.full(shape, value, dtype)
+
+
+def scalar(
+    key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32, *, value: float
+) -> Array:
+    """Returns one number for all units, (1,)."""
+    return jnp.full((1,), value, dtype)
+
+
+def by_gate(
+    key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32, *, values: Sequence[float]
+) -> Array:
+    """Returns one value for all units of each gate, (G * H,), for `units` of that width."""
+    return jnp.repeat(jnp.asarray(values, dtype), shape[0])
 
 
 def chrono(max_timescale: float, *, sign: float = 1.0) -> Initializer:

@@ -6,15 +6,8 @@ from jax.nn import sigmoid
 
 from seqjax.cells._cell import HiddenState
 from seqjax.cells._gated import GatedCell, gated_cell
-from seqjax.cells._operations import (
-    Initializer,
-    bind,
-    by_gate,
-    glorot_uniform,
-    normalised,
-    orthogonal,
-    zeros,
-)
+from seqjax.cells._initializers import Initializer, by_gate, glorot_uniform, orthogonal, zeros
+from seqjax.cells._operations import bind, normalised
 
 
 def layer_norm_gru(

@@ -4,17 +4,16 @@ import jax.numpy as jnp
 from jax.nn import sigmoid
 
 from seqjax.cells._gated import GatedCell, gated_cell
-from seqjax.cells._lstm import LSTMState
-from seqjax.cells._operations import (
+from seqjax.cells._initializers import (
     Initializer,
-    bind,
     by_gate,
     constant,
     glorot_uniform,
-    normalised,
     orthogonal,
     zeros,
 )
+from seqjax.cells._lstm import LSTMState
+from seqjax.cells._operations import bind, normalised
 
 
 def layer_norm_lstm(

@@ -3,20 +3,12 @@
 import math
 
 import jax
-from jax import Array
 
+from seqjax.cells._activations import Activation, activate, named_activations
 from seqjax.cells._cell import HiddenState
 from seqjax.cells._gated import GatedCell, gated_cell
-from seqjax.cells._operations import (
-    Activation,
-    Initializer,
-    activate,
-    bind,
-    constant,
-    glorot_uniform,
-    named_activation,
-    orthogonal,
-)
+from seqjax.cells._initializers import Initializer, constant, glorot_uniform, orthogonal
+from seqjax.cells._operations import bind
 
 
 def leaky_rnn(
@@ -73,7 +65,7 @@ def leaky_rnn(
             "seqjax.leaky_rnn: `time_constant` must be finite and at least 1 step, above 1 with "
             f"`learned`, got {time_constant}."
         )
-    known = {"activation": named_activation("seqjax.leaky_rnn", "activation", activation)}
+    known = named_activations("seqjax.leaky_rnn", activation=activation)
     leak = bind(constant, value=-math.log(time_constant - 1)) if learned else None
     return gated_cell(
         "leaky_rnn",
@@ -87,13 +79,9 @@ def leaky_rnn(
     )
 
 
-def _update(
-    state: HiddenState, hidden: Array, *, activation: Activation, share: float | Array
-) -> HiddenState:
+def _update(state, hidden, *, activation, share) -> HiddenState:
     return HiddenState(state.hidden + share * (activate(activation, hidden) - state.hidden))
 
 
-def _learned(
-    state: HiddenState, hidden: Array, leak: Array, *, activation: Activation
-) -> HiddenState:
+def _learned(state, hidden, leak, *, activation) -> HiddenState:
     return _update(state, hidden, activation=activation, share=jax.nn.sigmoid(leak))

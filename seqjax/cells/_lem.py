@@ -8,7 +8,8 @@ from jax import Array
 from jax.nn import sigmoid
 
 from seqjax.cells._gated import GatedCell, gated_cell
-from seqjax.cells._operations import bind, uniform
+from seqjax.cells._initializers import uniform
+from seqjax.cells._operations import bind
 
 
 class LEMState(NamedTuple):
@@ -71,16 +72,12 @@ def lem(hidden_size: int, *, step_size: float = 1.0) -> GatedCell:
     )
 
 
-def _memory(
-    state: LEMState, output_step: Array, memory_step: Array, memory: Array, *, step_size: float
-) -> Array:
+def _memory(state, output_step, memory_step, memory, *, step_size) -> Array:
     e = step_size * sigmoid(memory_step)
     return (1 - e) * state.memory + e * jnp.tanh(memory)
 
 
-def _update(
-    state: LEMState, output_step: Array, output: Array, *, step_size: float, **gates: Array
-) -> LEMState:
+def _update(state, output_step, output, *, step_size, **gates) -> LEMState:
     d = step_size * sigmoid(output_step)
     hidden = (1 - d) * state.hidden + d * jnp.tanh(output)
     return LEMState(hidden, _memory(state, output_step, step_size=step_size, **gates))

@@ -111,11 +111,26 @@ class LinearCell(Cell):
         return jnp.block([[real, -imag], [imag, real]])
 
 
+class _Functions(NamedTuple):
+    init: Callable[..., Params]
+    coefficients: Callable[..., tuple[Array, Array]]
+    output: Callable[[Params, Array, Array], Array]
+    prepare: Callable[[Params], Params]
+
+
+def _itself(params: Params) -> Params:
+    return params
+
+
+def _state(params: Params, hidden: Array, xs: Array) -> Array:
+    return hidden
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class _FromFunctions(LinearCell):
     """The linear cell that `linear_cell` returns; its methods call the given functions."""
 
-    functions: tuple[Callable[..., Any] | None, ...]
+    functions: _Functions
     shape: tuple[int, ...]
     complex_state: bool  # pyright: ignore[reportIncompatibleVariableOverride]
     uses_starts: bool  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -127,22 +142,16 @@ class _FromFunctions(LinearCell):
         return self.shape
 
     def init(self, key: Array, in_size: int, dtype: DTypeLike = jnp.float32) -> Params:
-        init, *_ = self.functions
-        assert init is not None
-        return init(key, in_size, dtype)
+        return self.functions.init(key, in_size, dtype)
 
     def prepare(self, params: Params) -> Params:
-        prepare = self.functions[1]
-        return params if prepare is None else prepare(params)
+        return self.functions.prepare(params)
 
     def coefficients(self, params: Params, xs: Array, *starts: Array) -> tuple[Array, Array]:
-        coefficients = self.functions[2]
-        assert coefficients is not None
-        return coefficients(params, xs, *starts)
+        return self.functions.coefficients(params, xs, *starts)
 
     def output(self, params: Params, states: Any, xs: Array) -> Array:
-        output = self.functions[3]
-        return states.hidden if output is None else output(params, states.hidden, xs)
+        return self.functions.output(params, states.hidden, xs)
 
 
 def linear_cell(
@@ -222,7 +231,7 @@ def linear_cell(
     return _FromFunctions(
         hidden_size,
         name=name,
-        functions=(init, prepare, coefficients, output),
+        functions=_Functions(init, coefficients, output or _state, prepare or _itself),
         shape=shape,
         complex_state=complex_state,
         uses_starts=uses_starts,

@@ -4,18 +4,10 @@ from typing import NamedTuple
 
 from jax import Array
 
+from seqjax.cells._activations import Activation, activate, named_activations
 from seqjax.cells._gated import GatedCell, gated_cell
-from seqjax.cells._initializers import chrono
-from seqjax.cells._operations import (
-    Activation,
-    Initializer,
-    activate,
-    bind,
-    constant,
-    glorot_uniform,
-    named_activation,
-    orthogonal,
-)
+from seqjax.cells._initializers import Initializer, chrono, constant, glorot_uniform, orthogonal
+from seqjax.cells._operations import bind
 
 
 class LSTMState(NamedTuple):
@@ -83,13 +75,12 @@ def lstm(
     Cummins (2000), Learning to forget; Tallec and Ollivier (2018), Can recurrent neural networks
     warp time? (chrono initialisation).
     """
-    squash = named_activation("seqjax.lstm", "activation", activation)
-    gate = named_activation("seqjax.lstm", "gate_activation", gate_activation)
+    squash = {"activation": activation, "gate_activation": gate_activation}
     return gated_cell(
         "lstm",
         hidden_size,
         gates=("input", "forget", "candidate", "output"),
-        update=bind(_update, activation=squash, gate_activation=gate),
+        update=bind(_update, **named_activations("seqjax.lstm", **squash)),
         state=LSTMState,
         bias_inits=lstm_bias_inits(forget_bias, max_timescale),
         kernel_init=kernel_init,
@@ -106,15 +97,7 @@ def lstm_bias_inits(forget_bias: float, max_timescale: float | None) -> dict[str
 
 
 def _update(
-    state: LSTMState,
-    input: Array,
-    forget: Array,
-    candidate: Array,
-    output: Array,
-    *,
-    activation: Activation,
-    gate_activation: Activation,
-    candidate_factor: Array | float = 1.0,
+    state, input, forget, candidate, output, *, activation, gate_activation, candidate_factor=1.0
 ) -> LSTMState:
     i, f, o = (activate(gate_activation, z) for z in (input, forget, output))
     cell = f * state.cell + i * (candidate_factor * activate(activation, candidate))

@@ -8,20 +8,13 @@ import jax.numpy as jnp
 from seqjax._checks import check_sizes
 from seqjax.cells._initializers import fan_in_uniform, inverse_softplus, log_uniform
 from seqjax.cells._linear import LinearCell
-from seqjax.cells._matrix import MatrixCell, Memory, Writes
-from seqjax.cells._operations import (
-    add_bias,
-    affine,
-    check_features,
-    check_in_size,
-    check_steps,
-    heads_of,
-)
+from seqjax.cells._matrix import HeadedCell, Memory, Writes
+from seqjax.cells._operations import add_bias, affine, check_features, check_in_size, check_steps
 from seqjax.cells._product import split_heads
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class mamba2(MatrixCell, LinearCell):
+class mamba2(HeadedCell, LinearCell):
     """The recurrence of Mamba-2: all states of a head share one decay.
 
         v_t = W_v x_t,    B_t = W_B x_t,    C_t = W_C x_t,    dt_t = softplus(W_dt x_t + b)
@@ -59,21 +52,18 @@ class mamba2(MatrixCell, LinearCell):
     """
 
     state_size: int = 64
-    heads: int | None = None
     min_step: float = 0.001
     max_step: float = 0.1
-    full_precision = ("decay_log", "step_bias")
+    units_per_head, full_precision = 64, ("decay_log", "step_bias")
 
     def __post_init__(self):
         super().__post_init__()
         check_steps("mamba2", self.min_step, self.max_step)
-        object.__setattr__(self, "heads", heads_of("mamba2", self.hidden_size, self.heads, size=64))
         check_sizes("seqjax.mamba2", state_size=self.state_size)
 
     @property
     def state_shape(self):
-        assert self.heads is not None
-        return self.heads, self.hidden_size // self.heads, self.state_size
+        return *self.head_shape, self.state_size
 
     def init(self, key, in_size, dtype=jnp.float32):
         check_in_size("mamba2", in_size)

@@ -1,11 +1,13 @@
 """Cells with a matrix as memory: what they write is an outer product of a key and a value."""
 
-from typing import Any, NamedTuple
+import dataclasses
+from typing import Any, ClassVar, NamedTuple
 
 from jax import Array
 
 from seqjax.cells._cell import Cell, Params, State
 from seqjax.cells._linear import LinearCell
+from seqjax.cells._operations import heads_of
 
 
 class Writes(NamedTuple):
@@ -65,6 +67,26 @@ class MatrixCell(Cell):
     def as_state(self, memory: Memory, state: State) -> State:
         """Returns a memory in the form of `state`."""
         return state._replace(**{state._fields[0]: memory.matrix})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class HeadedCell(MatrixCell):
+    """A `MatrixCell` with a matrix for each head; by default a head has `units_per_head` units."""
+
+    heads: int | None = None
+    units_per_head: ClassVar[int] = 32
+
+    def __post_init__(self) -> None:
+        """Sets the number of heads, and checks that it divides the units."""
+        super().__post_init__()
+        heads = heads_of(self.name, self.hidden_size, self.heads, size=self.units_per_head)
+        object.__setattr__(self, "heads", heads)
+
+    @property
+    def head_shape(self) -> tuple[int, int]:
+        """Heads, and the units of each."""
+        assert self.heads is not None
+        return self.heads, self.hidden_size // self.heads
 
 
 def reads_by_query(cell: Any) -> bool:

@@ -2,19 +2,11 @@
 
 from jax import Array
 
+from seqjax.cells._activations import Activation, activate, named_activations
 from seqjax.cells._cell import HiddenState
 from seqjax.cells._gated import GatedCell, gated_cell
-from seqjax.cells._initializers import chrono
-from seqjax.cells._operations import (
-    Activation,
-    Initializer,
-    activate,
-    bind,
-    glorot_uniform,
-    named_activation,
-    orthogonal,
-    zeros,
-)
+from seqjax.cells._initializers import Initializer, chrono, glorot_uniform, orthogonal, zeros
+from seqjax.cells._operations import bind
 
 
 def mgu(
@@ -64,15 +56,15 @@ def mgu(
 
     Reference: Zhou et al. (2016), Minimal gated unit for recurrent neural networks.
     """
-    gate = {"gate_activation": named_activation("seqjax.mgu", "gate_activation", gate_activation)}
-    squash = named_activation("seqjax.mgu", "activation", activation)
+    gate = named_activations("seqjax.mgu", gate_activation=gate_activation)
+    squash = named_activations("seqjax.mgu", activation=activation)
     return gated_cell(
         "mgu",
         hidden_size,
         gates=("forget", "candidate"),
         inner_gates=("candidate",),
         inner_state=bind(_forgotten, **gate),
-        update=bind(_update, activation=squash, **gate),
+        update=bind(_update, **squash, **gate),
         bias_inits={"forget": zeros if max_timescale is None else chrono(max_timescale, sign=-1.0)},
         kernel_init=kernel_init,
         recurrent_init=recurrent_init,
@@ -81,13 +73,7 @@ def mgu(
 
 
 def _update(
-    state: HiddenState,
-    forget: Array,
-    candidate: Array,
-    *,
-    gate_activation: Activation,
-    activation: Activation,
-    candidate_factor: Array | float = 1.0,
+    state, forget, candidate, *, gate_activation, activation, candidate_factor=1.0
 ) -> HiddenState:
     f, n = activate(gate_activation, forget), candidate_factor * activate(activation, candidate)
     return HiddenState((1 - f) * state.hidden + f * n)

@@ -5,20 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import DTypeLike
 
 from seqjax.cells._cell import HiddenState
-from seqjax.cells._initializers import chrono
+from seqjax.cells._initializers import Initializer, chrono, glorot_uniform, zeros
 from seqjax.cells._linear import LinearCell, learned_zeros, linear_cell
-from seqjax.cells._operations import (
-    Initializer,
-    affine,
-    bind,
-    check_features,
-    check_in_size,
-    glorot_uniform,
-    zeros,
-)
+from seqjax.cells._operations import affine, bind, check_features, check_in_size
 
 
 class MinGRUParams(NamedTuple):
@@ -91,14 +82,7 @@ def min_gru(
 
 
 def _init(
-    key: Array,
-    in_size: int,
-    dtype: DTypeLike = jnp.float32,
-    *,
-    hidden_size: int,
-    gate_bias: Initializer,
-    kernel_init: Initializer,
-    learned: bool,
+    key, in_size, dtype=jnp.float32, *, hidden_size, gate_bias, kernel_init, learned
 ) -> MinGRUParams:
     check_in_size("min_gru", in_size)
     gate_key, candidate_key, bias_key = jax.random.split(key, 3)

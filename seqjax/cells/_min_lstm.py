@@ -5,8 +5,9 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from seqjax.cells._initializers import glorot_uniform
 from seqjax.cells._linear import LinearCell
-from seqjax.cells._operations import affine, check_features, check_in_size, glorot_uniform
+from seqjax.cells._operations import affine, check_features, check_in_size
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)

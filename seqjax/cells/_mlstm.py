@@ -10,8 +10,8 @@ from jax import Array
 from seqjax.cells._associative import AssociativeCell
 from seqjax.cells._cell import batch_axes
 from seqjax.cells._initializers import fan_in_uniform
-from seqjax.cells._matrix import MatrixCell, Memory, Writes
-from seqjax.cells._operations import affine, check_features, check_in_size, heads_of
+from seqjax.cells._matrix import HeadedCell, Memory, Writes
+from seqjax.cells._operations import affine, check_features, check_in_size
 from seqjax.cells._product import split_heads
 
 
@@ -34,7 +34,7 @@ class MLSTMElement(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class mlstm(MatrixCell, AssociativeCell):
+class mlstm(HeadedCell, AssociativeCell):
     """The mLSTM cell; each head stores values under keys in a matrix.
 
         q_t = W_q x_t + b_q,    k_t = (W_k x_t + b_k) / sqrt(d),    v_t = W_v x_t + b_v
@@ -70,22 +70,11 @@ class mlstm(MatrixCell, AssociativeCell):
     Reference: Beck et al. (2024), xLSTM: extended long short-term memory.
     """
 
-    heads: int | None = None
     full_precision = ("gate_bias",)
-
-    def __post_init__(self):
-        super().__post_init__()
-        object.__setattr__(self, "heads", heads_of("mlstm", self.hidden_size, self.heads, size=32))
-
-    @property
-    def _shape(self) -> tuple[int, int]:
-        """Heads, and the size of each."""
-        assert self.heads is not None
-        return self.heads, self.hidden_size // self.heads
 
     def init(self, key, in_size, dtype=jnp.float32):
         check_in_size("mlstm", in_size)
-        keys, (heads, _), units = jax.random.split(key, 3), self._shape, self.hidden_size
+        keys, (heads, _), units = jax.random.split(key, 3), self.head_shape, self.hidden_size
         bias = 0.1 * jax.random.normal(keys[2], (heads,)), jnp.linspace(3.0, 6.0, heads)
         params = {
             "input_kernel": fan_in_uniform(keys[0], (in_size, 2 * units)),  # k, v
@@ -98,7 +87,7 @@ class mlstm(MatrixCell, AssociativeCell):
         return jax.tree.map(lambda leaf: leaf.astype(dtype), params)
 
     def initial_state(self, params, batch_shape=(), dtype=jnp.float32):
-        heads, size = self._shape
+        heads, size = self.head_shape
         shape = *batch_axes("mlstm", batch_shape), heads
         memory, normaliser = (jnp.zeros((*shape, *rest), dtype) for rest in ((size, size), (size,)))
         return MLSTMState(memory, normaliser, jnp.full(shape, -jnp.inf, dtype))
@@ -111,7 +100,7 @@ class mlstm(MatrixCell, AssociativeCell):
 
     def drive(self, key, value, gates):
         """Returns the drive of keys and values (..., H) and of the gates `i~, f~` (..., 2 n)."""
-        (heads, size), (admit, forget) = self._shape, jnp.split(gates, 2, axis=-1)
+        (heads, size), (admit, forget) = self.head_shape, jnp.split(gates, 2, axis=-1)
         key, value = split_heads(key, heads) * size**-0.5, split_heads(value, heads)
         return key, value, admit, jax.nn.log_sigmoid(forget)
 
@@ -139,7 +128,7 @@ class mlstm(MatrixCell, AssociativeCell):
 
     def query(self, params, xs):
         parts = affine(xs, params["read_kernel"], params["read_bias"])
-        return split_heads(parts[..., : self.hidden_size], self._shape[0])
+        return split_heads(parts[..., : self.hidden_size], self.head_shape[0])
 
     def answer(self, params, found, xs):
         gate = affine(xs, params["read_kernel"], params["read_bias"])[..., self.hidden_size :]

@@ -1,78 +1,14 @@
-"""Building blocks of cells: float32 products, initialisers, activations by name and checks."""
+"""Building blocks of cells: functions bound by value, float32 products, and checks."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.typing import DTypeLike
 
 from seqjax._checks import check_shape, check_sizes
-
-Initializer = Callable[..., Array]
-Activation = str | Callable[[Array], Array]
-
-zeros: Initializer = jax.nn.initializers.zeros
-ones: Initializer = jax.nn.initializers.ones
-
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "tanh": jnp.tanh,
-    "relu": jax.nn.relu,
-    "sigmoid": jax.nn.sigmoid,
-    "hard_sigmoid": jax.nn.hard_sigmoid,
-    "softsign": jax.nn.soft_sign,
-    "elu": jax.nn.elu,
-    "gelu": jax.nn.gelu,
-    "silu": jax.nn.silu,
-}
-
-
-def glorot_uniform(key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> Array:
-    """Draws from `Uniform(-a, a)` with `a = sqrt(6 / (rows + columns))`."""
-    return jax.nn.initializers.glorot_uniform()(key, shape, dtype)
-
-
-def orthogonal(key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> Array:
-    """Draws an orthogonal matrix in float32 or wider, since QR has no bfloat16, then casts it."""
-    wide = jnp.promote_types(dtype, jnp.float32)
-    return jax.nn.initializers.orthogonal()(key, shape, wide).astype(dtype)
-
-
-def uniform(
-    key: Array,
-    shape: Sequence[int],
-    dtype: DTypeLike = jnp.float32,
-    *,
-    low: float = 0.0,
-    high: float = 1.0,
-) -> Array:
-    """Draws from `Uniform(low, high)` in float32 or wider, then casts."""
-    wide = jnp.promote_types(dtype, jnp.float32)
-    return jax.random.uniform(key, shape, wide, low, high).astype(dtype)
-
-
-def normal(
-    key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32, *, scale: float
-) -> Array:
-    """Draws from `N(0, scale^2)` in float32 or wider, then casts."""
-    wide = jnp.promote_types(dtype, jnp.float32)
-    return (scale * jax.random.normal(key, shape, wide)).astype(dtype)
-
-
-def constant(
-    key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32, *, value: float
-) -> Array:
-    """Returns an array filled with one value."""
-    return jnp.full(shape, value, dtype)
-
-
-def by_gate(
-    key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32, *, values: Sequence[float]
-) -> Array:
-    """Returns one value for all units of each gate, (G * H,), for `units` of that width."""
-    return jnp.repeat(jnp.asarray(values, dtype), shape[0])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,28 +34,6 @@ class Bound:
 def bind(function: Callable[..., Any], **keywords: Any) -> Bound:
     """Binds keywords of a module-level function."""
     return Bound(function, tuple(keywords.items()))
-
-
-def named_activation(where: str, argument: str, activation: Activation) -> Activation:
-    """Returns the name of an activation if it has one: a name compares by value and pickles."""
-    if isinstance(activation, str):
-        if activation not in ACTIVATIONS:
-            raise ValueError(
-                f"{where}: `{argument}` must be one of {', '.join(sorted(ACTIVATIONS))}, or a "
-                f"pointwise function, got {activation!r}."
-            )
-        return activation
-    if not callable(activation):
-        raise TypeError(
-            f"{where}: `{argument}` must be a name or a pointwise function, got {activation!r}."
-        )
-    names = [name for name, function in ACTIVATIONS.items() if function is activation]
-    return names[0] if names else activation
-
-
-def activate(activation: Activation, x: Array) -> Array:
-    """Applies an activation, given as a name or a function."""
-    return ACTIVATIONS[activation](x) if isinstance(activation, str) else activation(x)
 
 
 def normalised(x: Array, epsilon: float) -> Array:

@@ -6,7 +6,7 @@ from jax.nn import sigmoid
 
 from seqjax.cells._cell import HiddenState
 from seqjax.cells._gated import GatedCell, gated_cell
-from seqjax.cells._operations import Initializer, glorot_uniform, normal
+from seqjax.cells._initializers import Initializer, glorot_uniform, normal
 
 
 def para_gru(
@@ -66,15 +66,7 @@ def para_gru(
     )
 
 
-def _update(
-    state: HiddenState,
-    update: Array,
-    reset: Array,
-    candidate: Array,
-    *,
-    candidate_factor: Array | float = 1.0,
-    **units: Array,
-) -> HiddenState:
+def _update(state, update, reset, candidate, *, candidate_factor=1.0, **units) -> HiddenState:
     h = state.hidden
     z = sigmoid(update + units["update_weight"] * h)
     r = sigmoid(reset + units["reset_weight"] * h)

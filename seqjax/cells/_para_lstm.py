@@ -1,12 +1,11 @@
 """The LSTM of ParaRNN, whose units see only themselves, made for Newton's method."""
 
 import jax.numpy as jnp
-from jax import Array
 from jax.nn import sigmoid
 
 from seqjax.cells._gated import GatedCell, gated_cell
+from seqjax.cells._initializers import Initializer, glorot_uniform
 from seqjax.cells._lstm import LSTMState
-from seqjax.cells._operations import Initializer, glorot_uniform
 from seqjax.cells._para_gru import falling, small_normal
 
 
@@ -71,15 +70,7 @@ def para_lstm(
     )
 
 
-def _update(
-    state: LSTMState,
-    forget: Array,
-    candidate: Array,
-    output: Array,
-    *,
-    candidate_factor: Array | float = 1.0,
-    **units: Array,
-) -> LSTMState:
+def _update(state, forget, candidate, output, *, candidate_factor=1.0, **units) -> LSTMState:
     h, c = state
     f = sigmoid(forget + units["forget_weight"] * h + units["forget_peephole"] * c)
     g = candidate_factor * jnp.tanh(candidate + units["candidate_weight"] * h)

@@ -2,18 +2,11 @@
 
 from jax import Array
 
+from seqjax.cells._activations import Activation, activate, named_activations
 from seqjax.cells._gated import GatedCell, gated_cell
+from seqjax.cells._initializers import Initializer, glorot_uniform, orthogonal, zeros
 from seqjax.cells._lstm import LSTMState, lstm_bias_inits
-from seqjax.cells._operations import (
-    Activation,
-    Initializer,
-    activate,
-    bind,
-    glorot_uniform,
-    named_activation,
-    orthogonal,
-    zeros,
-)
+from seqjax.cells._operations import bind
 
 
 def peephole_lstm(
@@ -65,18 +58,14 @@ def peephole_lstm(
     Reference: Gers, Schraudolph and Schmidhuber (2002), Learning precise timing with LSTM
     recurrent networks.
     """
-    where = "seqjax.peephole_lstm"
+    squash = {"activation": activation, "gate_activation": gate_activation}
     peepholes = ("input_peephole", "forget_peephole", "output_peephole")
     return gated_cell(
         "peephole_lstm",
         hidden_size,
         gates=("input", "forget", "candidate", "output"),
         units=dict.fromkeys(peepholes, peephole_init),
-        update=bind(
-            _update,
-            activation=named_activation(where, "activation", activation),
-            gate_activation=named_activation(where, "gate_activation", gate_activation),
-        ),
+        update=bind(_update, **named_activations("seqjax.peephole_lstm", **squash)),
         state=LSTMState,
         bias_inits=lstm_bias_inits(forget_bias, max_timescale),
         kernel_init=kernel_init,
@@ -85,14 +74,7 @@ def peephole_lstm(
     )
 
 
-def _update(
-    state: LSTMState,
-    *,
-    activation: Activation,
-    gate_activation: Activation,
-    candidate_factor: Array | float = 1.0,
-    **seen: Array,
-) -> LSTMState:
+def _update(state, *, activation, gate_activation, candidate_factor=1.0, **seen) -> LSTMState:
     def gate(name: str, memory: Array) -> Array:
         return activate(gate_activation, seen[name] + seen[f"{name}_peephole"] * memory)
 

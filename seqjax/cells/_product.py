@@ -83,9 +83,9 @@ def transposed_dropped(d_hidden: Array, factor: Array | None, size: int) -> Arra
 
 
 def kernel_by_gate(kernel: Array) -> Array:
-    """Returns a dense kernel (H, G * H) with one head per gate: (G, H, H)."""
-    size = kernel.shape[0]
-    return jnp.moveaxis(kernel.reshape(size, -1, size), 1, 0)
+    """Returns the square block of each gate: (..., H, G * H) to (..., G, H, H)."""
+    *lead, size, columns = kernel.shape
+    return jnp.moveaxis(kernel.reshape(*lead, size, columns // size, size), -2, -3)
 
 
 def transposed_kernel_by_gate(kernel: Array) -> Array:

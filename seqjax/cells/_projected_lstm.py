@@ -7,8 +7,9 @@ import jax.numpy as jnp
 
 from seqjax._checks import check_sizes
 from seqjax.cells._gated import GatedCell
+from seqjax.cells._initializers import glorot_uniform
 from seqjax.cells._lstm import lstm
-from seqjax.cells._operations import affine, glorot_uniform
+from seqjax.cells._operations import affine
 
 
 def projected_lstm(

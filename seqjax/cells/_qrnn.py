@@ -10,12 +10,8 @@ from jax import Array
 from seqjax._checks import check_sizes
 from seqjax.cells._associative import AssociativeCell
 from seqjax.cells._cell import batch_axes
-from seqjax.cells._operations import (
-    affine,
-    check_features,
-    check_in_size,
-    glorot_uniform,
-)
+from seqjax.cells._initializers import glorot_uniform
+from seqjax.cells._operations import affine, check_features, check_in_size
 
 
 class QRNNState(NamedTuple):

@@ -9,84 +9,13 @@ import jax
 import jax.numpy as jnp
 
 from seqjax._checks import check_function, check_kind
-from seqjax.cells._antisymmetric_rnn import antisymmetric_rnn
 from seqjax.cells._cell import Cell, advance
-from seqjax.cells._cfc import cfc
-from seqjax.cells._co_rnn import co_rnn
-from seqjax.cells._coupled_lstm import coupled_lstm
-from seqjax.cells._delta_net import delta_net
-from seqjax.cells._elman import elman
-from seqjax.cells._fast_grnn import fast_grnn
-from seqjax.cells._fast_rnn import fast_rnn
-from seqjax.cells._gated_delta_net import gated_delta_net
-from seqjax.cells._gla import gla
-from seqjax.cells._gru import gru
-from seqjax.cells._ind_rnn import ind_rnn
-from seqjax.cells._layer_norm_gru import layer_norm_gru
-from seqjax.cells._layer_norm_lstm import layer_norm_lstm
-from seqjax.cells._leaky_rnn import leaky_rnn
-from seqjax.cells._lem import lem
-from seqjax.cells._lru import lru
-from seqjax.cells._lstm import lstm
-from seqjax.cells._ltc import ltc
-from seqjax.cells._mamba2 import mamba2
-from seqjax.cells._mgu import mgu
-from seqjax.cells._min_gru import min_gru
-from seqjax.cells._min_lstm import min_lstm
-from seqjax.cells._mlstm import mlstm
-from seqjax.cells._para_gru import para_gru
-from seqjax.cells._para_lstm import para_lstm
-from seqjax.cells._peephole_lstm import peephole_lstm
-from seqjax.cells._projected_lstm import projected_lstm
-from seqjax.cells._qrnn import qrnn
-from seqjax.cells._rg_lru import rg_lru
-from seqjax.cells._s5 import s5
-from seqjax.cells._s6 import s6
-from seqjax.cells._slstm import slstm
-from seqjax.cells._sru import sru
-from seqjax.cells._unicornn import unicornn
 
 Constructor = Callable[..., Cell]
 """`constructor(hidden_size, **options) -> cell`."""
 
-CELLS: dict[str, Constructor] = {
-    "rnn": elman,
-    "lstm": lstm,
-    "gru": gru,
-    "min_gru": min_gru,
-    "ind_rnn": ind_rnn,
-    "peephole_lstm": peephole_lstm,
-    "slstm": slstm,
-    "lru": lru,
-    "rg_lru": rg_lru,
-    "coupled_lstm": coupled_lstm,
-    "projected_lstm": projected_lstm,
-    "layer_norm_lstm": layer_norm_lstm,
-    "layer_norm_gru": layer_norm_gru,
-    "mgu": mgu,
-    "antisymmetric_rnn": antisymmetric_rnn,
-    "leaky_rnn": leaky_rnn,
-    "fast_grnn": fast_grnn,
-    "lem": lem,
-    "co_rnn": co_rnn,
-    "unicornn": unicornn,
-    "min_lstm": min_lstm,
-    "qrnn": qrnn,
-    "s5": s5,
-    "s6": s6,
-    "mamba2": mamba2,
-    "gla": gla,
-    "mlstm": mlstm,
-    "delta_net": delta_net,
-    "gated_delta_net": gated_delta_net,
-    "sru": sru,
-    "para_gru": para_gru,
-    "para_lstm": para_lstm,
-    "fast_rnn": fast_rnn,
-    "cfc": cfc,
-    "ltc": ltc,
-}
-"""Constructors of the library's cells, by name."""
+CELLS: dict[str, Constructor] = {}
+"""Constructors of the library's cells, by name; `seqjax/cells/__init__.py` fills it."""
 USER_CELLS: dict[str, Constructor] = {}
 """Constructors that `register_cell` has added, by name."""
 

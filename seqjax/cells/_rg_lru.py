@@ -5,15 +5,9 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from seqjax.cells._initializers import ring_log_radius
+from seqjax.cells._initializers import fan_in_normal, ring_log_radius
 from seqjax.cells._linear import LinearCell
-from seqjax.cells._operations import (
-    add_bias,
-    affine,
-    bounded_root,
-    check_features,
-    check_in_size,
-)
+from seqjax.cells._operations import add_bias, affine, bounded_root, check_features, check_in_size
 from seqjax.cells._product import recurrent_product
 
 
@@ -67,11 +61,8 @@ class rg_lru(LinearCell):
 
     def init(self, key, in_size, dtype=jnp.float32):
         check_in_size("rg_lru", in_size)
-        keys, units, size = (
-            jax.random.split(key, 3),
-            self.hidden_size,
-            self.hidden_size // self.heads,
-        )
+        keys, units = jax.random.split(key, 3), self.hidden_size
+        size = units // self.heads
         log_radius = ring_log_radius(keys[0], units, self.min_radius, self.max_radius)
         shape = (units, 2 * units) if self.heads == 1 else (self.heads, size, 2 * size)
         params = {
@@ -80,8 +71,7 @@ class rg_lru(LinearCell):
             "gate_bias": jnp.zeros(2 * units),
         }
         if in_size != units:
-            normal = jax.random.normal(keys[2], (in_size, units))
-            params["input_kernel"] = in_size**-0.5 * normal
+            params["input_kernel"] = fan_in_normal(keys[2], (in_size, units))
         return jax.tree.map(lambda leaf: leaf.astype(dtype), params)
 
     def coefficients(self, params, xs, starts):  # pyright: ignore[reportIncompatibleMethodOverride]

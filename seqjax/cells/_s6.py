@@ -9,13 +9,7 @@ import jax.numpy as jnp
 from seqjax._checks import check_sizes
 from seqjax.cells._initializers import fan_in_normal, fan_in_uniform, inverse_softplus, log_uniform
 from seqjax.cells._linear import LinearCell
-from seqjax.cells._operations import (
-    add_bias,
-    affine,
-    check_features,
-    check_in_size,
-    check_steps,
-)
+from seqjax.cells._operations import add_bias, affine, check_features, check_in_size, check_steps
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqjax.cells._gated import GatedCell, gated_cell
-from seqjax.cells._operations import Initializer, bind, glorot_uniform, zeros
+from seqjax.cells._initializers import Initializer, glorot_uniform, zeros
+from seqjax.cells._operations import bind
 
 
 class SLSTMState(NamedTuple):
@@ -78,9 +79,7 @@ def slstm(
     )
 
 
-def _update(
-    state: SLSTMState, input: Array, forget: Array, candidate: Array, output: Array
-) -> SLSTMState:
+def _update(state, input, forget, candidate, output) -> SLSTMState:
     decayed = jax.nn.log_sigmoid(forget) + state.stabiliser
     stabiliser = jnp.maximum(decayed, input)
     i, f = jnp.exp(input - stabiliser), jnp.exp(decayed - stabiliser)

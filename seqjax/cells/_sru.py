@@ -10,7 +10,8 @@ from jax import Array
 from jax.nn import sigmoid
 
 from seqjax.cells._gated import GatedCell, gated_cell
-from seqjax.cells._operations import affine, bind, constant, uniform, zeros
+from seqjax.cells._initializers import constant, uniform, zeros
+from seqjax.cells._operations import affine, bind
 
 
 class SRUState(NamedTuple):
@@ -96,15 +97,7 @@ class _SRU(GatedCell):
         return states.reset * states.cell + (1 - states.reset) * passed
 
 
-def _update(
-    state: SRUState,
-    candidate: Array,
-    forget: Array,
-    reset: Array,
-    *,
-    candidate_factor: Array | float = 1.0,
-    **units: Array,
-) -> SRUState:
+def _update(state, candidate, forget, reset, *, candidate_factor=1.0, **units) -> SRUState:
     c = state.cell
     f = sigmoid(forget + units["forget_weight"] * c + units["forget_bias"])
     r = sigmoid(reset + units["reset_weight"] * c + units["reset_bias"])

@@ -6,7 +6,8 @@ from jax.nn import sigmoid
 
 from seqjax.cells._co_rnn import OscillatorState
 from seqjax.cells._gated import GatedCell, gated_cell
-from seqjax.cells._operations import bind, uniform
+from seqjax.cells._initializers import uniform
+from seqjax.cells._operations import bind
 
 
 def unicornn(hidden_size: int, *, step_size: float = 0.19, stiffness: float = 30.65) -> GatedCell:
@@ -59,25 +60,14 @@ def unicornn(hidden_size: int, *, step_size: float = 0.19, stiffness: float = 30
         hidden_size,
         gates=("force",),
         heads=0,
-        units={
-            "recurrent": uniform,
-            "control": bind(uniform, low=-0.1, high=0.1),
-        },
+        units={"recurrent": uniform, "control": bind(uniform, low=-0.1, high=0.1)},
         update=bind(_update, step_size=step_size, stiffness=stiffness),
         state=OscillatorState,
         kernel_init=_kaiming_uniform,
     )
 
 
-def _update(
-    state: OscillatorState,
-    force: Array,
-    recurrent: Array,
-    control: Array,
-    *,
-    step_size: float,
-    stiffness: float,
-) -> OscillatorState:
+def _update(state, force, recurrent, control, *, step_size, stiffness) -> OscillatorState:
     y, z = state
     d = step_size * sigmoid(control)
     z = z - d * (jnp.tanh(force + recurrent * y) + stiffness * y)

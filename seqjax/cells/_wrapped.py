@@ -11,31 +11,22 @@ from seqjax.cells._linear import LinearCell
 from seqjax.cells._noise import Noise
 
 
+def _of_inner(name: str) -> Any:
+    """Returns a property that has the value of the inner cell."""
+    return property(lambda self: getattr(self.inner, name))
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class WrappedCell(Cell):
     """Passes every stage on to `inner`; a subclass overrides what it changes."""
 
     inner: Cell
 
-    @property
-    def out_size(self) -> int:
-        return self.inner.out_size
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        return self.inner.input_shape
-
-    @property
-    def uses_starts(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.inner.uses_starts
-
-    @property
-    def full_precision(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.inner.full_precision
-
-    @property
-    def draws_noise(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.inner.draws_noise
+    out_size = _of_inner("out_size")  # pyright: ignore[reportIncompatibleMethodOverride]
+    input_shape = _of_inner("input_shape")  # pyright: ignore[reportIncompatibleMethodOverride]
+    uses_starts = _of_inner("uses_starts")
+    full_precision = _of_inner("full_precision")
+    draws_noise = _of_inner("draws_noise")
 
     def init(self, key, in_size, dtype=jnp.float32) -> Any:
         return self.inner.init(key, in_size, dtype)
@@ -68,13 +59,8 @@ class WrappedLinear(WrappedCell, LinearCell):  # pyright: ignore[reportIncompati
 
     inner: LinearCell
 
-    @property
-    def complex_state(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.inner.complex_state
-
-    @property
-    def state_shape(self) -> tuple[int, ...]:
-        return self.inner.state_shape
+    complex_state = _of_inner("complex_state")
+    state_shape = _of_inner("state_shape")  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def coefficients(self, params, xs, *starts) -> tuple[Array, Array]:
         return self.project(params, xs, *starts)

@@ -86,10 +86,7 @@ _OUT = ("output",)  # of a layer without gates
 
 
 def _joined(
-    gates: tuple[str, ...],
-    *names: str,
-    roles: tuple[str, ...] = ROLES,
-    transposed: bool = False,
+    gates: tuple[str, ...], *names: str, roles: tuple[str, ...] = ROLES, transposed: bool = False
 ) -> tuple[ArrayLayout, ...]:
     """Returns arrays that hold all gates side by side, one a role; a bias is never transposed."""
     return tuple(
@@ -111,24 +108,44 @@ def _separate(
     return tuple(arrays)
 
 
-def _torch(gates: tuple[str, ...], layer: str, negated: tuple[str, ...] = ()) -> tuple[Layout, ...]:
+def _layout(layer: str, arrays: tuple[ArrayLayout, ...]) -> Layout:
+    """Returns a layout of theirs, in which an update gate is the complement of ours."""
+    return Layout(layer, arrays, tuple({"update"} & {g for array in arrays for g in array.gates}))
+
+
+def _torch(gates: tuple[str, ...], layer: str) -> list[Layout]:
     """Returns the layouts of a PyTorch layer, and of the cell that runs one step of it."""
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    return tuple(
-        Layout(layer + kind, _joined(gates, *(n + end for n in names), transposed=True), negated)
+    return [
+        _layout(layer + kind, _joined(gates, *(name + end for name in names), transposed=True))
         for kind, end in (("", "_l{layer}{direction}"), ("Cell", ""))
-    )
+    ]
 
 
-def _keras(gates: tuple[str, ...], layer: str, negated: tuple[str, ...] = ()) -> Layout:
-    names = ("kernel", "recurrent_kernel", "bias")
-    return Layout(layer, _joined(gates, *names), negated)
+def _keras(gates: tuple[str, ...], layer: str) -> Layout:
+    return _layout(layer, _joined(gates, "kernel", "recurrent_kernel", "bias"))
 
 
-def _dense_and_embed(dense: str, embed: str, table: str) -> dict[str, tuple[Layout, ...]]:
+def _flax(gates: tuple[str, ...], layer: str, inputs: str, states: str, biased: str) -> Layout:
+    return _layout(layer, _separate(gates, inputs, states, biased=biased))
+
+
+def _nnx(gates: tuple[str, ...], layer: str) -> Layout:
+    return _layout(layer, _joined(gates, "dense_i/kernel", "dense_h/kernel", "dense_i/bias"))
+
+
+def _dense(layer: str, kernel: str = "kernel", *, transposed: bool = False) -> Layout:
+    return Layout(layer, _joined(_OUT, kernel, "bias", roles=(KERNEL, BIAS), transposed=transposed))
+
+
+def _embedding(layer: str, table: str) -> Layout:
+    return Layout(layer, _joined(_OUT, table))
+
+
+def _kinds(**kinds: Layout | list[Layout]) -> dict[str, tuple[Layout, ...]]:
     return {
-        "linear": (Layout(dense, _joined(_OUT, "kernel", "bias", roles=(KERNEL, BIAS))),),
-        "embedding": (Layout(embed, _joined(_OUT, table)),),
+        kind: (layouts,) if isinstance(layouts, Layout) else tuple(layouts)
+        for kind, layouts in kinds.items()
     }
 
 
@@ -143,9 +160,36 @@ OURS: dict[str, Layout] = {
     "lstm": _ours(_LSTM),
     "gru": _ours(_GRU, separate=("candidate",)),
     "gru_reset_before": _ours(_GRU),
-    "linear": Layout("nnx.Linear", _joined(_OUT, "kernel", "bias", roles=(KERNEL, BIAS))),
-    "embedding": Layout("Embedding", _joined(_OUT, "table")),
+    "linear": _dense("nnx.Linear"),
+    "embedding": _embedding("Embedding", "table"),
 }
+
+_KERAS_GRU = (
+    *_joined(_GRU, "kernel", "recurrent_kernel"),
+    ArrayLayout("bias", BIAS, _GRU, row=0),
+    ArrayLayout("bias", RECURRENT_BIAS, _GRU, row=1),
+)
+_NNX_LSTM = _joined(
+    _LSTM,
+    "dense_i/kernel",
+    "dense_h/kernel",
+    "dense_h/bias",
+    roles=(KERNEL, RECURRENT, RECURRENT_BIAS),
+)
+_LINEN = Framework(
+    title="Flax linen",
+    separators="/.",
+    nested=True,
+    cell_name="cell",
+    directions=("forward_rnn", "backward_rnn"),
+    kinds=_kinds(
+        elman=_flax(("hidden",), "SimpleCell", "i", "h", "i"),
+        lstm=_flax(_LSTM, "LSTMCell", "ii if ig io", "hi hf hg ho", "hi hf hg ho"),
+        gru=_flax(_RESET_FIRST, "GRUCell", "ir iz in", "hr hz hn", "ir iz in hn"),
+        linear=_dense("Dense"),
+        embedding=_embedding("Embed", "embedding"),
+    ),
+)
 
 FRAMEWORKS: dict[str, Framework] = {
     "torch": Framework(
@@ -153,102 +197,39 @@ FRAMEWORKS: dict[str, Framework] = {
         separators=".",
         together=True,
         directions=("", "_reverse"),
-        kinds={
-            "elman": _torch(("hidden",), "RNN"),
-            "lstm": _torch(_LSTM, "LSTM"),
-            "gru": _torch(_RESET_FIRST, "GRU", negated=("update",)),
-            "linear": (
-                Layout(
-                    "Linear",
-                    _joined(_OUT, "weight", "bias", roles=(KERNEL, BIAS), transposed=True),
-                ),
-            ),
-            "embedding": (Layout("Embedding", _joined(_OUT, "weight")),),
-        },
+        kinds=_kinds(
+            elman=_torch(("hidden",), "RNN"),
+            lstm=_torch(_LSTM, "LSTM"),
+            gru=_torch(_RESET_FIRST, "GRU"),
+            linear=_dense("Linear", "weight", transposed=True),
+            embedding=_embedding("Embedding", "weight"),
+        ),
     ),
     "keras": Framework(
         title="Keras",
         separators="/",
         in_order=True,
-        kinds={
-            "elman": (_keras(("hidden",), "SimpleRNN"),),
-            "lstm": (_keras(_LSTM, "LSTM"),),
-            "gru": (
-                Layout(
-                    "GRU(reset_after=True)",
-                    (
-                        *_joined(_GRU, "kernel", "recurrent_kernel"),
-                        ArrayLayout("bias", BIAS, _GRU, row=0),
-                        ArrayLayout("bias", RECURRENT_BIAS, _GRU, row=1),
-                    ),
-                    negated=("update",),
-                ),
-            ),
-            "gru_reset_before": (_keras(_GRU, "GRU(reset_after=False)", negated=("update",)),),
-            **_dense_and_embed("Dense", "Embedding", "embeddings"),
-        },
+        kinds=_kinds(
+            elman=_keras(("hidden",), "SimpleRNN"),
+            lstm=_keras(_LSTM, "LSTM"),
+            gru=_layout("GRU(reset_after=True)", _KERAS_GRU),
+            gru_reset_before=_keras(_GRU, "GRU(reset_after=False)"),
+            linear=_dense("Dense"),
+            embedding=_embedding("Embedding", "embeddings"),
+        ),
     ),
-    "linen": Framework(
-        title="Flax linen",
-        separators="/.",
-        nested=True,
-        cell_name="cell",
-        directions=("forward_rnn", "backward_rnn"),
-        kinds={
-            "elman": (Layout("SimpleCell", _separate(("hidden",), "i", "h", biased="i")),),
-            "lstm": (
-                Layout(
-                    "LSTMCell",
-                    _separate(_LSTM, "ii if ig io", "hi hf hg ho", biased="hi hf hg ho"),
-                ),
-            ),
-            "gru": (
-                Layout(
-                    "GRUCell",
-                    _separate(_RESET_FIRST, "ir iz in", "hr hz hn", biased="ir iz in hn"),
-                    negated=("update",),
-                ),
-            ),
-            **_dense_and_embed("Dense", "Embed", "embedding"),
-        },
-    ),
-    "nnx": Framework(
+    "linen": _LINEN,
+    "nnx": _LINEN._replace(
         title="Flax NNX",
-        separators="/.",
-        nested=True,
-        cell_name="cell",
-        directions=("forward_rnn", "backward_rnn"),
-        kinds={
-            "elman": (
-                Layout(
-                    "SimpleCell",
-                    _joined(("hidden",), "dense_i/kernel", "dense_h/kernel", "dense_i/bias"),
-                ),
-            ),
-            "lstm": (
-                Layout(
-                    "OptimizedLSTMCell",
-                    _joined(
-                        _LSTM,
-                        "dense_i/kernel",
-                        "dense_h/kernel",
-                        "dense_h/bias",
-                        roles=(KERNEL, RECURRENT, RECURRENT_BIAS),
-                    ),
-                ),
-                Layout(
-                    "LSTMCell",
-                    _separate(_LSTM, "ii if_ ig io", "hi hf hg ho", biased="hi hf hg ho"),
-                ),
-            ),
-            "gru": (
-                Layout(
-                    "GRUCell",
-                    _joined(_RESET_FIRST, "dense_i/kernel", "dense_h/kernel", "dense_i/bias"),
-                    negated=("update",),
-                ),
-            ),
-            **_dense_and_embed("Linear", "Embed", "embedding"),
-        },
+        kinds=_kinds(
+            elman=_nnx(("hidden",), "SimpleCell"),
+            lstm=[
+                _layout("OptimizedLSTMCell", _NNX_LSTM),
+                _flax(_LSTM, "LSTMCell", "ii if_ ig io", "hi hf hg ho", "hi hf hg ho"),
+            ],
+            gru=_nnx(_RESET_FIRST, "GRUCell"),
+            linear=_dense("Linear"),
+            embedding=_embedding("Embed", "embedding"),
+        ),
     ),
 }

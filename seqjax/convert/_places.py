@@ -6,15 +6,7 @@ from typing import Any
 from seqjax.convert._checks import Place, listed
 from seqjax.convert._conventions import Framework, Layout
 from seqjax.convert._errors import ConvertError
-from seqjax.convert._names import (
-    Entry,
-    Flat,
-    Found,
-    array_names,
-    as_path,
-    find_layers,
-    flatten,
-)
+from seqjax.convert._names import Entry, Flat, Found, array_names, as_path, find_layers, flatten
 from seqjax.convert._parts import Part, nearest
 from seqjax.convert._units import array_count, layouts_of, units_of, variants_of
 

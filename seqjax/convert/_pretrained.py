@@ -70,11 +70,7 @@ def save_pretrained(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_safetensors(folder / WEIGHTS, weights)
-    content = {
-        "class": type(model).__name__,
-        "config": config,
-        "sha256": _sha256(folder / WEIGHTS),
-    }
+    content = {"class": type(model).__name__, "config": config, "sha256": _sha256(folder / WEIGHTS)}
     replace_bytes(folder / CONFIG, (json.dumps(content, indent=2) + "\n").encode())
 
 

@@ -23,12 +23,7 @@ Names = Mapping[str, str | Sequence[str]] | str | Sequence[str] | None
 
 
 def load(
-    module: nnx.Module,
-    weights: Any,
-    framework: str,
-    *,
-    names: Names = None,
-    strict: bool = True,
+    module: nnx.Module, weights: Any, framework: str, *, names: Names = None, strict: bool = True
 ) -> None:
     """Loads weights of another framework into a module.
 
@@ -67,11 +62,7 @@ def load(
     if framework == "seqjax":
         own.load(module, weights)
         return
-    rules = framework_of(framework)
-    parts = parts_of(module)
-    given = named_parts(parts, names)
-    if rules.in_order and not isinstance(weights, Mapping):
-        parts, given = in_order(module, parts, given), {}
+    rules, parts, given = _named(module, framework, names, weights)
     places, flat = read_places(parts, weights, rules, given)
     if strict:
         refuse_left_over(places, flat, rules)
@@ -112,11 +103,7 @@ def dump(module: nnx.Module, framework: str, *, names: Names = None, like: Any =
     """
     if framework == "seqjax":
         return own.dump(module)
-    rules = framework_of(framework)
-    parts = parts_of(module)
-    given = named_parts(parts, names)
-    if rules.in_order and not isinstance(like, Mapping):
-        parts, given = in_order(module, parts, given), {}
+    rules, parts, given = _named(module, framework, names, like)
     return _dump(parts, rules, given, like)
 
 
@@ -198,6 +185,17 @@ def dump_params(cell: Cell, params: GatedParams, framework: str, *, like: Any = 
         )
     sizes = Sizes(params.input_kernel.shape[0], cell.hidden_size)
     return _dump([Part("", kind, sizes, params)], rules, {}, like)
+
+
+def _named(
+    module: nnx.Module, framework: str, names: Names, weights: Any
+) -> tuple[Framework, list[Part], dict[str, str]]:
+    """Returns the rules of a framework, the layers of a module, and names of layers by path."""
+    rules, parts = framework_of(framework), parts_of(module)
+    given = named_parts(parts, names)
+    if rules.in_order and not isinstance(weights, Mapping):
+        return rules, in_order(module, parts, given), {}
+    return rules, parts, given
 
 
 def _read(place: Place, flat: Flat, rules: Framework) -> dict[str, Any]:

@@ -1,16 +1,16 @@
 """Recorded sound: WAV files, and the energies of its mel bands over time."""
 
 import functools
-import os
 import warnings
 from typing import NamedTuple
 
 import numpy as np
 
 from seqjax._checks import check_sizes
+from seqjax._errors import first_line
 from seqjax.data._checks import check_numbers
 from seqjax.data._errors import DataError
-from seqjax.data._text_file import regular_file
+from seqjax.data._text_file import AnyPath, regular_file
 
 LOWEST_RATE, HIGHEST_RATE = 40, 1_000_000
 """Samples a second that a header may tell; others are damaged, or no sound."""
@@ -28,7 +28,7 @@ class Sound(NamedTuple):
     rate: int
 
 
-def read_wav(path: str | os.PathLike[str], *, rate: int | None = None) -> Sound:
+def read_wav(path: AnyPath, *, rate: int | None = None) -> Sound:
     """Reads a WAV file of integers or floating-point numbers; several channels are averaged.
 
     Args:
@@ -55,9 +55,8 @@ def read_wav(path: str | os.PathLike[str], *, rate: int | None = None) -> Sound:
             warnings.simplefilter("ignore", wavfile.WavFileWarning)  # of chunks that hold no sound
             found, samples = wavfile.read(path)
     except Exception as error:  # its parser raises whatever a broken header leads to
-        reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
         raise DataError(
-            f"audio: {path} must be a WAV file, and cannot be read: {reason}."
+            f"audio: {path} must be a WAV file, and cannot be read: {first_line(error)}."
         ) from None
     if not samples.size:
         raise DataError(f"audio: {path} must hold sound, and has no sample.")
@@ -182,36 +181,3 @@ def mel_filters(num_mels: int, num_fft: int, rate: int) -> np.ndarray:
         )
     filters.setflags(write=False)
     return filters
-
-
-def stack_steps(xs: np.ndarray, size: int, stride: int = 1) -> np.ndarray:
-    """Puts each step beside its neighbours, and keeps every `stride`-th.
-
-        y_t = (x_{s t - left}, ..., x_{s t + right}),   left = (size - 1) // 2, right = size // 2
-
-    Steps before the first and after the last are zeros.
-
-    Args:
-      xs: shape (T, D).
-      size: steps beside each other.
-      stride: s.
-
-    Returns:
-      Shape (ceil(T / stride), size D).
-
-    Raises:
-      ValueError: if `size` or `stride` is below 1.
-
-    Example:
-      >>> stack_steps(np.arange(1.0, 6.0)[:, None], 3, 2).tolist()
-      [[0.0, 1.0, 2.0], [2.0, 3.0, 4.0], [4.0, 5.0, 0.0]]
-
-    Reference: Sak et al. (2015), Fast and accurate recurrent neural network acoustic models for
-    speech recognition.
-    """
-    if size < 1 or stride < 1:
-        raise ValueError(
-            f"stack_steps: `size` and `stride` must be at least 1, got {size}, {stride}."
-        )
-    padded = np.pad(xs, (((size - 1) // 2, size // 2), (0, 0)))
-    return np.concatenate([padded[i : i + len(xs)][::stride] for i in range(size)], axis=1)

@@ -1,136 +1,11 @@
-"""Batches of unequal sequences in few shapes, without losing an example."""
+"""Which sequences make each batch, in few shapes and without losing one; and their padding."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
-from seqjax._checks import check_choice, check_sizes
-from seqjax.data._checks import check_ids
-
-
-class Batch(NamedTuple):
-    """Padded sequences, batch first; NumPy arrays on the host, JAX arrays on a device.
-
-    Attributes:
-      tokens: ids, 0 after each sequence's end, int32 (B, T).
-      lengths: real tokens of each sequence, int32 (B,).
-      labels: int32 (B,).
-      weights: 1 for an example and 0 for a row that only fills the batch, float32 (B,).
-      offsets: logits known beforehand, that a model's own are added to, float32 (B,).
-    """
-
-    tokens: Any
-    lengths: Any
-    labels: Any
-    weights: Any
-    offsets: Any
-
-
-def truncate(sequence: np.ndarray, max_length: int, keep: str = "last") -> np.ndarray:
-    """Shortens a sequence to at most `max_length`.
-
-    Args:
-      sequence: array of shape (length, ...).
-      max_length: at least 1.
-      keep: the first or the last tokens, or half from each end (`both`; the odd
-        one from the first).
-
-    Returns:
-      The sequence itself where it is short enough.
-
-    Raises:
-      ValueError: if `max_length` or `keep` is not one of these.
-
-    Example:
-      >>> truncate(np.arange(10), 4, keep="both").tolist()
-      [0, 1, 8, 9]
-    """
-    check_sizes("truncate", max_length=max_length)
-    check_choice("truncate", "keep", keep, ("first", "last", "both"))
-    excess = len(sequence) - max_length
-    if excess <= 0:
-        return sequence
-    if keep == "first":
-        return sequence[:max_length]
-    if keep == "last":
-        return sequence[excess:]
-    head = (max_length + 1) // 2
-    return np.concatenate([sequence[:head], sequence[head + excess :]])
-
-
-def bucket_lengths(
-    lengths: Sequence[int] | np.ndarray, num_buckets: int, multiple: int = 8
-) -> list[int]:
-    """Chooses bucket lengths that as many sequences each fall into.
-
-    Args:
-      lengths: of the sequences.
-      num_buckets: the most buckets there may be: the number of shapes to compile.
-      multiple: bucket lengths are multiples of it.
-
-    Returns:
-      Rising lengths; the last holds the longest sequence.
-
-    Raises:
-      ValueError: if there are no lengths, or a number is below 1.
-
-    Example:
-      >>> bucket_lengths([3, 9, 17, 30], num_buckets=2)
-      [16, 32]
-    """
-    lengths = check_ids("bucket_lengths", "lengths", lengths)
-    check_sizes("bucket_lengths", num_buckets=num_buckets, multiple=multiple)
-    if not lengths.size:
-        raise ValueError("bucket_lengths: there must be at least one length, got none.")
-    quantiles = np.linspace(0, 1, num_buckets + 1)[1:]
-    bounds = np.maximum(np.quantile(lengths, quantiles, method="inverted_cdf"), 1)
-    return np.unique(np.ceil(bounds / multiple).astype(int) * multiple).tolist()
-
-
-def bucketed_batches(
-    sequences: Sequence[np.ndarray],
-    labels: Sequence[int] | np.ndarray,
-    batch_size: int,
-    bucket_lengths: Sequence[int],
-    *,
-    rng: np.random.Generator | None,
-    offsets: np.ndarray | None = None,
-) -> list[Batch]:
-    """Puts each sequence into a batch of the shortest bucket that holds it.
-
-    Every batch is (batch_size, one of `bucket_lengths`). The last of a bucket is filled with rows
-    of weight 0 and length 0, so no example is dropped and no other shape is ever compiled.
-
-    Args:
-      sequences: int arrays of shape (length,); length 0 is fine.
-      labels: one for each sequence.
-      batch_size: rows of every batch.
-      bucket_lengths: rising; see `bucket_lengths`.
-      rng: shuffles the examples of a bucket, then the batches; None keeps the order given, short
-        buckets first.
-      offsets: one for each sequence; zeros where not given.
-
-    Returns:
-      The batches of one epoch.
-
-    Raises:
-      ValueError: if the arguments do not fit each other or a sequence fits no bucket.
-
-    Example:
-      >>> batch, = bucketed_batches([np.array([5, 6])], [1], 2, [3], rng=None)
-      >>> batch.tokens.tolist(), batch.weights.tolist()
-      ([[5, 6, 0], [0, 0, 0]], [1.0, 0.0])
-    """
-    labels = np.asarray(labels, np.int32)
-    lengths = np.array([len(sequence) for sequence in sequences], np.int32)
-    offsets = np.zeros(labels.shape) if offsets is None else offsets
-    offsets = np.asarray(offsets, np.float32)
-    _check(lengths, labels, offsets)
-    return [
-        _pad(sequences, lengths, labels, offsets, chosen, batch_size, bound)
-        for bound, chosen in bucket_members(lengths, batch_size, bucket_lengths, rng)
-    ]
+from seqjax._checks import check_sizes
 
 
 def bucket_members(
@@ -161,49 +36,31 @@ def bucket_members(
     bounds = np.asarray(bucket_lengths)
     _check_buckets(lengths, batch_size, bounds)
     buckets = np.searchsorted(bounds, lengths)
+    members = [np.flatnonzero(buckets == bucket) for bucket in range(len(bounds))]
+    return cut_buckets(zip(bounds.tolist(), members, strict=True), batch_size, rng)
+
+
+def cut_buckets(
+    buckets: Iterable[tuple[Any, np.ndarray]], batch_size: int, rng: np.random.Generator | None
+) -> list[tuple[Any, np.ndarray]]:
+    """Cuts the members of each bucket into batches; `rng` shuffles members, then batches."""
     batches = []
-    for bucket, bound in enumerate(bounds.tolist()):
-        members = np.flatnonzero(buckets == bucket)
-        if rng is not None:
-            members = rng.permutation(members)
-        batches += [
-            (bound, members[start : start + batch_size])
-            for start in range(0, len(members), batch_size)
-        ]
-    if rng is not None:
-        batches = [batches[index] for index in rng.permutation(len(batches))]
-    return batches
+    for bound, members in buckets:
+        members = members if rng is None else rng.permutation(members)
+        starts = range(0, len(members), batch_size)
+        batches += [(bound, members[start : start + batch_size]) for start in starts]
+    return batches if rng is None else [batches[index] for index in rng.permutation(len(batches))]
 
 
-def _pad(
-    sequences: Sequence[np.ndarray],
-    lengths: np.ndarray,
-    labels: np.ndarray,
-    offsets: np.ndarray,
-    chosen: np.ndarray,
-    batch_size: int,
-    bound: int,
-) -> Batch:
-    filler = (0, batch_size - len(chosen))
-    batch = Batch(
-        tokens=np.zeros((batch_size, bound), np.int32),
-        lengths=np.pad(lengths[chosen], filler),
-        labels=np.pad(labels[chosen], filler),
-        weights=np.pad(np.ones(len(chosen), np.float32), filler),
-        offsets=np.pad(offsets[chosen], filler),
-    )
-    for row, index in enumerate(chosen.tolist()):
-        batch.tokens[row, : lengths[index]] = sequences[index]
-    return batch
-
-
-def _check(lengths: np.ndarray, labels: np.ndarray, offsets: np.ndarray) -> None:
-    for name, values in (("labels", labels), ("offsets", offsets)):
-        if values.shape != lengths.shape:
-            raise ValueError(
-                f"bucketed_batches: `{name}` must have shape ({lengths.size},), one for each "
-                f"sequence, got {values.shape}."
-            )
+def pad_rows(
+    rows: Sequence[np.ndarray], number: int, length: int, dtype: Any = np.int32
+) -> tuple[np.ndarray, np.ndarray]:
+    """Puts rows (n, ...) into one array (number, length, ...) with zeros behind each; their `n`."""
+    padded = np.zeros((number, length, *np.shape(rows[0])[1:]), dtype)
+    lengths = np.zeros(number, np.int32)
+    for place, row in enumerate(rows):
+        padded[place, : len(row)], lengths[place] = row, len(row)
+    return padded, lengths
 
 
 def _check_buckets(lengths: np.ndarray, batch_size: int, bounds: np.ndarray) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,7 +10,7 @@ import numpy as np
 from seqjax._checks import check_sizes
 from seqjax.data._data_dir import find_data
 from seqjax.data._errors import DataError
-from seqjax.data._text_file import read_text
+from seqjax.data._text_file import AnyPath, read_text
 
 SOURCE = "https://github.com/czhuang/JSB-Chorales-dataset"
 LOWEST = 21
@@ -44,7 +43,7 @@ class Rolls(NamedTuple):
         return digest.hexdigest()
 
 
-def load_chorales(data_dir: str | os.PathLike[str] | None = None, *, every: int = 4) -> Rolls:
+def load_chorales(data_dir: AnyPath | None = None, *, every: int = 4) -> Rolls:
     """Loads 229 chorales to learn, 76 to validate and 77 to test, as published.
 
     The file has a step for every sixteenth. Published likelihoods are those of the quarter-note
@@ -114,37 +113,3 @@ def piano_roll(steps: Sequence[Sequence[int]]) -> np.ndarray:
                     )
                 row[note - LOWEST] = 1
     return roll
-
-
-def transposed(
-    rolls: Sequence[np.ndarray], rng: np.random.Generator, semitones: int
-) -> list[np.ndarray]:
-    """Moves every piece up or down by a number of semitones drawn for it.
-
-    No piece leaves the range of notes that all of them have together, so that what is learnt is
-    music for the same voices.
-
-    Args:
-      rolls: piano rolls, (steps, 88).
-      rng: draws the intervals, with equal chances.
-      semitones: the furthest a piece may move; 0 moves none.
-
-    Returns:
-      As many piano rolls.
-
-    Example:
-      >>> rolls = [piano_roll([[60]]), piano_roll([[62]])]
-      >>> moved = transposed(rolls, np.random.default_rng(0), 12)
-      >>> {int(np.flatnonzero(roll)[0]) + 21 for roll in moved} <= {60, 61, 62}
-      True
-    """
-    ranges = [np.flatnonzero(roll.any(axis=0)) for roll in rolls]
-    lowest = min((notes[0] for notes in ranges if len(notes)), default=0)
-    highest = max((notes[-1] for notes in ranges if len(notes)), default=0)
-    moved = []
-    for roll, notes in zip(rolls, ranges, strict=True):
-        if len(notes):
-            down, up = min(semitones, notes[0] - lowest), min(semitones, highest - notes[-1])
-            roll = np.roll(roll, int(rng.integers(-down, up + 1)), axis=1)
-        moved.append(roll)
-    return moved

@@ -9,15 +9,15 @@ collection; https://universaldependencies.org/format.html.
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from seqjax._checks import check_choice
 from seqjax.data._data_dir import find_data
 from seqjax.data._errors import DataError
-from seqjax.data._text_file import list_files, read_text
+from seqjax.data._text_file import AnyPath, list_files, read_text
 
 CONLLU_COLUMNS = {"upos": 3, "xpos": 4, "deprel": 7}
 """Columns that can be tagged with, by name: universal tag, the language's own, relation."""
@@ -67,7 +67,7 @@ class TaggedSplits(NamedTuple):
         return digest.hexdigest()
 
 
-def read_conllu(path: str | os.PathLike[str], *, column: str = "upos") -> list[TaggedSentence]:
+def read_conllu(path: AnyPath, *, column: str = "upos") -> list[TaggedSentence]:
     """Reads the tagged sentences of a file.
 
     Args:
@@ -92,10 +92,7 @@ def read_conllu(path: str | os.PathLike[str], *, column: str = "upos") -> list[T
       >>> read_conllu(file)
       [TaggedSentence(words=('Stop',), tags=('VERB',))]
     """
-    if column not in CONLLU_COLUMNS:
-        raise ValueError(
-            f"read_conllu: `column` must be one of {', '.join(CONLLU_COLUMNS)}, got {column!r}."
-        )
+    check_choice("read_conllu", "column", column, CONLLU_COLUMNS)
     words, tags, sentences = [], [], []
     for number, line in enumerate(_lines(Path(path)), start=1):
         if line and not line.startswith("#"):
@@ -111,7 +108,7 @@ def read_conllu(path: str | os.PathLike[str], *, column: str = "upos") -> list[T
     return sentences
 
 
-def load_conllu(folder: str | os.PathLike[str], *, column: str = "upos") -> TaggedSplits:
+def load_conllu(folder: AnyPath, *, column: str = "upos") -> TaggedSplits:
     """Loads a folder with one file each that ends in train.conllu, dev.conllu and test.conllu.
 
     Args:
@@ -144,9 +141,7 @@ def load_conllu(folder: str | os.PathLike[str], *, column: str = "upos") -> Tagg
     return TaggedSplits(f"conllu {root.resolve().name}", *parts)
 
 
-def load_ud_partut(
-    data_dir: str | os.PathLike[str] | None = None, *, column: str = "upos"
-) -> TaggedSplits:
+def load_ud_partut(data_dir: AnyPath | None = None, *, column: str = "upos") -> TaggedSplits:
     """Loads UD English-ParTUT in its published split: 1,781, 156 and 153 sentences.
 
     Args:

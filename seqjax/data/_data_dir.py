@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seqjax.data._errors import DataError
+from seqjax.data._text_file import AnyPath
 
 DATA_DIR_VARIABLE = "SEQJAX_DATA_DIR"
 """Environment variable that names the folder of published data."""
@@ -12,9 +13,7 @@ PREPARED = "tensorflow_datasets"
 """What TFDS calls the folder of data that it has prepared."""
 
 
-def find_data(
-    task: str, names: Sequence[str], data_dir: str | os.PathLike[str] | None, source: str
-) -> Path:
+def find_data(task: str, names: Sequence[str], data_dir: AnyPath | None, source: str) -> Path:
     """Finds a file of published data.
 
     Args:
@@ -90,7 +89,7 @@ def find_prepared(root: Path, dataset: str) -> Path | None:
     return found.parents[depth]
 
 
-def prepared_folder(data_dir: str | os.PathLike[str] | None) -> Path:
+def prepared_folder(data_dir: AnyPath | None) -> Path:
     """Returns the folder given, or by default `TFDS_DATA_DIR`, then `~/tensorflow_datasets`."""
     given = data_dir or os.environ.get("TFDS_DATA_DIR") or f"~/{PREPARED}"
     return Path(given).expanduser()

@@ -5,7 +5,6 @@ forecasting (the data); the split is the one of that paper and of those that fol
 """
 
 import itertools
-import os
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from seqjax.data._data_dir import find_data
 from seqjax.data._errors import DataError
 from seqjax.data._sequences import Splits
 from seqjax.data._table import read_table
+from seqjax.data._text_file import AnyPath
 from seqjax.data._windows import forecast_windows
 
 SOURCE = "https://github.com/zhouhaoyi/ETDataset"
@@ -39,11 +39,7 @@ class ETT(NamedTuple):
 
 
 def load_ett(
-    data_dir: str | os.PathLike[str] | None = None,
-    *,
-    name: str = "ETTh1",
-    lookback: int = 96,
-    horizon: int = 96,
+    data_dir: AnyPath | None = None, *, name: str = "ETTh1", lookback: int = 96, horizon: int = 96
 ) -> ETT:
     """Loads the published split: 12 months to train, 4 to validate, 4 to test.
 

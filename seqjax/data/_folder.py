@@ -1,16 +1,15 @@
 """Your own reviews: one text file each, in a folder for each split and label."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 
 from seqjax.data._errors import DataError
 from seqjax.data._reviews import Reviews
-from seqjax.data._text_file import list_files, read_text
+from seqjax.data._text_file import AnyPath, list_files, read_text
 
 
-def load_folder(data_dir: str | os.PathLike[str]) -> Reviews:
+def load_folder(data_dir: AnyPath) -> Reviews:
     """Loads `train|test/neg|pos/*.txt`, and `train/unsup/*.txt` where it exists.
 
     Args:
@@ -38,7 +37,7 @@ def load_folder(data_dir: str | os.PathLike[str]) -> Reviews:
     )
 
 
-def write_reviews(reviews: Reviews, data_dir: str | os.PathLike[str]) -> None:
+def write_reviews(reviews: Reviews, data_dir: AnyPath) -> None:
     """Writes reviews as `--dataset=folder` reads them; those without a label are left out.
 
     Args:

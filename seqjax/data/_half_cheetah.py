@@ -3,15 +3,14 @@
 Reference: Hasani et al. (2021), Liquid time-constant networks: windows and split are theirs.
 """
 
-import os
-
 import numpy as np
 
 from seqjax._checks import check_sizes
+from seqjax._errors import first_line
 from seqjax.data._data_dir import find_data
 from seqjax.data._errors import DataError
 from seqjax.data._sequences import Splits
-from seqjax.data._text_file import regular_file
+from seqjax.data._text_file import AnyPath, regular_file
 from seqjax.data._windows import next_step_windows
 
 SOURCE = "https://github.com/raminmh/liquid_time_constant_networks"
@@ -20,7 +19,7 @@ _SIZE = 17
 
 
 def load_half_cheetah(
-    data_dir: str | os.PathLike[str] | None = None, *, length: int = 32, stride: int = 10
+    data_dir: AnyPath | None = None, *, length: int = 32, stride: int = 10
 ) -> Splits:
     """Loads the published split: traces 0-4 to validate, 5-14 to test, 15-24 to train.
 
@@ -60,7 +59,7 @@ def _read(path) -> np.ndarray:
         with np.errstate(all="ignore"):
             trace = np.lib.format.open_memmap(path, mode="r").astype(np.float32)
     except Exception as error:  # NumPy raises whatever a broken header leads to
-        reason = str(error).split("\n")[0][:200] or type(error).__name__
+        reason = first_line(error)
         raise DataError(f"half_cheetah: {path} is damaged: {reason}. Copy it again.") from None
     if trace.ndim != 2 or trace.shape[1] != _SIZE or not np.isfinite(trace).all():
         raise DataError(

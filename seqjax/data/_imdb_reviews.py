@@ -3,7 +3,6 @@
 Reference: Maas et al. (2011), Learning Word Vectors for Sentiment Analysis.
 """
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -14,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from seqjax._errors import first_line
 from seqjax.data._data_dir import PREPARED, find_prepared, look_up
 from seqjax.data._errors import DataError, UnreachableError
 from seqjax.data._folder import load_folder
+from seqjax.data._prepared import prepared_builder, records_of
 from seqjax.data._reviews import Reviews
 from seqjax.data._text_file import regular_file
 
@@ -28,7 +29,6 @@ TIMEOUT_S = 10.0  # to connect, and between two pieces of the answer
 
 _DATASET = f"imdb_reviews/plain_text/{VERSION}"
 _LABELS = {"neg": 0, "pos": 1, "unsup": -1}
-_READ_AT_ONCE = 5000  # records; bounds memory and keeps both reader threads busy
 
 Example = tuple[str, int]
 
@@ -94,13 +94,13 @@ def _prepared_format(prepared: Path) -> str:
         return json.loads(info.read_text("utf-8"))["fileFormat"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(
-            prepared, f"dataset_info.json cannot be read ({_first_line(error)})"
+            prepared, f"dataset_info.json cannot be read ({first_line(error)})"
         ) from None
 
 
 def _load_prepared(root: Path, prepared: Path) -> Reviews:
     try:
-        builder = _builder(root)
+        builder = prepared_builder(f"imdb_reviews/plain_text:{VERSION}", root)
         splits = {name: builder.info.splits[name] for name in ("train", "test")}
         if "unsupervised" in builder.info.splits:
             splits["unsupervised"] = builder.info.splits["unsupervised"]
@@ -110,19 +110,10 @@ def _load_prepared(root: Path, prepared: Path) -> Reviews:
     except (DataError, ImportError):
         raise
     except Exception as error:  # TFDS and array_record raise whatever their layers raise.
-        raise _damaged(prepared, _first_line(error)) from error
+        raise _damaged(prepared, first_line(error)) from error
     return _reviews(
         examples["train"], examples["test"], examples.get("unsupervised", []), source=prepared
     )
-
-
-def _builder(root: Path) -> Any:
-    with _quiet_tfds():
-        import tensorflow_datasets as tfds
-
-        return tfds.builder(
-            f"imdb_reviews/plain_text:{VERSION}", data_dir=root, file_format="array_record"
-        )
 
 
 def _check_records(prepared: Path, name: str, split: Any) -> None:
@@ -137,7 +128,7 @@ def _check_records(prepared: Path, name: str, split: Any) -> None:
             reader.close()
         except Exception as error:
             raise _damaged(
-                prepared, f"{Path(path).name} cannot be read ({_first_line(error)})"
+                prepared, f"{Path(path).name} cannot be read ({first_line(error)})"
             ) from None
     if found != split.num_examples:
         raise _damaged(
@@ -146,20 +137,8 @@ def _check_records(prepared: Path, name: str, split: Any) -> None:
 
 
 def _read_split(source: Any) -> Iterator[Example]:
-    for start in range(0, len(source), _READ_AT_ONCE):
-        for record in source.__getitems__(range(start, min(start + _READ_AT_ONCE, len(source)))):
-            yield record["text"].decode("utf-8"), int(record["label"])
-
-
-@contextlib.contextmanager
-def _quiet_tfds() -> Iterator[None]:
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    for record in records_of(source):
+        yield record["text"].decode("utf-8"), int(record["label"])
 
 
 # --- as it is published ------------------------------------------------------------------------
@@ -195,7 +174,7 @@ def _fetch_archive(archive: Path, notify: Callable[[str], None]) -> Path:
         )
     except RequestException as error:  # which is an OSError
         raise UnreachableError(
-            f"imdb_reviews: cannot download {ARCHIVE_URL}: {_first_line(error)}. "
+            f"imdb_reviews: cannot download {ARCHIVE_URL}: {first_line(error)}. "
             "Connect to the network, pass --data_dir with the reviews, "
             "or use --dataset=generated_reviews."
         ) from error
@@ -221,7 +200,7 @@ def _load_archive(archive: Path) -> Reviews:
                 split = "unsup" if parts[2] == "unsup" else parts[1]
                 examples[split].append((file.read().decode("utf-8"), _LABELS[parts[2]]))
     except Exception as error:  # tarfile raises whatever a broken header leads to
-        raise _damaged(archive, _first_line(error)) from error
+        raise _damaged(archive, first_line(error)) from error
     return _reviews(examples["train"], examples["test"], examples["unsup"], source=archive)
 
 
@@ -254,12 +233,7 @@ def _reviews(
         if set(labels.tolist()) != {0, 1}:
             raise _damaged(source, f"`{split}` must hold both labels, 0 and 1")
     return Reviews(
-        "imdb_reviews",
-        train_texts,
-        train_labels,
-        test_texts,
-        test_labels,
-        _in_order(unlabelled)[0],
+        "imdb_reviews", train_texts, train_labels, test_texts, test_labels, _in_order(unlabelled)[0]
     )
 
 
@@ -275,8 +249,3 @@ def _damaged(path: Path, how: str) -> DataError:
         f"imdb_reviews: the data in {path} is damaged: {how.rstrip('.')}. "
         "Delete it to have it fetched again, or pass another --data_dir."
     )
-
-
-def _first_line(error: object) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:200]

@@ -41,9 +41,7 @@ def narma10(rng: np.random.Generator, batch_size: int, length: int) -> Sequences
         inputs[missing], targets[missing] = u, y
         missing = missing[~(np.abs(y).max(axis=1) <= 1)]
     return make_sequences(
-        inputs[..., None].astype(np.float32),
-        targets[..., None].astype(np.float32),
-        every_step=True,
+        inputs[..., None].astype(np.float32), targets[..., None].astype(np.float32), every_step=True
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seqjax._checks import check_sizes
+from seqjax.data._batching import cut_buckets, pad_rows
 from seqjax.data._checks import check_ids, check_pair
 from seqjax.data._tight_buckets import tight_bucket_lengths
 
@@ -125,21 +126,11 @@ def pair_batches(
             f"buckets {order}. Cut it, or add a bucket."
         )
     smallest = fits.argmax(1)
+    members = [np.flatnonzero(smallest == bucket) for bucket in range(len(order))]
     batches = []
-    for bucket, bounds in enumerate(order):
-        members = np.flatnonzero(smallest == bucket)
-        members = members if rng is None else rng.permutation(members)
-        for start in range(0, len(members), batch_size):
-            chosen = members[start : start + batch_size]
-            parts = []
-            for side, bound in zip((sources, targets), bounds, strict=True):
-                parts += _padded([side[index] for index in chosen], batch_size, bound)
-            batches.append(PairBatch(*parts))
-    return batches if rng is None else [batches[index] for index in rng.permutation(len(batches))]
-
-
-def _padded(rows: Sequence[np.ndarray], number: int, bound: int) -> tuple[np.ndarray, np.ndarray]:
-    ids, lengths = np.zeros((number, bound), np.int32), np.zeros(number, np.int32)
-    for place, row in enumerate(rows):
-        ids[place, : len(row)], lengths[place] = row, len(row)
-    return ids, lengths
+    for bounds, chosen in cut_buckets(zip(order, members, strict=True), batch_size, rng):
+        parts = []
+        for side, bound in zip((sources, targets), bounds, strict=True):
+            parts += pad_rows([side[index] for index in chosen.tolist()], batch_size, bound)
+        batches.append(PairBatch(*parts))
+    return batches

@@ -2,14 +2,13 @@
 
 import dataclasses
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from seqjax.data._data_dir import find_data
 from seqjax.data._errors import DataError
-from seqjax.data._text_file import read_text
+from seqjax.data._text_file import AnyPath, read_text
 
 SOURCE = "https://github.com/multi30k/dataset"
 
@@ -48,7 +47,7 @@ class ParallelText:
         return digest.hexdigest()
 
 
-def load_multi30k(data_dir: str | os.PathLike[str] | None = None) -> ParallelText:
+def load_multi30k(data_dir: AnyPath | None = None) -> ParallelText:
     """Loads English captions of pictures and their German translations, 29,000 / 1,014 / 1,000.
 
     Args:
@@ -72,9 +71,7 @@ def load_multi30k(data_dir: str | os.PathLike[str] | None = None) -> ParallelTex
     return _read_parts("multi30k", folder, ("train", "val", "test_2016_flickr"), ("en", "de"))
 
 
-def load_parallel_folder(
-    path: str | os.PathLike[str], source_suffix: str, target_suffix: str
-) -> ParallelText:
+def load_parallel_folder(path: AnyPath, source_suffix: str, target_suffix: str) -> ParallelText:
     """Loads your own pairs: `{train,val,test}.{source,target suffix}`, a sentence a line.
 
     Args:

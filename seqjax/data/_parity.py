@@ -44,13 +44,12 @@ def parity(
     real = np.arange(length) < lengths[:, None]
     bits = rng.integers(0, 2, (batch_size, length))
     inputs = np.eye(2, dtype=np.float32)[bits] * real[..., None].astype(np.float32)
-    if every_step:
-        targets = ((bits * real).cumsum(1) % 2).astype(np.int32)
-        return make_sequences(
-            inputs, targets, weights=real.astype(np.float32), lengths=lengths, every_step=True
-        )
-    targets = ((bits * real).sum(1) % 2).astype(np.int32)
-    return make_sequences(inputs, targets, lengths=lengths)
+    targets = ((bits * real).cumsum(1) % 2).astype(np.int32)
+    if not every_step:
+        return make_sequences(inputs, targets[:, -1], lengths=lengths)
+    return make_sequences(
+        inputs, targets, weights=real.astype(np.float32), lengths=lengths, every_step=True
+    )
 
 
 def draw_lengths(

@@ -1,15 +1,14 @@
 """Sequences of unequal length with their answers, batched by length."""
 
 import dataclasses
-import hashlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from seqjax.data._batching import bucket_members
+from seqjax.data._batching import bucket_members, pad_rows
 from seqjax.data._checks import check_pair
 from seqjax.data._errors import DataError
-from seqjax.data._sequences import Sequences
+from seqjax.data._sequences import Sequences, arrays_sha256
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,11 +69,7 @@ class RaggedSequences:
     @property
     def sha256(self) -> str:
         """Hash of the arrays, their shapes and dtypes."""
-        digest = hashlib.sha256()
-        for values in (*self.inputs, self.targets):
-            digest.update(f"{values.shape} {values.dtype.name}\n".encode())
-            digest.update(np.ascontiguousarray(values).tobytes())
-        return digest.hexdigest()
+        return arrays_sha256((*self.inputs, self.targets))
 
 
 def ragged_batches(
@@ -137,13 +132,10 @@ class RaggedBatches:
             yield self._padded(bound, chosen)
 
     def _padded(self, bound: int, chosen: np.ndarray) -> Sequences:
-        first, targets = self._sequences.inputs[0], self._sequences.targets
-        inputs = np.zeros((self._size, bound, *first.shape[1:]), first.dtype)
-        lengths = np.zeros(self._size, np.int32)
-        for row, index in enumerate(chosen.tolist()):
-            values = self._sequences.inputs[index]
-            inputs[row, : len(values)] = values
-            lengths[row] = len(values)
+        targets = self._sequences.targets
+        rows = [self._sequences.inputs[index] for index in chosen.tolist()]
+        dtype = self._sequences.inputs[0].dtype
+        inputs, lengths = pad_rows(rows, self._size, bound, dtype)
         answers = np.zeros((self._size, *targets.shape[1:]), targets.dtype)
         answers[: len(chosen)] = targets[chosen]
         weights = (np.arange(self._size) < len(chosen)).astype(np.float32)

@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import os
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 from seqjax.data._checks import check_ids, check_pair, check_texts
 from seqjax.data._data_dir import prepared_folder
 from seqjax.data._errors import DataError, UnreachableError
+from seqjax.data._text_file import AnyPath
 
 DATASETS = ("auto", "imdb_reviews", "generated_reviews", "folder")
 """What `load_reviews` can load."""
@@ -75,10 +75,7 @@ class Reviews:
 
 
 def load_reviews(
-    dataset: str = "auto",
-    *,
-    data_dir: str | os.PathLike[str] | None = None,
-    notify: Callable[[str], None] = print,
+    dataset: str = "auto", *, data_dir: AnyPath | None = None, notify: Callable[[str], None] = print
 ) -> Reviews:
     """Loads the reviews called `dataset`.
 
@@ -148,7 +145,7 @@ def load_reviews(
     return generate_reviews()
 
 
-def _data_root(data_dir: str | os.PathLike[str] | None) -> Path:
+def _data_root(data_dir: AnyPath | None) -> Path:
     root = prepared_folder(data_dir)
     # Named by the user: more likely misspelt than meant to be made.
     if data_dir and not root.is_dir():

@@ -1,6 +1,5 @@
-"""Long sequences and short ones, cut into the one record that next-step models are trained on."""
+"""A long sequence, cut into the records that next-step models are trained on."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -127,69 +126,6 @@ def scoring_segments(
     targets = first + np.arange(num_streams)[:, None] * share + steps
     counts = (steps >= 0) & (targets < last)
     return _cut(ids, np.minimum(targets, len(ids) - 1), counts.astype(np.float32), length)
-
-
-def sequence_segments(
-    sequences: Sequence[np.ndarray],
-    batch_size: int,
-    bucket_lengths: Sequence[int],
-    rng: np.random.Generator | None = None,
-) -> list[Segment]:
-    """Puts whole sequences of features into batches; each step is predicted from those before it.
-
-    The first step is predicted from zeros. Rows that only fill a batch count for nothing.
-
-    Args:
-      sequences: arrays of shape (length, D).
-      batch_size: rows of every batch.
-      bucket_lengths: rising, see `bucket_lengths`; each sequence is padded to the shortest that
-        holds it.
-      rng: shuffles the sequences of a bucket, then the batches; None keeps the order.
-
-    Returns:
-      The batches of one epoch, each a segment with which every stream starts.
-
-    Raises:
-      ValueError: if `batch_size` is below 1, or a sequence fits no bucket.
-      DataError: if there are no sequences.
-
-    Example:
-      >>> segment, = sequence_segments([np.ones((2, 1))], 1, [3])
-      >>> segment.inputs[0, :, 0].tolist(), segment.weights.tolist()
-      ([0.0, 1.0, 0.0], [[1.0, 1.0, 0.0]])
-    """
-    check_sizes("sequence_segments", batch_size=batch_size)
-    if not len(sequences):
-        raise DataError("sequence_segments: there must be at least one sequence, got none.")
-    lengths = np.array([len(sequence) for sequence in sequences])
-    if lengths.max() > bucket_lengths[-1]:
-        raise ValueError(
-            f"sequence_segments: a sequence has {lengths.max()} steps, the largest bucket holds "
-            f"{bucket_lengths[-1]}."
-        )
-    buckets = np.searchsorted(np.asarray(bucket_lengths), lengths)
-    batches = []
-    for bucket in np.unique(buckets).tolist():
-        members = np.flatnonzero(buckets == bucket)
-        if rng is not None:
-            members = rng.permutation(members)
-        for start in range(0, len(members), batch_size):
-            chosen = [sequences[i] for i in members[start : start + batch_size].tolist()]
-            batches.append(_pad(chosen, batch_size, bucket_lengths[bucket]))
-    if rng is not None:
-        batches = [batches[i] for i in rng.permutation(len(batches)).tolist()]
-    return batches
-
-
-def _pad(sequences: Sequence[np.ndarray], rows: int, length: int) -> Segment:
-    features = sequences[0].shape[1]
-    inputs = np.zeros((rows, length, features), np.float32)
-    targets, weights = np.zeros_like(inputs), np.zeros((rows, length), np.float32)
-    for row, sequence in enumerate(sequences):
-        inputs[row, 1 : len(sequence)] = sequence[:-1]
-        targets[row, : len(sequence)] = sequence
-        weights[row, : len(sequence)] = 1
-    return Segment(inputs, targets, weights, np.ones(rows, bool))
 
 
 def _cut(ids: np.ndarray, targets: np.ndarray, weights: np.ndarray, length: int) -> list[Segment]:

@@ -1,12 +1,13 @@
 """Sequences of numbers with their answers: the one record every numeric task gives."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from seqjax._checks import check_sizes
+from seqjax.data._batching import pad_rows
 from seqjax.data._checks import check_ids
 from seqjax.data._errors import DataError
 
@@ -59,12 +60,17 @@ class Sequences(NamedTuple):
     @property
     def sha256(self) -> str:
         """Hash of the arrays, their shapes and dtypes."""
-        digest = hashlib.sha256()
-        for values in self:
-            digest.update(f"{values.shape} {values.dtype.name}\n".encode())
-            for part in np.array_split(values, max(1, len(values) // 1024)):
-                digest.update(np.ascontiguousarray(part).tobytes())
-        return digest.hexdigest()
+        return arrays_sha256(self)
+
+
+def arrays_sha256(arrays: Iterable[np.ndarray]) -> str:
+    """Hashes arrays, their shapes and dtypes."""
+    digest = hashlib.sha256()
+    for values in arrays:
+        digest.update(f"{values.shape} {values.dtype.name}\n".encode())
+        for part in np.array_split(values, max(1, len(values) // 1024)):  # the copies stay small
+            digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()
 
 
 class Splits(NamedTuple):
@@ -139,10 +145,8 @@ def padded(steps: Sequence[np.ndarray]) -> Sequences:
       >>> padded([np.ones((2, 1)), np.ones((1, 1))]).inputs[..., 0].tolist()
       [[1.0, 1.0], [1.0, 0.0]]
     """
-    lengths = np.array([len(each) for each in steps], np.int32)
-    inputs = np.zeros((len(steps), lengths.max(), steps[0].shape[1]), np.float32)
-    for row, each in zip(inputs, steps, strict=True):
-        row[: len(each)] = each
+    longest = max(len(each) for each in steps)
+    inputs, lengths = pad_rows(steps, len(steps), longest, np.float32)
     return make_sequences(inputs, np.zeros(len(steps), np.float32), lengths=lengths)
 
 

@@ -5,27 +5,26 @@ Le et al. (2015), A simple way to initialize recurrent networks of rectified lin
 task).
 """
 
-import logging
-import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from seqjax._checks import check_sizes
+from seqjax._checks import check_optional_sizes
+from seqjax._errors import first_line
 from seqjax.data._data_dir import find_prepared, prepared_folder
 from seqjax.data._errors import DataError
+from seqjax.data._prepared import prepared_builder, quiet_tfds, records_of
 from seqjax.data._sequences import Sequences, Splits, make_sequences
+from seqjax.data._text_file import AnyPath
 
 VERSION = "3.0.1"
 NUM_CLASSES = 10
 _VALIDATION = 5000  # the last of the training images
-_READ_AT_ONCE = 5000
 _COUNTS = {"train": 60_000, "test": 10_000}
 
 
 def load_sequential_mnist(
-    data_dir: str | os.PathLike[str] | None = None, *, permutation_seed: int | None = None
+    data_dir: AnyPath | None = None, *, permutation_seed: int | None = None
 ) -> Splits:
     """Loads MNIST as sequences of 784 pixels from data that TFDS has prepared.
 
@@ -46,8 +45,8 @@ def load_sequential_mnist(
       >>> load_sequential_mnist("tensorflow_datasets").test.inputs.shape  # doctest: +SKIP
       (10000, 784, 1)
     """
-    if permutation_seed is not None:
-        check_sizes("load_sequential_mnist", at_least=0, permutation_seed=permutation_seed)
+    where = "load_sequential_mnist"
+    check_optional_sizes(where, at_least=0, permutation_seed=permutation_seed)
     given = prepared_folder(data_dir)
     root = find_prepared(given, f"mnist/{VERSION}")
     if root is None:
@@ -64,9 +63,8 @@ def load_sequential_mnist(
     except (DataError, ImportError):
         raise
     except Exception as error:  # TFDS and array_record raise whatever their layers raise
-        reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
-        prepared = root / "mnist" / VERSION
-        raise DataError(f"mnist: {prepared} is damaged: {reason}. Copy it again.") from error
+        damaged = f"mnist: {root / 'mnist' / VERSION} is damaged: {first_line(error)}."
+        raise DataError(f"{damaged} Copy it again.") from error
     everything = np.arange(len(train.inputs))
     return Splits(
         train.take(everything[:-_VALIDATION]), train.take(everything[-_VALIDATION:]), test
@@ -74,14 +72,8 @@ def load_sequential_mnist(
 
 
 def _read(root: Path, split: str, order: np.ndarray) -> Sequences:
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # it recommends another decoder
-    try:
-        import tensorflow_datasets as tfds
-
-        builder: Any = tfds.builder(f"mnist:{VERSION}", data_dir=root, file_format="array_record")
-        source: Any = builder.as_data_source(split=split)
+    with quiet_tfds():
+        source = prepared_builder(f"mnist:{VERSION}", root).as_data_source(split=split)
         if len(source) != _COUNTS[split]:
             raise DataError(
                 f"mnist: {root / 'mnist' / VERSION} must hold {_COUNTS[split]} {split} images, got "
@@ -89,10 +81,6 @@ def _read(root: Path, split: str, order: np.ndarray) -> Sequences:
             )
         images = np.empty((len(source), 784), np.uint8)
         labels = np.empty(len(source), np.int32)
-        for start in range(0, len(source), _READ_AT_ONCE):
-            records = source.__getitems__(list(range(start, start + _READ_AT_ONCE)))
-            images[start : start + len(records)] = [r["image"].reshape(784) for r in records]
-            labels[start : start + len(records)] = [r["label"] for r in records]
-    finally:
-        logger.setLevel(level)
+        for row, record in enumerate(records_of(source)):
+            images[row], labels[row] = record["image"].reshape(784), record["label"]
     return make_sequences(images[:, order, None], labels)

@@ -5,7 +5,6 @@ recognize genes in DNA sequences; UCI Machine Learning Repository (the data).
 """
 
 import csv
-import os
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from seqjax.data._data_dir import find_data
 from seqjax.data._dna import encode_dna
 from seqjax.data._errors import DataError
-from seqjax.data._text_file import read_text
+from seqjax.data._text_file import AnyPath, read_text
 
 SOURCE = "https://archive.ics.uci.edu/dataset/69"
 SPLICE_CLASSES = ("EI", "IE", "N")
@@ -34,7 +33,7 @@ class Splice(NamedTuple):
     labels: np.ndarray
 
 
-def load_splice(data_dir: str | os.PathLike[str] | None = None) -> Splice:
+def load_splice(data_dir: AnyPath | None = None) -> Splice:
     """Loads the 3,190 examples; copies of a sequence, 185 of them, are left in.
 
     Args:

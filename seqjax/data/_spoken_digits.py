@@ -3,7 +3,6 @@
 Reference: Jackson et al. (2018), Free Spoken Digit Dataset, v1.0.8 (the data and the test indices).
 """
 
-import os
 import re
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ from seqjax._checks import check_sizes
 from seqjax.data._audio import read_wav
 from seqjax.data._data_dir import find_data
 from seqjax.data._errors import DataError
-from seqjax.data._text_file import list_files
+from seqjax.data._text_file import AnyPath, list_files
 
 SOURCE = "https://github.com/Jakobovski/free-spoken-digit-dataset"
 DIGITS_RATE = 8000
@@ -51,7 +50,7 @@ class SpokenDigits(NamedTuple):
 
 
 def load_spoken_digits(
-    data_dir: str | os.PathLike[str] | None = None, *, held_out: int = 5, seed: int = 0
+    data_dir: AnyPath | None = None, *, held_out: int = 5, seed: int = 0
 ) -> SpokenDigits:
     """Loads the Free Spoken Digit Dataset with its published test part.
 

@@ -4,7 +4,6 @@ import csv
 import hashlib
 import io
 import math
-import os
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import numpy as np
 
 from seqjax.data._errors import DataError
-from seqjax.data._text_file import read_text
+from seqjax.data._text_file import AnyPath, read_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +83,7 @@ class Table(NamedTuple):
 
 
 def read_table(
-    path: str | os.PathLike[str],
+    path: AnyPath,
     *,
     columns: Sequence[str] | None = None,
     drop_columns: Sequence[str] = (),
@@ -185,45 +184,15 @@ def read_table(
     return table.filled(table.means(slice(None))) if missing == "mean" else table
 
 
-def column_names(path: str | os.PathLike[str], *, header: str = "auto") -> tuple[str, ...]:
+def column_names(path: AnyPath, *, header: str = "auto") -> tuple[str, ...]:
     """Returns the names of a CSV file's columns; see `read_table`."""
     return tuple(_read(path, header).names)
-
-
-def id_columns(table: Table) -> dict[str, str]:
-    """Finds columns that look like an id: a model would learn them as values.
-
-    Args:
-      table: as it was read.
-
-    Returns:
-      Name to what it looks like: `row`, whole numbers that grow by one from row to row, or
-      `sequence`, whole numbers each of which stands in one block of rows. Three blocks of two rows
-      or more are required.
-
-    Example:
-      >>> id_columns(Table(("id", "x"), np.array([[1, 7], [1, 3], [2, 9], [2, 1], [5, 0], [5, 2]])))
-      {'id': 'sequence'}
-    """
-    found = {}
-    for name, column in zip(table.columns, table.values.T, strict=True):
-        if len(column) < 3 or not (column == np.round(column)).all():
-            continue
-        steps = np.diff(column)
-        inside = np.delete(steps, table.starts[1:] - 1)  # of sequences
-        ends = np.append(np.flatnonzero(steps), len(steps))  # the last row of each block
-        blocks = len(ends) > 2 and min(np.diff(ends, prepend=-1)) > 1
-        if len(inside) > 1 and (inside == 1).all():
-            found[name] = "row"
-        elif not table.groups and blocks and len(np.unique(column)) == len(ends):
-            found[name] = "sequence"
-    return found
 
 
 class _Csv(NamedTuple):
     """The cells of a file, stripped, and the names of its columns."""
 
-    path: str | os.PathLike[str]
+    path: AnyPath
     text: str
     delimiter: str
     names: list[str]
@@ -346,7 +315,7 @@ class _Csv(NamedTuple):
         return values
 
 
-def _read(path: str | os.PathLike[str], header: str) -> _Csv:
+def _read(path: AnyPath, header: str) -> _Csv:
     import pandas as pd  # here: `import seqjax.data` needs NumPy only
 
     text = read_text(path)

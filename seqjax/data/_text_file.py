@@ -7,6 +7,9 @@ from pathlib import Path
 
 from seqjax.data._errors import DataError
 
+AnyPath = str | os.PathLike[str]
+"""A path as a user gives it."""
+
 _STRAY = ("thumbs.db", "desktop.ini", "__macosx", "@eadir")
 
 
@@ -40,7 +43,7 @@ def list_files(folder: Path, suffixes: Collection[str] = ()) -> list[Path]:
     return [path for path in paths if not suffixes or path.suffix.lower() in suffixes]
 
 
-def regular_file(path: str | os.PathLike[str]) -> Path:
+def regular_file(path: AnyPath) -> Path:
     """Returns the path of a regular file: reading a pipe or a device might never end.
 
     Raises:
@@ -66,7 +69,7 @@ def regular_file(path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def read_text(path: str | os.PathLike[str]) -> str:
+def read_text(path: AnyPath) -> str:
     r"""Reads a text of UTF-8; a byte-order mark is dropped, and lines end with \n, not \r\n.
 
     Args:

@@ -1,16 +1,16 @@
 """Words and their numbers."""
 
 import contextlib
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
+from seqjax._errors import first_line
 from seqjax.data._checks import check_texts
 from seqjax.data._errors import DataError
-from seqjax.data._text_file import read_text
+from seqjax.data._text_file import AnyPath, read_text
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -95,12 +95,12 @@ class Vocabulary:
         with tokenizing("Vocabulary.from_json: a text written by Vocabulary.to_json is required"):
             return cls(Tokenizer.from_str(text))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: AnyPath) -> None:
         """Writes `to_json` to a file."""
         Path(path).write_text(self.to_json(), "utf-8")
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
+    def load(cls, path: AnyPath) -> Self:
         """Reads what `save` wrote.
 
         Raises:
@@ -131,7 +131,7 @@ def tokenizing(where: str) -> Iterator[None]:
     except BaseException as error:  # it raises bare Exception, and panics
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        reason = str(error).strip().split("\n")[0][:200]
+        reason = first_line(error)
         if isinstance(error, UnicodeEncodeError | TypeError):
             reason = "a text must be Unicode that can be written as UTF-8, without lone surrogates"
         raise DataError(f"{where}: {reason}.") from error

@@ -180,9 +180,6 @@ def beam_search(
 
 def _with_unended(search: _Search, alpha: float) -> Hypotheses:
     """Fills places that no ended hypothesis took with live ones, behind those that ended."""
-    ended, width = search.ended, search.live.shape[1]
-    missing = (~ended.ended).sum(axis=1)
-    rank = jnp.arange(width)[None] - (width - missing)[:, None]  # 0 for the first place left
     live = Hypotheses(
         tokens=search.live,
         lengths=jnp.full(search.live.shape[:2], search.step),
@@ -190,13 +187,11 @@ def _with_unended(search: _Search, alpha: float) -> Hypotheses:
         scores=search.live_log_probs / length_penalty(search.step, alpha),
         ended=jnp.zeros(search.live.shape[:2], bool),
     )
-    places = jnp.maximum(rank, 0)
-
-    def filled(old: Array, new: Array) -> Array:
-        taken = _take(new, places)
-        return jnp.where(rank.reshape(rank.shape + (1,) * (old.ndim - 2)) < 0, old, taken)
-
-    return jax.tree.map(filled, ended, live)
+    both = jax.tree.map(lambda *two: jnp.concatenate(two, axis=1), search.ended, live)
+    behind = jnp.where(search.ended.ended, 0, 2)  # a place that is left comes after the live ones
+    groups = jnp.concatenate([behind, jnp.ones_like(behind)], axis=1)
+    order = jnp.lexsort((-both.scores, groups), axis=1)[:, : search.live.shape[1]]
+    return jax.tree.map(lambda leaf: _take(leaf, order), both)
 
 
 def greedy_search(

@@ -1,5 +1,6 @@
 """Generation with carried state: all steps in one program, or one at a time as they come."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -7,7 +8,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqjax._checks import check_function, check_integers, check_range, check_sizes
+from seqjax._checks import (
+    check_function,
+    check_integers,
+    check_optional_sizes,
+    check_range,
+    check_sizes,
+)
 from seqjax.decode._sampling import Sampler
 
 Step = Callable[[Any, Any], tuple[Any, Array]]
@@ -126,27 +133,18 @@ def stream(
       [3, 4, 5, 6]
     """
     _check("seqjax.decode.stream", step, sample, logits, stop_token)
-    if num_steps is not None:
-        check_sizes("seqjax.decode.stream", num_steps=num_steps)
-    return _stream(step, state, logits, key, sample, num_steps, stop_token)
-
-
-def _stream(
-    step: Step,
-    state: Any,
-    logits: Array,
-    key: Array,
-    sample: Sampler,
-    num_steps: int | None,
-    stop_token: int | None,
-) -> Iterator[Any]:
+    check_optional_sizes("seqjax.decode.stream", num_steps=num_steps)
     advance = jax.jit(_advance(step, sample, stop_token))
-    done = jnp.zeros(logits.shape[:-1], bool)
-    number = 0
-    while (num_steps is None or number < num_steps) and not (number and bool(done.all())):
-        tokens, state, logits, done = advance(state, logits, done, key, number)
-        yield tokens
-        number += 1
+
+    def tokens_of(state: Any, logits: Array) -> Iterator[Any]:
+        done = jnp.zeros(logits.shape[:-1], bool)
+        for number in itertools.count() if num_steps is None else range(num_steps):
+            if number and bool(done.all()):
+                return
+            tokens, state, logits, done = advance(state, logits, done, key, number)
+            yield tokens
+
+    return tokens_of(state, logits)
 
 
 def _check(where: str, step: Step, sample: Sampler, logits: Array, stop_token: Any) -> None:

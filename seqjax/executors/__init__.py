@@ -8,6 +8,7 @@ from seqjax.executors._choice import choose as choose
 from seqjax.executors._chunked import Chunked as Chunked
 from seqjax.executors._executor import Executor as Executor
 from seqjax.executors._executor import Inputs as Inputs
+from seqjax.executors._executor import Run as Run
 from seqjax.executors._newton import Newton as Newton
 from seqjax.executors._newton_solve import NewtonReport as NewtonReport
 from seqjax.executors._scan import Scan as Scan

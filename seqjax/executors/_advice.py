@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-import time
+import timeit
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ from seqjax._checks import check_kind
 from seqjax.cells._cell import Cell, check_cell
 from seqjax.executors._associative import Associative
 from seqjax.executors._choice import resolve
-from seqjax.executors._executor import Executor, Inputs
+from seqjax.executors._executor import Executor, Run
 from seqjax.executors._newton import Newton
 from seqjax.executors._newton_solve import NewtonReport
 from seqjax.executors._sequential import Sequential
@@ -29,19 +29,8 @@ class _Reporting:
     def refusal(self, cell: Cell) -> str | None:
         return self.newton.refusal(cell)
 
-    def run(
-        self,
-        cell: Cell,
-        params: Any,
-        inputs: Inputs,
-        state: Any,
-        reset_state: Any,
-        *,
-        reverse: bool,
-        all_states: bool,
-    ) -> tuple[Any, Any]:
-        given = params, inputs, state, reset_state
-        states, report = self.newton.solve(cell, *given, reverse=reverse)
+    def run(self, run: Run) -> tuple[Any, Any]:
+        states, report = self.newton.solve(run)
         return report, states
 
 
@@ -189,12 +178,9 @@ def _prediction(report: NewtonReport, times: dict[str, float], in_a_row: dict[st
 
 def _seconds(compiled: Any, *arguments: Any) -> float:
     """Returns the shortest time of five calls."""
-    seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        jax.block_until_ready(compiled(*arguments))
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+    return min(
+        timeit.repeat(lambda: jax.block_until_ready(compiled(*arguments)), number=1, repeat=5)
+    )
 
 
 def _memory(compiled: Any) -> str:

@@ -9,12 +9,14 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from seqjax._axes import same_axes
-from seqjax._padding import known, select
+from seqjax._padding import choose, known, select
 from seqjax.cells._associative import AssociativeCell
 from seqjax.cells._cell import Cell, project
 from seqjax.cells._linear import LinearCell
-from seqjax.executors._executor import Inputs
+from seqjax.executors._chunks import shifted
+from seqjax.executors._executor import Inputs, Run
 from seqjax.executors._linear import as_carry, coefficients, with_fresh
+from seqjax.executors._recurrence import Decays, cuts_of, passed, scanned, with_derivative
 from seqjax.executors._time_axis import (
     over_parts,
     padded_inputs,
@@ -22,7 +24,6 @@ from seqjax.executors._time_axis import (
     scan_part,
     time_parts,
 )
-from seqjax.executors._transposable import linear_map
 
 CHUNK, FEWEST = 16, 256
 """The steps of a chunk, and the number of steps from which on a linear cell runs in chunks."""
@@ -62,66 +63,47 @@ class Associative:
         needed = "a LinearCell or an AssociativeCell, such as lru or mlstm"
         return f"it needs {needed}, and {cell!r} is a {_kind(cell)}"
 
-    def run(
-        self,
-        cell: Cell,
-        params: Any,
-        inputs: Inputs,
-        state: Any,
-        reset_state: Any,
-        *,
-        reverse: bool,
-        all_states: bool,
-    ) -> tuple[Any, Any]:
+    def run(self, run: Run) -> tuple[Any, Any]:
         """Runs the cell, see `Executor.run`."""
-        if not inputs.xs.shape[0]:
-            return state, jax.tree.map(lambda leaf: jnp.zeros((0, *leaf.shape), leaf.dtype), state)
-        if isinstance(cell, AssociativeCell):
-            return _run_combined(cell, params, inputs, state, reset_state, reverse)
-        assert isinstance(cell, LinearCell)
-        given, inputs = inputs, padded_inputs(inputs)
-        a, b = as_carry(coefficients(cell, params, inputs), state.hidden)
+        if isinstance(run.cell, AssociativeCell):
+            return _run_combined(run, run.cell)
+        inputs, initial = padded_inputs(run.inputs), run.state.hidden
+        resets = inputs.resets
+        a, b = as_carry(coefficients(run.cell, run.params, inputs), initial)
         a = jnp.broadcast_to(a, b.shape)
-        if inputs.resets is not None:
-            again = a * reset_state.hidden[None] + b
-            b = select(inputs.resets, again, b)
+        if resets is not None:
+            b = select(resets, a * run.reset_state.hidden[None] + b, b)
             # A zero decay alone is not enough: zero times a non-finite state is NaN.
-            a = select(inputs.resets, jnp.zeros_like(a), a)
-        recurrence = a, b, state.hidden, inputs.resets, reverse
-        if time_parts() == 1:
-            states = linear_recurrence(*recurrence)
-        else:
-            states = recurrence_over_devices(*recurrence)[: given.xs.shape[0]]
-        final = states[0 if reverse else -1]
-        return with_fresh(cell, (final, states), given, state, reverse=reverse)
+            a = select(resets, jnp.zeros_like(a), a)
+        recurrence = recurrence_over_devices if time_parts() > 1 else linear_recurrence
+        states = recurrence(a, b, initial, resets, run.reverse)[: len(run.inputs.xs)]
+        return with_fresh(run, states[0 if run.reverse else -1], states)
 
 
-def _run_combined(
-    cell: AssociativeCell, params: Any, inputs: Inputs, state: Any, reset_state: Any, reverse: bool
-) -> tuple[Any, Any]:
+def _run_combined(run: Run, cell: AssociativeCell) -> tuple[Any, Any]:
     """Runs an associative cell.
 
     Scans triples: an element, whether it does anything, and whether the state is reset before it.
     The second is the identity that masked steps need, which a cell need not have.
     """
-    num_steps, inputs = inputs.xs.shape[0], padded_inputs(inputs)
-    drives = project(cell, params, inputs.clean_xs(), inputs.starts, inputs.noise)
+    inputs, reverse = padded_inputs(run.inputs), run.reverse
+    drives = project(cell, run.params, inputs.clean_xs(), inputs.starts, inputs.noise)
     elements = jax.tree.map(
         # An element that is constant in time may have a time axis of size 1.
         lambda leaf: jnp.broadcast_to(leaf, (len(inputs.xs), *leaf.shape[1:])),
         cell.element(drives),
     )
     along = elements, Inputs(inputs.xs, inputs.valid, inputs.resets)
+    of_sequences = run.state, run.reset_state
     if time_parts() == 1:
-        states = _combined(cell, reverse, False, along, (state, reset_state))
+        states = _combined(cell, reverse, False, along, of_sequences)
     else:
 
         def part(_: Any, *arguments: Any) -> tuple[Any, Any, Any]:
             return (), _combined(cell, reverse, True, *arguments), ()
 
-        batch_shape = inputs.xs.shape[1:-1]
-        _, states, _ = over_parts(part, (), along, (state, reset_state), batch_shape)
-        states = jax.tree.map(lambda leaf: leaf[:num_steps], states)
+        _, states, _ = over_parts(part, (), along, of_sequences, inputs.xs.shape[1:-1])
+        states = jax.tree.map(lambda leaf: leaf[: len(run.inputs.xs)], states)
     return jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states), states
 
 
@@ -146,22 +128,19 @@ def _combined(
     valid = jnp.ones(shape, bool) if inputs.valid is None else inputs.valid
     resets = jnp.zeros(shape, bool) if inputs.resets is None else inputs.resets
 
-    def chosen(condition: Array, on_true: Any, on_false: Any) -> Any:
-        return jax.tree.map(functools.partial(select, condition), on_true, on_false)
-
     def combine(left: Any, right: Any) -> Any:
         (before, moves, reset), (after, moves_right, reset_right) = left, right
         seen = moves & ~reset_right
         # What a reset drops may not be finite; its product would be NaN even if it is not chosen.
-        both = cell.combine(chosen(seen, before, after), after)
-        after = chosen(seen, both, after)
-        return chosen(moves_right, after, before), seen | moves_right, reset | reset_right
+        both = cell.combine(choose(seen, before, after), after)
+        after = choose(seen, both, after)
+        return choose(moves_right, after, before), seen | moves_right, reset | reset_right
 
     def started(reset: Array, state: Any) -> Any:
         if inputs.resets is None:
             return state
         again = jax.tree.map(lambda leaf, to: jnp.broadcast_to(leaf, to.shape), reset_state, state)
-        return chosen(reset, again, state)
+        return choose(reset, again, state)
 
     def applied(elements: Any, before: Any) -> Any:
         states = cell.apply(elements, before)
@@ -170,7 +149,7 @@ def _combined(
     def after_part(end: Any, state: Any) -> Any:
         elements, moves, reset = end
         state = started(reset, state)
-        return chosen(moves, applied(elements, state), state)
+        return choose(moves, applied(elements, state), state)
 
     scanned = elements, valid, resets
     if in_parts:
@@ -192,7 +171,7 @@ def _combined(
             ),
             states,
         )
-    return chosen(moves, states, before)
+    return choose(moves, states, before)
 
 
 def linear_recurrence(
@@ -211,32 +190,15 @@ def linear_recurrence(
     Returns:
       Array of shape (T, ...).
     """
-    cuts = None if resets is None else resets.reshape(*resets.shape, *(1,) * (b.ndim - resets.ndim))
 
-    @jax.custom_jvp
-    def run(a: Array, b: Array, initial: Array, cuts: Array | None) -> Array:
-        return _solve(reverse, (a, cuts), (b, initial))
+    def before(states: Array, initial: Array) -> Array:
+        return shifted(states, initial[None], reverse)
 
-    @run.defjvp
-    def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
-        a, b, initial, cuts = primals
-        d_a, d_b, d_initial, _ = tangents
-        states = run(a, b, initial, cuts)
-        d_b = d_b + d_a * _before(states, initial, cuts, reverse)
-        # The tangent follows the same recurrence with different inputs.
-        moved = linear_map(
-            functools.partial(_solve, reverse),
-            functools.partial(_transposed, reverse),
-            (a, cuts),
-            (d_b, d_initial),
-            batch_axes=((1, 1), (1, 0), 1),
-        )
-        return states, moved
-
-    return run(a, b, initial, cuts)
+    solve, transposed = functools.partial(_solve, reverse), functools.partial(_transposed, reverse)
+    return with_derivative(solve, before, transposed)(a, b, initial, cuts_of(resets, b))
 
 
-def _solve(reverse: bool, decays: tuple[Array, Array | None], driven: tuple[Array, Array]) -> Array:
+def _solve(reverse: bool, decays: Decays, driven: tuple[Array, Array]) -> Array:
     """Returns the states after all steps.
 
     Many steps run in chunks: all chunks side by side, from zero, which leaves one step for each
@@ -258,7 +220,7 @@ def _solve(reverse: bool, decays: tuple[Array, Array | None], driven: tuple[Arra
             return lax.dynamic_slice_in_dim(x, offset + step, whole - CHUNK + 1)[::CHUNK]
 
         decay, cut = at(a), None if cuts is None else at(cuts)
-        return _passed(decay, states, cut) + at(b), decay, cut
+        return passed(decay, states, cut) + at(b), decay, cut
 
     def total(carry: Any, step: Array) -> tuple[Any, None]:
         product, states, cut = carry
@@ -281,7 +243,7 @@ def _solve(reverse: bool, decays: tuple[Array, Array | None], driven: tuple[Arra
     start, unwritten, a, b, cuts = varying
     (product, states, cut), _ = lax.scan(total, start, steps, reverse=reverse)
     ends = _solve(reverse, (product, cut), (states, initial))
-    first = _before(ends, initial, None, reverse)
+    first = shifted(ends, initial[None], reverse)
     (_, states), _ = lax.scan(write, (first, unwritten), steps, reverse=reverse)
     states = states.reshape(whole, *b.shape[1:])
     if whole == num_steps:
@@ -292,27 +254,13 @@ def _solve(reverse: bool, decays: tuple[Array, Array | None], driven: tuple[Arra
     return jnp.concatenate([rest, states] if reverse else [states, rest])
 
 
-def _passed(decay: Array, states: Array, cut: Array | None) -> Array:
-    """Returns what a step keeps of the states before it."""
-    kept = decay * states
-    return kept if cut is None else jnp.where(cut, 0, kept)
-
-
 def _scanned(a: Array, b: Array, initial: Array, cuts: Array | None, reverse: bool) -> Array:
     edge = -1 if reverse else 0
-    b = b.at[edge].add(_passed(a[edge], initial, None if cuts is None else cuts[edge]))
-
-    def combine(left: Any, right: Any) -> Any:
-        (a, b, cut), (a_right, b_right, cut_right) = left, right
-        passed = _passed(a_right, b, cut_right)
-        return a * a_right, passed + b_right, None if cut is None else cut | cut_right
-
-    return lax.associative_scan(combine, (a, b, cuts), reverse=reverse)[1]
+    b = b.at[edge].add(passed(a[edge], initial, None if cuts is None else cuts[edge]))
+    return scanned(a, b, cuts, reverse)[1]
 
 
-def _transposed(
-    reverse: bool, decays: tuple[Array, Array | None], d_states: Array
-) -> tuple[Array, Array]:
+def _transposed(reverse: bool, decays: Decays, d_states: Array) -> tuple[Array, Array]:
     """Returns the cotangents of `b` and of the initial state."""
     a, cuts = decays
 
@@ -323,17 +271,7 @@ def _transposed(
     later = after(a), None if cuts is None else after(cuts)
     along = _solve(not reverse, later, (d_states, jnp.zeros_like(d_states[0])))
     edge = -1 if reverse else 0
-    d_initial = a[edge] * along[edge]
-    if cuts is not None:
-        d_initial = jnp.where(cuts[edge], 0, d_initial)
-    return along, d_initial
-
-
-def _before(states: Array, initial: Array, cuts: Array | None, reverse: bool) -> Array:
-    """Returns the state before each step, zero where the step is a reset."""
-    parts = [states[1:], initial[None]] if reverse else [initial[None], states[:-1]]
-    before = jnp.concatenate(parts)
-    return before if cuts is None else jnp.where(cuts, 0, before)
+    return along, passed(a[edge], along[edge], None if cuts is None else cuts[edge])
 
 
 def _kind(cell: Cell) -> str:

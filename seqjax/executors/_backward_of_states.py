@@ -15,11 +15,12 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from seqjax._axes import same_axes
-from seqjax._padding import select
-from seqjax.cells._cell import Cell, FlatState
-from seqjax.executors._executor import Inputs
-from seqjax.executors._gated_forward import Operands, Results
+from seqjax._padding import select, zeros_unless
+from seqjax.cells._cell import FlatState
+from seqjax.executors._chunks import shifted
+from seqjax.executors._executor import Run
 from seqjax.executors._newton_solve import Blocks, matrix_product
+from seqjax.executors._own_backward import Operands, Results
 from seqjax.executors._time_axis import (
     AXIS,
     at_start,
@@ -27,40 +28,28 @@ from seqjax.executors._time_axis import (
     over_parts,
     padded,
     padded_inputs,
-    shifted,
     shifted_part,
 )
 
 
-def backward_of_states(
-    cell: Cell,
-    reverse: bool,
-    operands: Operands,
-    constants: Inputs,
-    states: Any,
-    d_results: Results,
-) -> Operands:
+def backward_of_states(run: Run, states: Any, d_results: Results) -> Operands:
     """Returns the cotangents of the operands from the cotangents of the results.
 
     Args:
-      cell: a cell whose state has no integer fields.
-      reverse: whether time runs from the last step to the first.
-      operands: the operands of the forward pass.
-      constants: its masks, resets and noise.
+      run: the run, of a cell whose state has no integer fields.
       states: the state after every step, leaves (T, *B, ...).
       d_results: the cotangents of the final state and of all states.
     """
-    inputs = constants._replace(xs=operands.xs)
+    cell, inputs = run.cell, run.inputs
 
     def before(initial: Array, leaf: Array) -> Array:
-        parts = [leaf[1:], initial[None]] if reverse else [initial[None], leaf[:-1]]
-        return jnp.concatenate(parts)
+        return shifted(leaf, initial[None], run.reverse)
 
-    previous = jax.tree.map(before, operands.initial_state, states)
+    previous = jax.tree.map(before, run.state, states)
     if (resets := inputs.resets) is not None:
         previous = jax.tree.map(
             lambda reset, leaf: select(resets, jnp.broadcast_to(reset, leaf.shape), leaf),
-            operands.reset_state,
+            run.reset_state,
             previous,
         )
 
@@ -68,55 +57,44 @@ def backward_of_states(
         new = cell.step(params, state, drive)
         return jax.tree.map(lambda leaf, old: leaf.astype(old.dtype), new, state)
 
-    def chosen(condition: Array | None, tree: Any) -> Any:
-        if condition is None:
-            return tree
-        return jax.tree.map(lambda leaf: select(condition, leaf, jnp.zeros_like(leaf)), tree)
-
     def step(carry: Any, at_step: Any) -> tuple[Any, Any]:
         d_state, d_reset = carry
         state, drive, d_output, valid, reset = at_step
         d_state = jax.tree.map(jnp.add, d_state, d_output)
-        d_new = chosen(valid, d_state)
-        _, pull = jax.vjp(lambda state: advanced(operands.params, state, drive), state)
+        d_new = zeros_unless(valid, d_state)
+        _, pull = jax.vjp(lambda state: advanced(run.params, state, drive), state)
         (d_previous,) = pull(d_new)
         if valid is not None:
-            d_previous = jax.tree.map(jnp.add, chosen(valid, d_previous), chosen(~valid, d_state))
+            kept, passed = zeros_unless(valid, d_previous), zeros_unless(~valid, d_state)
+            d_previous = jax.tree.map(jnp.add, kept, passed)
         if reset is not None:
-            d_reset = jax.tree.map(jnp.add, d_reset, chosen(reset, d_previous))
-            d_previous = chosen(~reset, d_previous)
+            d_reset = jax.tree.map(jnp.add, d_reset, zeros_unless(reset, d_previous))
+            d_previous = zeros_unless(~reset, d_previous)
         return (d_previous, d_reset), d_new
 
-    carry = d_results.final, jax.tree.map(jnp.zeros_like, operands.reset_state)
-    along = previous, inputs.drives(cell, operands.params), d_results.states
+    carry = d_results.final, jax.tree.map(jnp.zeros_like, run.reset_state)
+    along = previous, inputs.drives(cell, run.params), d_results.states
     (d_initial, d_reset), d_new = lax.scan(
-        step, carry, (*along, inputs.valid, inputs.resets), reverse=not reverse
+        step, carry, (*along, inputs.valid, inputs.resets), reverse=not run.reverse
     )
 
     def every_step(params: Any, xs: Array) -> Any:
         return advanced(params, previous, inputs._replace(xs=xs).drives(cell, params))
 
-    _, pull = jax.vjp(every_step, operands.params, operands.xs)
+    _, pull = jax.vjp(every_step, run.params, inputs.xs)
     d_params, d_xs = pull(d_new)
     return Operands(d_params, d_xs, d_initial, d_reset)
 
 
-def backward_over_parts(
-    cell: Cell,
-    blocks: Blocks,
-    reverse: bool,
-    operands: Operands,
-    constants: Inputs,
-    states: Any,
-    d_results: Results,
-) -> Operands:
+def backward_over_parts(run: Run, blocks: Blocks, states: Any, d_results: Results) -> Operands:
     """Does the same, with time split over the devices; `blocks` are those of the whole Jacobian.
 
     With `m_t = J_t^T l_t`, no device needs the Jacobian of a neighbour::
 
         m_t = J_t^T m_{t+1} + J_t^T g_t,    l_t = g_t + m_{t+1}
     """
-    form = FlatState(operands.initial_state, lead=operands.xs.ndim - 2)
+    cell, reverse = run.cell, run.reverse
+    form = FlatState(run.state, lead=run.inputs.xs.ndim - 2)
     wide = jnp.promote_types(form.flatten(states).dtype, jnp.float32)
 
     def flat(tree: Any) -> Array:
@@ -128,9 +106,7 @@ def backward_over_parts(
 
     def as_cotangent(vector: Array) -> Any:
         tree = jax.tree.map(jnp.conj, form.unflatten(vector))
-        return jax.tree.map(
-            lambda leaf, like: leaf.astype(like.dtype), tree, operands.initial_state
-        )
+        return jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), tree, run.state)
 
     def part(params: Any, along: Any, at_edges: Any) -> tuple[Any, Any, Any]:
         (inputs, states, d_states), (initial, reset_state, d_final) = along, at_edges
@@ -156,19 +132,17 @@ def backward_over_parts(
         own = own if cuts is None else jnp.where(cuts, 0, own)
         last = blocks.split(flat_cotangent(d_final))
         moved, later = linear_part(not reverse, (turned, cuts), (own, last), matrix_product)
-        d_new = blocks.joined(given + shifted(moved, later, not reverse))
+        d_new = blocks.joined(given + shifted(moved, later[None], not reverse))
         _, pull = jax.vjp(every_step, params, inputs.xs, previous)
         if valid is None:
             d_params, d_xs, d_previous = pull(d_new)
         else:
-            nothing = jnp.zeros_like(d_new)
-            d_params, d_xs, d_previous = pull(select(valid, d_new, nothing))
+            d_params, d_xs, d_previous = pull(zeros_unless(valid, d_new))
             d_previous = select(valid, d_previous, d_new)
         d_reset = None
         if inputs.resets is not None:
-            nothing = jnp.zeros_like(d_previous)
-            d_reset = select(inputs.resets, d_previous, nothing).sum(axis=0)
-            d_previous = select(inputs.resets, nothing, d_previous)
+            d_reset = zeros_unless(inputs.resets, d_previous).sum(axis=0)
+            d_previous = zeros_unless(~inputs.resets, d_previous)
         # Integers have no cotangent to sum.
         d_params = jax.tree.map(
             lambda leaf: None if leaf.dtype == jax.dtypes.float0 else leaf, d_params
@@ -176,17 +150,17 @@ def backward_over_parts(
         d_edges = lax.psum((at_start(d_previous, reverse), d_reset), AXIS)
         return d_params, d_xs, jax.tree.map(as_cotangent, d_edges)
 
-    inputs = padded_inputs(constants._replace(xs=operands.xs))
-    num_steps, *batch = operands.xs.shape[:-1]
+    inputs = padded_inputs(run.inputs)
+    num_steps, *batch = run.inputs.xs.shape[:-1]
     added = jnp.arange(inputs.xs.shape[0]) >= num_steps
     # In reverse, these steps come first.
     states = jax.tree.map(
         lambda leaf, start: select(added, jnp.broadcast_to(start, leaf.shape), leaf),
         padded(states),
-        operands.initial_state,
+        run.state,
     )
     along = inputs, states, padded(d_results.states)
-    at_edges = operands.initial_state, operands.reset_state, d_results.final
-    found = over_parts(part, operands.params, along, at_edges, tuple(batch))
+    at_edges = run.state, run.reset_state, d_results.final
+    found = over_parts(part, run.params, along, at_edges, tuple(batch))
     d_params, d_xs, (d_initial, d_reset) = found
     return Operands(d_params, d_xs[:num_steps], d_initial, d_reset)

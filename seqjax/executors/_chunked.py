@@ -2,19 +2,19 @@
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from seqjax._checks import check_sizes
-from seqjax._padding import select
+from seqjax._checks import check_optional_sizes
+from seqjax._padding import select, zeros_unless
 from seqjax.cells._cell import Cell
 from seqjax.cells._matrix import MatrixCell, Memory, Writes, reads_by_query
 from seqjax.executors._chunks import default_chunk_size, scan_chunks
-from seqjax.executors._executor import Inputs
+from seqjax.executors._executor import Run
 from seqjax.executors._parts import run_in_parts
 from seqjax.executors._sequential import Sequential
 
@@ -59,8 +59,7 @@ class Chunked:
 
     def __post_init__(self) -> None:
         """Refuses a size out of range."""
-        if self.chunk_size is not None:
-            check_sizes("seqjax.executors.Chunked", chunk_size=self.chunk_size)
+        check_optional_sizes("seqjax.executors.Chunked", chunk_size=self.chunk_size)
 
     def refusal(self, cell: Cell) -> str | None:
         """Refuses a cell without queries, and one that has a step or an output of its own."""
@@ -68,41 +67,17 @@ class Chunked:
             return None
         return f"it needs a cell that reads a matrix by a query, such as gla or mlstm, got {cell!r}"
 
-    def run(
-        self, cell, params, inputs, state, reset_state, *, reverse, all_states
-    ) -> tuple[Any, Any]:
+    def run(self, run: Run) -> tuple[Any, Any]:
         """Runs the cell step by step, since the caller asks for states."""
-        return Sequential().run(
-            cell, params, inputs, state, reset_state, reverse=reverse, all_states=all_states
-        )
+        return Sequential().run(run)
 
-    def run_outputs(
-        self,
-        cell: MatrixCell,
-        params: Any,
-        inputs: Inputs,
-        state: Any,
-        reset_state: Any,
-        *,
-        reverse: bool,
-    ) -> tuple[Any, Array]:
+    def run_outputs(self, run: Run) -> tuple[Any, Array]:
         """Returns the final state and the outputs, (T, *B, out_size)."""
-
-        def run(params: Any, inputs: Inputs, state: Any, reset_state: Any) -> tuple[Any, Array]:
-            return _run(cell, self.chunk_size, params, inputs, state, reset_state, reverse)
-
-        return run_in_parts(run, params, inputs, state, reset_state)
+        return run_in_parts(functools.partial(_run, self.chunk_size), run)
 
 
-def _run(
-    cell: MatrixCell,
-    chunk_size: int | None,
-    params: Any,
-    inputs: Inputs,
-    state: Any,
-    reset_state: Any,
-    reverse: bool,
-) -> tuple[Any, Array]:
+def _run(chunk_size: int | None, run: Run) -> tuple[Any, Array]:
+    cell, params, inputs = cast(MatrixCell, run.cell), run.params, run.inputs
     xs = inputs.clean_xs()
     writes, query = cell.writes(params, xs), cell.query(params, xs)
     if inputs.valid is not None:
@@ -110,34 +85,26 @@ def _run(
     if chunk_size is None:
         most = 16 if writes.log_decay.shape[-1] == 1 else 8
         chunk_size = default_chunk_size(xs.shape[0], (), rows=most, most=most)
-    given = cell.as_memory(state), writes, query
-    (memory, writes, query), spoilt = _without_spoilt(given, inputs.resets, reverse)
+    given = cell.as_memory(run.state), writes, query
+    (memory, writes, query), spoilt = _without_spoilt(given, inputs.resets, run.reverse)
 
     def chunk(memory: Memory, _: Any, at: Any) -> tuple[Memory, Memory]:
-        return _chunk(memory, at, reverse)
+        return _chunk(memory, at, run.reverse)
 
-    memory, found = scan_chunks(
-        jax.checkpoint(chunk, prevent_cse=False),
-        memory,
-        (writes, query, inputs.resets),
-        chunk_size=chunk_size,
-        reverse=reverse,
-    )
+    body, along = jax.checkpoint(chunk, prevent_cse=False), (writes, query, inputs.resets)
+    memory, found = scan_chunks(body, memory, along, chunk_size=chunk_size, reverse=run.reverse)
 
     def spoil(where: Array, tree: Any) -> Any:
         return jax.tree.map(lambda leaf: select(where, jnp.full_like(leaf, jnp.nan), leaf), tree)
 
-    found, memory = spoil(spoilt, found), spoil(spoilt[0 if reverse else -1], memory)
-    return cell.as_state(memory, state), cell.answer(params, found, xs)
+    found, memory = spoil(spoilt, found), spoil(spoilt[0 if run.reverse else -1], memory)
+    return cell.as_state(memory, run.state), cell.answer(params, found, xs)
 
 
 def _without_invalid(writes: Writes, valid: Array) -> Writes:
     """Returns writes that do nothing at the invalid steps."""
-
-    def zeroed(leaf: Array) -> Array:
-        return select(valid, leaf, jnp.zeros_like(leaf))
-
-    writes = writes._replace(key=zeroed(writes.key), log_decay=zeroed(writes.log_decay))
+    key, log_decay = zeros_unless(valid, (writes.key, writes.log_decay))
+    writes = writes._replace(key=key, log_decay=log_decay)
     if writes.log_weight is None:
         return writes
     weight = select(valid, writes.log_weight, jnp.full_like(writes.log_weight, FAR))
@@ -160,14 +127,11 @@ def _without_spoilt(
     def finite(leaf: Array, lead: int) -> Array:
         return jnp.isfinite(leaf).all(axis=tuple(range(lead, leaf.ndim)))
 
-    def cleaned(sound: Array, tree: Any) -> Any:
-        return jax.tree.map(lambda leaf: select(sound, leaf, jnp.zeros_like(leaf)), tree)
-
     start = finite(memory.matrix, lead - 1)
     sound = functools.reduce(
         jnp.logical_and, (finite(leaf, lead) for leaf in jax.tree.leaves((writes, query)))
     )
-    given = cleaned(start, memory), *cleaned(sound, (writes, query))
+    given = zeros_unless(start, memory), *zeros_unless(sound, (writes, query))
 
     steps = jnp.arange(len(sound)).reshape(-1, *(1,) * (lead - 1))
     steps = jnp.broadcast_to(steps[::-1] if reverse else steps, sound.shape)

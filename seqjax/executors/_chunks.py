@@ -6,21 +6,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 
 from seqjax._axes import same_axes
 from seqjax._padding import known
 from seqjax.executors._parts import batch_parts
 
+Body = Callable[[Any, Any, Any], tuple[Any, Any]]
+
 
 def scan_chunks(
-    body: Callable[[Any, Any, Any], tuple[Any, Any]],
-    carry: Any,
-    inputs: Any,
-    *,
-    chunk_size: int,
-    reverse: bool,
-    differentiated: bool = True,
+    body: Body, carry: Any, inputs: Any, *, chunk_size: int, reverse: bool
 ) -> tuple[Any, Any]:
     """Runs a `lax.scan` over chunks of `chunk_size` steps; the last chunk in time may be shorter.
 
@@ -32,8 +28,6 @@ def scan_chunks(
       inputs: pytree with time as the first axis of every leaf.
       chunk_size: steps per chunk.
       reverse: whether to run the chunks from the last to the first.
-      differentiated: whether JAX differentiates the scan in reverse mode. If not, a shorter last
-        chunk costs no copy of inputs and results.
 
     Returns:
       The final carry and the results of all chunks.
@@ -61,8 +55,6 @@ def scan_chunks(
 
     if not rest:
         return whole_chunks(carry)
-    if not differentiated:
-        return _scan_chunks_in_place(body, carry, inputs, chunk_size, reverse)
     tail = jax.tree.map(lambda leaf: leaf[whole:], inputs)
     if reverse:
         carry, last = body(carry, whole, tail)
@@ -73,16 +65,18 @@ def scan_chunks(
     return carry, jax.tree.map(lambda first, last: jnp.concatenate([first, last]), first, last)
 
 
-def _scan_chunks_in_place(
-    body: Callable[[Any, Any, Any], tuple[Any, Any]],
-    carry: Any,
-    inputs: Any,
-    chunk_size: int,
-    reverse: bool,
+def scan_in_place(
+    body: Body, carry: Any, inputs: Any, *, chunk_size: int, reverse: bool
 ) -> tuple[Any, Any]:
-    """Does the same, but slices chunks from the inputs and writes into preallocated results."""
-    num_steps = jax.tree.leaves(inputs)[0].shape[0]
-    num_chunks, rest = divmod(num_steps, chunk_size)
+    """Does the same as `scan_chunks`, for a scan that JAX does not differentiate in reverse mode.
+
+    A shorter last chunk costs no copy: chunks are slices of the inputs, and the results are written
+    into preallocated arrays.
+    """
+    num_chunks, rest = divmod(jax.tree.leaves(inputs)[0].shape[0], chunk_size)
+    if not rest or not num_chunks:
+        return scan_chunks(body, carry, inputs, chunk_size=chunk_size, reverse=reverse)
+    carry, inputs = same_axes(carry, inputs)
 
     def chunk_at(start, size):
         return jax.tree.map(lambda leaf: lax.dynamic_slice_in_dim(leaf, start, size), inputs)
@@ -120,6 +114,32 @@ def _scan_chunks_in_place(
         lambda state, start: (run(state, start, chunk_size), None), state, starts, reverse=reverse
     )
     return state if reverse else run(state, num_chunks * chunk_size, rest)
+
+
+def shifted(states: Array, edge: Array, reverse: bool) -> Array:
+    """Returns the state before each step, given that before all of them, (1, ...)."""
+    return jnp.concatenate([states[1:], edge] if reverse else [edge, states[:-1]])
+
+
+def before_chunk(states: Any, initial: Any, chunk: Any, start: Any, reverse: bool) -> Any:
+    """Returns the state before each step of the chunk that begins at step `start`.
+
+    Args:
+      states: the state after every step of a run, leaves (T, ...).
+      initial: the state before the first step.
+      chunk: those of `states` that are in the chunk.
+      start: the number of the chunk's first step.
+      reverse: whether time runs from the last step to the first.
+    """
+    num_steps, size = (len(jax.tree.leaves(tree)[0]) for tree in (states, chunk))
+    outside, first = (start + size, num_steps) if reverse else (start - 1, -1)
+
+    def before(initial: Array, states: Array, chunk: Array) -> Array:
+        index = jnp.clip(outside, 0, num_steps - 1)
+        edge = lax.dynamic_index_in_dim(states, index, keepdims=True)
+        return shifted(chunk, jnp.where(outside == first, initial[None], edge), reverse)
+
+    return jax.tree.map(before, initial, states, chunk)
 
 
 def default_chunk_size(

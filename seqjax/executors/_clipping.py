@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from seqjax.executors._inexact import Split
 from seqjax.executors._transposable import linear_map
 
 
@@ -26,8 +27,8 @@ def clip_gradient(tree: Any, bound: float | None) -> Any:
     """
     if bound is None:
         return tree
-    leaves, structure = jax.tree.flatten(tree)
-    inexact = [jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) for leaf in leaves]
+    split = Split(tree)
+    moving, still = split(tree)
 
     @jax.custom_jvp
     def identity(leaves):
@@ -43,9 +44,7 @@ def clip_gradient(tree: Any, bound: float | None) -> Any:
 
         return primals[0], linear_map(push, pull, (), tangents[0], batch_axes=((), 0, 0))
 
-    passed = iter(identity([leaf for leaf, is_in in zip(leaves, inexact, strict=True) if is_in]))
-    kept = [next(passed) if is_in else leaf for leaf, is_in in zip(leaves, inexact, strict=True)]
-    return structure.unflatten(kept)
+    return split.join(identity(moving), still)
 
 
 def clipped(tree: Any, bound: float | None) -> Any:

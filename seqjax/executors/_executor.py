@@ -1,12 +1,13 @@
 """The protocol of an executor, which runs a cell in time."""
 
+import dataclasses
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqjax._padding import zeros_where_invalid
+from seqjax._padding import zeros_unless
 from seqjax.cells._cell import Cell, project
 
 
@@ -36,7 +37,7 @@ class Inputs(NamedTuple):
         Padding must be zeroed before the arithmetic: a NaN that is masked only in the result would
         still reach the gradient.
         """
-        return zeros_where_invalid(self.xs, self.valid)
+        return zeros_unless(self.valid, self.xs)
 
     def drives(self, cell: Cell, params: Any) -> Any:
         """Returns the drive of every step, leaves (T, ...)."""
@@ -44,6 +45,31 @@ class Inputs(NamedTuple):
         # A coefficient that is constant in time may have a time axis of size 1.
         steps = self.xs.shape[:1]
         return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, steps + leaf.shape[1:]), drives)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What an executor is to run: a pytree of arrays, with static options.
+
+    Attributes:
+      cell: a cell that `Executor.refusal` accepts.
+      params: the prepared parameters.
+      inputs: inputs, masks and resets, of one step or more.
+      state: the state before the first step, leaves (*B, ...).
+      reset_state: the state after a reset, leaves (*B, ...).
+      reverse: whether time runs from the last step to the first.
+      all_states: whether the caller needs all fields of the states. If not, every field but the
+        first may be None.
+    """
+
+    cell: Cell = dataclasses.field(metadata={"static": True})
+    params: Any
+    inputs: Inputs
+    state: Any
+    reset_state: Any
+    reverse: bool = dataclasses.field(default=False, metadata={"static": True})
+    all_states: bool = dataclasses.field(default=True, metadata={"static": True})
 
 
 @runtime_checkable
@@ -67,28 +93,11 @@ class Executor(Protocol):
         """Returns the reason why the executor cannot run a cell, one line, or None if it can."""
         ...
 
-    def run(
-        self,
-        cell: Cell,
-        params: Any,
-        inputs: Inputs,
-        state: Any,
-        reset_state: Any,
-        *,
-        reverse: bool,
-        all_states: bool,
-    ) -> tuple[Any, Any]:
+    def run(self, run: Run) -> tuple[Any, Any]:
         """Runs a cell.
 
         Args:
-          cell: a cell that `refusal` accepts.
-          params: the prepared parameters.
-          inputs: inputs, masks and resets.
-          state: the state before the first step, leaves (*B, ...).
-          reset_state: the state after a reset, leaves (*B, ...).
-          reverse: whether time runs from the last step to the first.
-          all_states: whether the caller needs all fields of the states. If not, every field but
-            the first may be None.
+          run: the cell, its parameters and inputs, and the options of the run.
 
         Returns:
           The final state, and the state after every step, leaves (T, *B, ...).

@@ -12,14 +12,15 @@ the first, and computes:
 A cell with inner gates has one more product in 1, 3 and 4. In 2, `inner_state` joins `update`.
 """
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from seqjax._padding import select
+from seqjax._padding import select, zeros_unless
 from seqjax.cells._cell import State, project
 from seqjax.cells._gated import GatedCell, GatedParams, GateInputs
 from seqjax.cells._operations import affine
@@ -30,74 +31,55 @@ from seqjax.cells._product import (
     transposed_kernel,
     transposed_product,
 )
-from seqjax.executors._chunks import scan_chunks
+from seqjax.executors._chunks import before_chunk, scan_in_place
 from seqjax.executors._clipping import clipped
-from seqjax.executors._executor import Inputs
-from seqjax.executors._gated_forward import Kept, Operands, Plan, Results, scan_forward
+from seqjax.executors._executor import Run
+from seqjax.executors._gated_forward import Kept, Plan, scan_forward
+from seqjax.executors._own_backward import Operands, Results
 from seqjax.executors._parts import batch_parts, in_parts, whole
 
 
-def backward(
-    plan: Plan, operands: Operands, constants: Inputs, kept: Kept, d_results: Results
-) -> Operands:
+def backward(plan: Plan, run: Run, kept: Kept, d_results: Results) -> Operands:
     """Returns the cotangents of the operands from the cotangents of the results."""
     states, gates = kept
-    parts = batch_parts(operands.xs.shape[1:-1])
+    parts = batch_parts(run.inputs.xs.shape[1:-1])
     wide = jax.tree.map(
         lambda leaf: jnp.zeros((parts, *leaf.shape), jnp.promote_types(leaf.dtype, jnp.float32)),
-        operands.params,
+        run.params,
     )
-    zero_state = jax.tree.map(jnp.zeros_like, operands.reset_state)
-    carry = d_results.final, wide, zero_state
-    inputs = constants._replace(xs=operands.xs)
+    carry = d_results.final, wide, jax.tree.map(jnp.zeros_like, run.reset_state)
     if plan.residuals == "boundaries":
-        size = plan.segment_size(operands.xs.shape[0])
+        size = plan.segment_size(run.inputs.xs.shape[0])
 
         def segment(carry, start, chunk):
             inputs, d_states = chunk
             state = jax.tree.map(
                 lambda leaf: lax.dynamic_index_in_dim(leaf, start // size, keepdims=False), states
             )
-            _, again, _ = scan_forward(plan, operands, inputs, state)
-            here = operands._replace(xs=inputs.xs, initial_state=state)
-            return _backward_chunks(plan, here, inputs, again, None, d_states, carry)
+            here = dataclasses.replace(run, inputs=inputs, state=state)
+            _, again, _ = scan_forward(plan, here)
+            return _backward_chunks(plan, here, Kept(again, None), d_states, carry)
 
-        carry, d_xs = scan_chunks(
-            segment,
-            carry,
-            (inputs, d_results.states),
-            chunk_size=size,
-            reverse=not plan.reverse,
-            differentiated=False,
-        )
+        along = run.inputs, d_results.states
+        carry, d_xs = scan_in_place(segment, carry, along, chunk_size=size, reverse=not run.reverse)
     else:
-        carry, d_xs = _backward_chunks(
-            plan, operands, inputs, states, gates, d_results.states, carry
-        )
+        carry, d_xs = _backward_chunks(plan, run, Kept(states, gates), d_results.states, carry)
     d_state, d_params, d_reset_state = carry
     d_params = jax.tree.map(
-        lambda parts, leaf: parts.sum(axis=0).astype(leaf.dtype), d_params, operands.params
+        lambda parts, leaf: parts.sum(axis=0).astype(leaf.dtype), d_params, run.params
     )
     return Operands(d_params, d_xs, d_state, d_reset_state)
 
 
 def _backward_chunks(
-    plan: Plan,
-    operands: Operands,
-    inputs: Inputs,
-    states: State,
-    gates: GateInputs | None,
-    d_states: State,
-    carry: tuple[State, GatedParams, State | None],
+    plan: Plan, run: Run, kept: Kept, d_states: State, carry: tuple[State, GatedParams, Any]
 ) -> tuple[Any, Array]:
     """Runs the backward pass over all chunks.
 
     Args:
       plan: the plan of the run.
-      operands: the operands of the forward pass.
-      inputs: the inputs of the forward pass.
-      states: the state after every step.
-      gates: the gate inputs of every step, or None.
+      run: the run, or a segment of it.
+      kept: the state after every step, and the gate inputs if they were kept.
       d_states: cotangents of the states.
       carry: the cotangent of the final state, and the sums so far of the cotangents of the
         parameters, (parts, ...), and of the reset state.
@@ -105,35 +87,21 @@ def _backward_chunks(
     Returns:
       The carry, with the cotangent of the initial state, and the cotangent of `xs`.
     """
-    cell, params = plan.cell, operands.params
-    num_steps = inputs.xs.shape[0]
+    cell, params = cast(GatedCell, run.cell), run.params
     # Transpose once, here. Inside the loop, every step would transpose again.
     input_kernel = params.input_kernel.T
-    kernels = cell.recurrent_kernels(params, inputs.noise)
+    kernels = cell.recurrent_kernels(params, run.inputs.noise)
     turned = [transposed_kernel(kernel) for kernel in kernels]
-
-    def before(start, chunk_states: State) -> State:
-        """Returns the state before each step of a chunk."""
-        size = jax.tree.leaves(chunk_states)[0].shape[0]
-        outside, first = (start + size, num_steps) if plan.reverse else (start - 1, -1)
-
-        def shifted(initial, whole, chunk):
-            index = jnp.clip(outside, 0, num_steps - 1)
-            edge = lax.dynamic_index_in_dim(whole, index, keepdims=True)
-            edge = jnp.where(outside == first, initial[None], edge)
-            parts = (chunk[1:], edge) if plan.reverse else (edge, chunk[:-1])
-            return jnp.concatenate(parts)
-
-        return jax.tree.map(shifted, operands.initial_state, states, chunk_states)
 
     def chunk_backward(carry, start, chunk):
         d_state, d_params, d_reset_state = carry
-        inputs, chunk_states, chunk_gates, d_states = chunk
-        xs, previous = inputs.clean_xs(), before(start, chunk_states)
+        inputs, (chunk_states, chunk_gates), d_states = chunk
+        xs = inputs.clean_xs()
+        previous = before_chunk(kept.states, run.state, chunk_states, start, run.reverse)
         if inputs.resets is not None:
             previous = jax.tree.map(
                 lambda new, old: select(inputs.resets, jnp.broadcast_to(new[None], old.shape), old),
-                operands.reset_state,
+                run.reset_state,
                 previous,
             )
         if chunk_gates is None:
@@ -150,7 +118,7 @@ def _backward_chunks(
             d_state = _add_known(d_state, d_output)
             d_new = d_state
             if valid is not None:
-                d_new = jax.tree.map(lambda leaf: _where(valid, leaf), d_new)
+                d_new = zeros_unless(valid, d_new)
             d_middle = None
             if middle is not None:
                 # The cotangent of the inner state is known only after the inner product. So we
@@ -171,13 +139,13 @@ def _backward_chunks(
                 d_previous = d_previous._replace(**{d_previous._fields[0]: first})
             if valid is not None:
                 d_previous = jax.tree.map(
-                    lambda leaf, kept: leaf + _where(~valid, kept), d_previous, d_state
+                    lambda leaf, kept: leaf + zeros_unless(~valid, kept), d_previous, d_state
                 )
             if reset is not None:
                 d_reset_state = jax.tree.map(
-                    lambda total, leaf: total + _where(reset, leaf), d_reset_state, d_previous
+                    lambda total, leaf: total + zeros_unless(reset, leaf), d_reset_state, d_previous
                 )
-                d_previous = jax.tree.map(lambda leaf: _where(~reset, leaf), d_previous)
+                d_previous = zeros_unless(~reset, d_previous)
             d_previous = clipped(d_previous, plan.state_gradient_clip)
             return (d_previous, d_reset_state), d_gates
 
@@ -185,7 +153,7 @@ def _backward_chunks(
             step,
             (d_state, d_reset_state),
             (lax.optimization_barrier(pulls), d_states, inputs.valid, inputs.resets, factors),
-            reverse=not plan.reverse,
+            reverse=not run.reverse,
         )
         d_drive = whole(_joined(d_gates.total, d_gates.inner, d_gates.drive), 1)
         d_kernels = []
@@ -199,9 +167,9 @@ def _backward_chunks(
             d_kernels.append(kernel_gradient(in_parts(hidden), in_parts(inner), kernels[1]))
         d_xs = affine(d_drive, input_kernel)
         if inputs.valid is not None:
-            d_xs = _where(inputs.valid, d_xs)
+            d_xs = zeros_unless(inputs.valid, d_xs)
         here = GatedParams(
-            input_kernel=_weight_gradient(xs, d_drive),
+            input_kernel=kernel_gradient(in_parts(xs), in_parts(d_drive), input_kernel.T),
             recurrent_kernel=cell.joined_kernels(d_kernels, inputs.noise),
             bias=None if params.bias is None else _sum_steps(d_drive),
             recurrent_bias=(
@@ -212,13 +180,9 @@ def _backward_chunks(
         d_params = jax.tree.map(jnp.add, d_params, here)
         return (d_state, d_params, d_reset_state), d_xs.astype(xs.dtype)
 
-    return scan_chunks(
-        chunk_backward,
-        carry,
-        (inputs, states, gates, d_states),
-        chunk_size=plan.chunk_size,
-        reverse=not plan.reverse,
-        differentiated=False,
+    along = run.inputs, kept, d_states
+    return scan_in_place(
+        chunk_backward, carry, along, chunk_size=plan.chunk_size, reverse=not run.reverse
     )
 
 
@@ -253,21 +217,6 @@ def _joined(*columns: Array | None) -> Array:
     return given[0] if len(given) == 1 else jnp.concatenate(given, axis=-1)
 
 
-def _weight_gradient(inputs: Array, d_outputs: Array) -> Array:
-    """Returns `inputs^T d_outputs`, summed over the steps and within each part of the batch.
-
-    The result has shape (parts, D, N).
-    """
-    inputs, d_outputs = in_parts(inputs), in_parts(d_outputs.astype(inputs.dtype))
-    summed = (0, *range(2, inputs.ndim - 1))
-    return lax.dot_general(
-        inputs,
-        d_outputs,
-        ((summed, summed), ((1,), (1,))),
-        preferred_element_type=jnp.promote_types(inputs.dtype, jnp.float32),
-    )
-
-
 def _sum_steps(x: Array) -> Array:
     """Returns `x` summed over the steps and within each part of the batch, (parts, N)."""
     x = in_parts(x)
@@ -278,7 +227,3 @@ def _add_known(d_state: State, d_output: State) -> State:
     """Adds `d_output` to `d_state`; a field that is None adds nothing."""
     parts = zip(d_state, d_output, strict=True)
     return type(d_state)(*(a if b is None else a + b for a, b in parts))
-
-
-def _where(condition: Array, leaf: Array) -> Array:
-    return select(condition, leaf, jnp.zeros_like(leaf))

@@ -4,6 +4,7 @@ For the backward pass it keeps the states and the gate inputs, the states alone,
 at the boundaries of segments, depending on `Plan.residuals`.
 """
 
+import dataclasses
 import math
 from typing import Any, NamedTuple
 
@@ -11,55 +12,34 @@ import jax
 from jax import Array
 
 from seqjax.cells._cell import State
-from seqjax.cells._gated import GatedCell, GatedParams, GateInputs
-from seqjax.executors._chunks import scan_chunks
-from seqjax.executors._executor import Inputs
+from seqjax.cells._gated import GatedParams, GateInputs
+from seqjax.executors._chunks import scan_in_place
+from seqjax.executors._executor import Inputs, Run
+from seqjax.executors._own_backward import Results
 from seqjax.executors._scan import run_scan
 
 
 class Plan(NamedTuple):
-    """The static options of a run.
+    """The static options of a run of a gated cell.
 
     Attributes:
-      cell: the cell.
-      reverse: whether time runs from the last step to the first.
       chunk_size: steps per chunk.
       residuals: the values to keep for the backward pass: "gates", "states" or "boundaries".
-      all_states: whether the results contain every field of the states or only the first.
       state_gradient_clip: bound on each element of the gradient that a step passes to the previous
         step, or None.
     """
 
-    cell: GatedCell
-    reverse: bool
     chunk_size: int
-    residuals: str
-    all_states: bool
-    state_gradient_clip: float | None
+    residuals: str = "states"
+    state_gradient_clip: float | None = None
 
     def segment_size(self, num_steps: int) -> int:
         """Returns the steps between two boundaries: about sqrt(T), rounded up to whole chunks."""
         return self.chunk_size * math.ceil(math.sqrt(num_steps) / self.chunk_size)
 
 
-class Operands(NamedTuple):
-    """The arrays with respect to which a run is differentiated.
-
-    Attributes:
-      params: parameters of the cell; the fields `initial_state` and `extra` are None.
-      xs: inputs, shape (T, *B, D).
-      initial_state: the state before the first step.
-      reset_state: the state after a reset, or None without resets.
-    """
-
-    params: GatedParams
-    xs: Array
-    initial_state: State
-    reset_state: State | None
-
-
 class Kept(NamedTuple):
-    """The values that the backward pass reads, apart from the operands.
+    """The values that the backward pass reads, apart from the run.
 
     Attributes:
       states: the state after every step, leaves (T, *B, H), or the state before every segment.
@@ -70,72 +50,48 @@ class Kept(NamedTuple):
     gates: GateInputs | None
 
 
-class Results(NamedTuple):
-    """The results of a run.
-
-    Attributes:
-      final: the final state.
-      states: the state after every step, leaves (T, *B, H). Unless `Plan.all_states`, all fields
-        but the first are None.
-    """
-
-    final: State
-    states: State
+def without_start(run: Run) -> Run:
+    """Returns the run without the parameters that no step of a gated cell reads."""
+    bare = run.params._replace(initial_state=None, extra=None)
+    return dataclasses.replace(run, params=bare)
 
 
-def scan_forward(
-    plan: Plan, operands: Operands, inputs: Inputs, state: State, step: Any = None
-) -> tuple[State, State, Any]:
+def scan_forward(plan: Plan, run: Run, step: Any = None) -> tuple[State, State, Any]:
     """Runs the cell forward and returns the results of `run_scan`."""
-    return run_scan(
-        plan.cell,
-        operands.params,
-        inputs,
-        state,
-        operands.reset_state,
-        reverse=plan.reverse,
-        chunk_size=plan.chunk_size,
-        step=step,
-        differentiated=False,
-    )
+    return run_scan(run, plan.chunk_size, step=step, differentiated=False)
 
 
-def forward(plan: Plan, operands: Operands, constants: Inputs) -> Results:
-    """Runs the cell; `constants` are the inputs apart from `xs`."""
-    inputs = constants._replace(xs=operands.xs)
-    final, states, _ = scan_forward(plan, operands, inputs, operands.initial_state)
-    return _results(plan, final, states)
+def forward(plan: Plan, run: Run) -> Results:
+    """Runs the cell."""
+    final, states, _ = scan_forward(plan, run)
+    return _results(run, final, states)
 
 
-def forward_keeping(plan: Plan, operands: Operands, constants: Inputs) -> tuple[Results, Kept]:
+def forward_keeping(plan: Plan, run: Run) -> tuple[Results, Kept]:
     """Does the same as `forward`, and returns what the backward pass needs."""
-    inputs = constants._replace(xs=operands.xs)
+    cell: Any = run.cell
 
     def step(params: GatedParams, state: State, drive: Array) -> tuple[State, GateInputs]:
-        seen = plan.cell.gate_inputs(params, state, drive)
-        return plan.cell.next_state(state, seen), seen._replace(units=None)
+        seen = cell.gate_inputs(params, state, drive)
+        return cell.next_state(state, seen), seen._replace(units=None)
 
     def segment(state: State, _: Any, inputs: Inputs):
-        final, states, _ = scan_forward(plan, operands, inputs, state)
+        final, states, _ = scan_forward(plan, dataclasses.replace(run, inputs=inputs, state=state))
         boundary = jax.tree.map(lambda leaf: leaf[None], state)
-        return final, (_results(plan, final, states).states, boundary)
+        return final, (_results(run, final, states).states, boundary)
 
     if plan.residuals != "boundaries":
         kept = step if plan.residuals == "gates" else None
-        final, states, gates = scan_forward(plan, operands, inputs, operands.initial_state, kept)
-        return _results(plan, final, states), Kept(states, gates)
-    final, (states, boundaries) = scan_chunks(
-        segment,
-        operands.initial_state,
-        inputs,
-        chunk_size=plan.segment_size(operands.xs.shape[0]),
-        reverse=plan.reverse,
-        differentiated=False,
+        final, states, gates = scan_forward(plan, run, kept)
+        return _results(run, final, states), Kept(states, gates)
+    size = plan.segment_size(run.inputs.xs.shape[0])
+    final, (states, boundaries) = scan_in_place(
+        segment, run.state, run.inputs, chunk_size=size, reverse=run.reverse
     )
     return Results(final, states), Kept(boundaries, None)
 
 
-def _results(plan: Plan, final: State, states: State) -> Results:
-    if not plan.all_states:
+def _results(run: Run, final: State, states: State) -> Results:
+    if not run.all_states:
         states = type(states)(states[0], *(None for _ in states[1:]))
     return Results(final, states)

@@ -7,6 +7,7 @@ the opposite direction::
     lambda_t = d_h_t + a_{t+1} * lambda_{t+1},   d_a_t = lambda_t * h_{t-1},   d_b_t = lambda_t
 """
 
+import dataclasses
 import functools
 import math
 from typing import Any, NamedTuple
@@ -15,99 +16,58 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from seqjax._padding import first_steps, known, select
-from seqjax.cells._cell import project
-from seqjax.cells._linear import HiddenState, LinearCell, SegmentState, spread
-from seqjax.executors._chunks import default_chunk_size, scan_chunks
+from seqjax._padding import first_steps, known, select, zeros_unless
+from seqjax.cells._cell import Cell, HiddenState, project
+from seqjax.cells._linear import SegmentState, spread
+from seqjax.executors._chunks import before_chunk, default_chunk_size, scan_in_place
 from seqjax.executors._clipping import clipped
-from seqjax.executors._executor import Inputs
-from seqjax.executors._own_backward import run_with_backward
+from seqjax.executors._executor import Inputs, Run
+from seqjax.executors._inexact import Split
+from seqjax.executors._own_backward import Operands, Results, run_with_backward
 from seqjax.executors._parts import run_in_parts
 
 ROWS, MOST_STEPS = 256, 2048
 """The target number of rows in a chunk, and about the largest number of steps in a chunk."""
 
 
-class Operands(NamedTuple):
-    """The arrays with respect to which a run is differentiated.
-
-    Attributes:
-      params: prepared parameters.
-      xs: inputs, shape (T, *B, D).
-      initial: the state before the first step, shape (*B, ...).
-      reset: the state after a reset, or None without resets.
-    """
-
-    params: Any
-    xs: Array
-    initial: Array
-    reset: Any
-
-
-class Results(NamedTuple):
-    """The results of a run: the final state, and the state after every step."""
-
-    final: Array
-    states: Array
-
-
 class Plan(NamedTuple):
-    """The static options of a run, see `run_linear`."""
+    """The static options of a run of a linear cell, see `Sequential`."""
 
-    cell: LinearCell
-    reverse: bool
     chunk_size: int
     state_gradient_clip: float | None
 
 
 def run_linear(
-    cell: LinearCell,
-    params: Any,
-    inputs: Inputs,
-    state: Any,
-    reset_state: Any,
-    *,
-    reverse: bool,
-    chunk_size: int | None,
-    state_gradient_clip: float | None,
+    run: Run, chunk_size: int | None, state_gradient_clip: float | None
 ) -> tuple[Any, Any]:
-    """Runs a linear cell; see `Executor.run` and the options of `Sequential`."""
+    """Runs a linear cell; see the options of `Sequential`."""
     if chunk_size is None:
-        shape = inputs.xs.shape[1:-1]
+        steps, *batch, _ = run.inputs.xs.shape
         # A single sequence has nothing but steps to make a chunk's product large.
-        rows = MOST_STEPS if known(*shape) and math.prod(shape) == 1 else ROWS
-        chunk_size = default_chunk_size(inputs.xs.shape[0], shape, rows=rows, most=MOST_STEPS)
-    plan = Plan(cell, reverse, chunk_size, state_gradient_clip)
+        rows = MOST_STEPS if known(*batch) and math.prod(batch) == 1 else ROWS
+        chunk_size = default_chunk_size(steps, tuple(batch), rows=rows, most=MOST_STEPS)
+    plan = Plan(chunk_size, state_gradient_clip)
+    all_stages = _forward, _forward_keeping, _backward
+    stages: Any = [functools.partial(stage, plan) for stage in all_stages]
 
-    def run(params: Any, inputs: Inputs, state: Any, reset_state: Any) -> tuple[Any, Any]:
-        reset = None if inputs.resets is None else reset_state.hidden
-        results = run_with_backward(
-            functools.partial(_forward, plan),
-            functools.partial(_forward_keeping, plan),
-            functools.partial(_backward, plan),
-            Operands(params, inputs.xs, state.hidden, reset),
-            inputs._replace(xs=None),  # pyright: ignore[reportArgumentType]
-            batch_axes=(Operands(-1, 1, 0, 0), 1, 1, Results(0, 1)),  # pyright: ignore[reportArgumentType]
-        )
-        return with_fresh(cell, results, inputs, state, reverse=reverse)
+    def run_part(run: Run) -> tuple[Any, Any]:
+        hidden, reset = run.state.hidden, run.reset_state.hidden
+        plain = dataclasses.replace(run, state=hidden, reset_state=reset)
+        return with_fresh(run, *run_with_backward(plain, *stages))
 
-    return run_in_parts(run, params, inputs, state, reset_state)
+    return run_in_parts(run_part, run)
 
 
-def with_fresh(
-    cell: LinearCell, results: tuple[Array, Array], inputs: Inputs, state: Any, *, reverse: bool
-) -> tuple[Any, Any]:
+def with_fresh(run: Run, final: Array, states: Array) -> tuple[Any, Any]:
     """Returns the final state and all states in the cell's state type, from their hidden fields."""
-    final, states = results
-    if not cell.uses_starts:
+    if not run.cell.uses_starts:
         return HiddenState(final), HiddenState(states)
-    num_steps = states.shape[0]
-    _, fresh = first_steps(state.fresh, inputs.valid, inputs.resets, num_steps, reverse=reverse)
-    last = fresh[0 if reverse else -1] if not known(num_steps) or num_steps else state.fresh
-    return SegmentState(final, last), SegmentState(states, fresh)
+    start, inputs, steps = run.state.fresh, run.inputs, states.shape[0]
+    _, fresh = first_steps(start, inputs.valid, inputs.resets, steps, reverse=run.reverse)
+    return SegmentState(final, fresh[0 if run.reverse else -1]), SegmentState(states, fresh)
 
 
-def coefficients(cell: LinearCell, params: Any, inputs: Inputs) -> tuple[Array, Array]:
+def coefficients(cell: Cell, params: Any, inputs: Inputs) -> tuple[Array, Array]:
     """Returns `(a, b)` for the steps of `inputs`, and (1, 0) at the invalid steps.
 
     `a` has as many axes as `b`; some may have size 1.
@@ -118,81 +78,54 @@ def coefficients(cell: LinearCell, params: Any, inputs: Inputs) -> tuple[Array, 
         lead = inputs.valid.ndim
         a = jnp.broadcast_to(a, (*b.shape[:lead], *a.shape[lead:]))
         a = select(inputs.valid, a, jnp.ones_like(a))
-        b = select(inputs.valid, b, jnp.zeros_like(b))
+        b = zeros_unless(inputs.valid, b)
     return a, b
 
 
-def _forward(plan: Plan, operands: Operands, constants: Inputs) -> Results:
+def _forward(plan: Plan, run: Run) -> Results:
     def chunk(hidden: Array, _: Any, inputs: Inputs) -> tuple[Array, Array]:
         # The barriers keep XLA from broadcasting parameters over a chunk outside the loop.
-        params, hidden = lax.optimization_barrier((operands.params, hidden))
-        a, b = lax.optimization_barrier(as_carry(coefficients(plan.cell, params, inputs), hidden))
+        params, hidden = lax.optimization_barrier((run.params, hidden))
+        a, b = lax.optimization_barrier(as_carry(coefficients(run.cell, params, inputs), hidden))
         per_step, constant = _by_step(a)
 
         def step(hidden: Array, at_step: Any) -> tuple[Array, Array]:
             a, b, reset = at_step
             if reset is not None:
-                hidden = select(reset, operands.reset, hidden)
+                hidden = select(reset, run.reset_state, hidden)
             hidden = _chosen(a, constant) * hidden + b
             return hidden, hidden
 
-        return lax.scan(step, hidden, (per_step, b, inputs.resets), reverse=plan.reverse)
+        return lax.scan(step, hidden, (per_step, b, inputs.resets), reverse=run.reverse)
 
-    return Results(
-        *scan_chunks(
-            chunk,
-            operands.initial,
-            constants._replace(xs=operands.xs),
-            chunk_size=plan.chunk_size,
-            reverse=plan.reverse,
-            differentiated=False,
-        )
+    found = scan_in_place(
+        chunk, run.state, run.inputs, chunk_size=plan.chunk_size, reverse=run.reverse
     )
+    return Results(*found)
 
 
-def _forward_keeping(plan: Plan, operands: Operands, constants: Inputs) -> tuple[Results, Array]:
-    results = _forward(plan, operands, constants)
+def _forward_keeping(plan: Plan, run: Run) -> tuple[Results, Array]:
+    results = _forward(plan, run)
     return results, results.states
 
 
-def _backward(
-    plan: Plan, operands: Operands, constants: Inputs, states: Array, d_results: Results
-) -> Operands:
+def _backward(plan: Plan, run: Run, states: Array, d_results: Results) -> Operands:
     """Runs the backward pass over the chunks, from the last to the first."""
-    num_steps = operands.xs.shape[0]
-    leaves, structure = jax.tree.flatten(operands.params)
-    inexact = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves]
-
-    def with_params(moving: list[Array]) -> Any:
-        moved = iter(moving)
-        return structure.unflatten(
-            [next(moved) if is_in else leaf for leaf, is_in in zip(leaves, inexact, strict=True)]
-        )
-
-    moving = [leaf for leaf, is_in in zip(leaves, inexact, strict=True) if is_in]
+    split = Split(run.params)
+    moving, still = split(run.params)
     totals = [jnp.zeros(leaf.shape, jnp.promote_types(leaf.dtype, jnp.float32)) for leaf in moving]
-
-    def before(start: Any, chunk: Array) -> Array:
-        """Returns the state before each step of a chunk."""
-        outside, first = (start + chunk.shape[0], num_steps) if plan.reverse else (start - 1, -1)
-        index = jnp.clip(outside, 0, num_steps - 1)
-        edge = lax.dynamic_index_in_dim(states, index, keepdims=True)
-        edge = jnp.where(outside == first, operands.initial[None], edge)
-        return jnp.concatenate([chunk[1:], edge] if plan.reverse else [edge, chunk[:-1]])
 
     def chunk(carry: Any, start: Any, chunk: Any) -> tuple[Any, Array]:
         d_hidden, totals, d_reset = carry
         inputs, chunk_states, d_states = chunk
-        previous = before(start, chunk_states)
+        previous = before_chunk(states, run.state, chunk_states, start, run.reverse)
         if inputs.resets is not None:
-            previous = select(
-                inputs.resets, jnp.broadcast_to(operands.reset, previous.shape), previous
-            )
+            reset = jnp.broadcast_to(run.reset_state, previous.shape)
+            previous = select(inputs.resets, reset, previous)
 
         def of(moving: list[Array], xs: Array) -> tuple[Array, Array]:
-            return as_carry(
-                coefficients(plan.cell, with_params(moving), inputs._replace(xs=xs)), previous
-            )
+            params, here = split.join(moving, still), inputs._replace(xs=xs)
+            return as_carry(coefficients(run.cell, params, here), previous)
 
         (a, _), pull = jax.vjp(of, moving, inputs.xs)
         per_step, constant = _by_step(lax.optimization_barrier(a))
@@ -206,10 +139,10 @@ def _backward(
             return clipped(carry, plan.state_gradient_clip), here
 
         d_hidden, along = lax.scan(
-            step, d_hidden, (per_step, d_states, inputs.resets), reverse=not plan.reverse
+            step, d_hidden, (per_step, d_states, inputs.resets), reverse=not run.reverse
         )
         if inputs.resets is not None:
-            passed = select(inputs.resets, a * along, jnp.zeros_like(along))
+            passed = zeros_unless(inputs.resets, a * along)
             d_reset = d_reset + passed.sum(axis=0)
         d_a = along * previous
         d_a = d_a if jnp.iscomplexobj(a) else d_a.real
@@ -222,20 +155,13 @@ def _backward(
         )
         return (d_hidden, totals, d_reset), d_xs
 
-    start = d_results.final, totals, jax.tree.map(jnp.zeros_like, operands.reset)
-    (d_initial, totals, d_reset), d_xs = scan_chunks(
-        chunk,
-        start,
-        (constants._replace(xs=operands.xs), states, d_results.states),
-        chunk_size=plan.chunk_size,
-        reverse=not plan.reverse,
-        differentiated=False,
+    start = d_results.final, totals, jax.tree.map(jnp.zeros_like, run.reset_state)
+    along = run.inputs, states, d_results.states
+    (d_initial, totals, d_reset), d_xs = scan_in_place(
+        chunk, start, along, chunk_size=plan.chunk_size, reverse=not run.reverse
     )
-    summed = iter(total.astype(leaf.dtype) for total, leaf in zip(totals, moving, strict=True))
-    d_params = structure.unflatten(
-        [next(summed) if is_in else leaf for leaf, is_in in zip(leaves, inexact, strict=True)]
-    )
-    return Operands(d_params, d_xs, d_initial, d_reset)
+    summed = [total.astype(leaf.dtype) for total, leaf in zip(totals, moving, strict=True)]
+    return Operands(split.join(summed, still), d_xs, d_initial, d_reset)
 
 
 def as_carry(pair: tuple[Array, Array], hidden: Array) -> tuple[Array, Array]:

@@ -7,12 +7,11 @@ from typing import Any, TypeGuard
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jax.sharding import PartitionSpec
 
-from seqjax._checks import check_choice, check_function, check_rates, check_sizes
-from seqjax._padding import select
+from seqjax._checks import check_above_zero, check_choice, check_function, check_rates, check_sizes
+from seqjax._padding import choose
 from seqjax.cells._associative import AssociativeCell
 from seqjax.cells._cell import Cell, FlatState
 from seqjax.cells._diagonals import gated_blocks, is_pointwise
@@ -20,11 +19,11 @@ from seqjax.cells._gated import GatedCell
 from seqjax.cells._linear import LinearCell
 from seqjax.executors._backward_of_states import backward_of_states, backward_over_parts
 from seqjax.executors._chunks import default_chunk_size
-from seqjax.executors._executor import Inputs
+from seqjax.executors._executor import Inputs, Run
 from seqjax.executors._gated_backward import backward
-from seqjax.executors._gated_forward import Kept, Operands, Plan, Results, forward
+from seqjax.executors._gated_forward import Kept, Plan, forward, without_start
 from seqjax.executors._newton_solve import Blocks, NewtonReport, Timeline, solve
-from seqjax.executors._own_backward import run_with_backward
+from seqjax.executors._own_backward import Operands, Results, run_with_backward
 from seqjax.executors._time_axis import (
     anywhere,
     gathered,
@@ -101,13 +100,7 @@ class Newton:
     def __post_init__(self) -> None:
         """Refuses options out of range."""
         where = "seqjax.executors.Newton"
-        if self.tolerance is not None and not (
-            isinstance(self.tolerance, int | float | np.number) and self.tolerance > 0
-        ):
-            raise ValueError(
-                f"{where}: `tolerance` must be a number above 0, got {self.tolerance!r}. None "
-                "follows the precision."
-            )
+        check_above_zero(where, "None follows the precision.", tolerance=self.tolerance)
         check_sizes(where, max_iterations=self.max_iterations)
         check_choice(where, "jacobian", self.jacobian, ("auto", "dense", "diagonal"))
         check_rates(where, damping=self.damping)
@@ -124,31 +117,13 @@ class Newton:
             return "jacobian='diagonal' needs a GatedCell with a pointwise `update`; use 'auto'"
         return None
 
-    def run(
-        self,
-        cell: Cell,
-        params: Any,
-        inputs: Inputs,
-        state: Any,
-        reset_state: Any,
-        *,
-        reverse: bool,
-        all_states: bool,
-    ) -> tuple[Any, Any]:
+    def run(self, run: Run) -> tuple[Any, Any]:
         """Runs the cell, see `Executor.run`."""
-        num_steps = inputs.xs.shape[0]
-        if not num_steps:
-            return state, jax.tree.map(lambda leaf: jnp.zeros((0, *leaf.shape), leaf.dtype), state)
-        chunk_size = default_chunk_size(num_steps, inputs.xs.shape[1:-1])
-        plan = Plan(cell, reverse, chunk_size, "states", True, None)  # pyright: ignore[reportArgumentType]
-        if isinstance(cell, GatedCell):
-            params = params._replace(initial_state=None, extra=None)
-        operands = Operands(
-            params, inputs.xs, state, None if inputs.resets is None else reset_state
-        )
+        cell, reverse, in_parts = run.cell, run.reverse, time_parts() > 1
+        num_steps, *batch = run.inputs.xs.shape[:-1]
+        plan = Plan(default_chunk_size(num_steps, tuple(batch)))
         sequential = functools.partial(forward, plan)
-
-        size, in_parts = FlatState(state, lead=inputs.xs.ndim - 2).size, time_parts() > 1
+        size = FlatState(run.state, lead=len(batch)).size
         if in_parts and (reason := self.parts_refusal(cell, size)):
             raise ValueError(
                 f"seqjax.unroll: the executor Newton cannot split time over devices for {cell!r}: "
@@ -157,106 +132,80 @@ class Newton:
             )
 
         def part(
-            params: Any, along: tuple[Inputs, Timeline], at_start: list[Any]
+            params: Any, along: tuple[Inputs, Timeline], at_start: tuple[Any, Any]
         ) -> tuple[Any, Any, NewtonReport]:
             """Returns the states of these steps, certified."""
             (inputs, time), (state, reset_state) = along, at_start
-            given = params, inputs, state, reset_state
-            options = {"reverse": reverse, "time": time, "in_parts": in_parts}
-            states, report = self.solve(cell, *given, **options)
+            options = {"reverse": reverse, "all_states": True}
+            run = Run(cell, params, inputs, state, reset_state, **options)
+            states, report = self.solve(run, time=time, in_parts=in_parts)
 
             def replaced() -> Any:
                 whole = gathered(inputs) if in_parts else inputs
-                again = sequential(Operands(params, whole.xs, *at_start), whole).states
+                again = sequential(dataclasses.replace(run, inputs=whole)).states
                 again = own_part(again) if in_parts else again
                 where = jnp.broadcast_to(report.fallback, inputs.xs.shape[:-1])
-                return jax.tree.map(functools.partial(select, where), again, states)
+                return choose(where, again, states)
 
             needed = anywhere(report.fallback) if in_parts else report.fallback.any()
             return (), lax.cond(needed, replaced, lambda: states), report
 
-        def certified(operands: Operands, constants: Inputs) -> Results:
-            params, xs, *at_start = operands
-            inputs = padded_inputs(constants._replace(xs=xs))
+        def certified(run: Run) -> Results:
+            inputs, at_start = padded_inputs(run.inputs), (run.state, run.reset_state)
             if in_parts:
                 valid, resets = whole_in_time((inputs.valid, inputs.resets))
                 inputs = inputs._replace(valid=valid, resets=resets)
                 along = inputs, whole_in_time(Timeline.of(inputs, reverse))
-                given = params, along, at_start, xs.shape[1:-1]
-                _, states, report = over_parts(part, *given)
+                _, states, report = over_parts(part, run.params, along, at_start, tuple(batch))
                 states = jax.tree.map(lambda leaf: leaf[:num_steps], states)
                 # XLA warns if it has to find out itself how to bring the report to the host.
                 report = lax.with_sharding_constraint(report, PartitionSpec())
             else:
                 along = inputs, Timeline.of(inputs, reverse)
-                _, states, report = part(params, along, at_start)
+                _, states, report = part(run.params, along, at_start)
             if self.report is not None:
                 jax.debug.callback(self.report, report)
             return Results(jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states), states)
 
-        def keep(operands: Operands, constants: Inputs) -> tuple[Results, Any]:
+        def keep(run: Run) -> tuple[Results, Any]:
             # Derivatives of the residuals follow from the rule of the run, not from the iteration.
-            results = run(operands, constants)
+            results = run_once(run)
             return results, results.states
 
-        def pull(
-            operands: Operands, constants: Inputs, states: Any, d_results: Results
-        ) -> Operands:
+        def pull(run: Run, states: Any, d_results: Results) -> Operands:
             if in_parts:
                 blocks = self._blocks(cell, size, backward=True)
-                given = operands, constants, states, d_results
-                return backward_over_parts(cell, blocks, reverse, *given)
+                return backward_over_parts(run, blocks, states, d_results)
             if isinstance(cell, GatedCell):
-                return backward(plan, operands, constants, Kept(states, None), d_results)
-            return backward_of_states(cell, reverse, operands, constants, states, d_results)
+                return backward(plan, run, Kept(states, None), d_results)
+            return backward_of_states(run, states, d_results)
 
-        def run(operands: Operands, constants: Inputs) -> Results:
-            return run_with_backward(
-                certified,
-                keep,
-                pull,
-                operands,
-                constants,
-                # -1: the batch shares the parameters.
-                batch_axes=(Operands._make((-1, 1, 0, 0)), 1, 1, Results._make((0, 1))),
-                tangents_of=sequential,
-            )
+        def run_once(run: Run) -> Results:
+            return run_with_backward(run, certified, keep, pull, tangents_of=sequential)
 
-        return run(operands, inputs._replace(xs=None))  # pyright: ignore[reportArgumentType]
+        run = dataclasses.replace(run, all_states=True)
+        return run_once(without_start(run) if isinstance(cell, GatedCell) else run)
 
     def solve(
-        self,
-        cell: Cell,
-        params: Any,
-        inputs: Inputs,
-        state: Any,
-        reset_state: Any,
-        *,
-        reverse: bool,
-        time: Timeline | None = None,
-        in_parts: bool = False,
+        self, run: Run, *, time: Timeline | None = None, in_parts: bool = False
     ) -> tuple[Any, NewtonReport]:
         """Returns the states that the iteration finds, leaves (T, *B, ...), and its report.
 
-        The arguments are those of `run`; `reset_state` may be None if there are no resets. With
-        `in_parts`, the steps are those of a device's part, and `time` is its part of the whole.
+        Without resets, `run.reset_state` may be None. With `in_parts`, the steps are those of a
+        device's part, and `time` is its part of the whole.
         """
+        state, inputs = run.state, run.inputs
         dtypes = {leaf.dtype for leaf in jax.tree.leaves(state)}
         if not all(jnp.issubdtype(dtype, jnp.inexact) for dtype in dtypes):
             raise ValueError(
-                f"seqjax.unroll: the executor Newton cannot run {cell!r}: its state must be real "
-                f"or complex, got {', '.join(sorted(map(str, dtypes)))}. Use Sequential()."
+                f"seqjax.unroll: the executor Newton cannot run {run.cell!r}: its state must be "
+                f"real or complex, got {', '.join(sorted(map(str, dtypes)))}. Use Sequential()."
             )
         double = any(jnp.finfo(dtype).eps < 1e-10 for dtype in dtypes)
         states, report = solve(
-            cell,
-            params,
-            inputs,
-            state,
-            state if reset_state is None else reset_state,
-            self._blocks(cell, FlatState(state, lead=inputs.xs.ndim - 2).size),
-            Timeline.of(inputs, reverse) if time is None else time,
-            reverse=reverse,
+            dataclasses.replace(run, reset_state=state) if run.reset_state is None else run,
+            self._blocks(run.cell, FlatState(state, lead=inputs.xs.ndim - 2).size),
+            Timeline.of(inputs, run.reverse) if time is None else time,
             in_parts=in_parts,
             tolerance=self.tolerance or (1e-11 if double else 1e-5),
             max_iterations=self.max_iterations,

@@ -22,10 +22,11 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from seqjax._axes import same_axes
-from seqjax._padding import select
-from seqjax.cells._cell import Cell, FlatState
-from seqjax.executors._executor import Inputs
-from seqjax.executors._time_axis import AXIS, anywhere, linear_part, shifted, shifted_part
+from seqjax._padding import select, zeros_unless
+from seqjax.cells._cell import FlatState
+from seqjax.executors._chunks import shifted
+from seqjax.executors._executor import Inputs, Run
+from seqjax.executors._time_axis import AXIS, anywhere, linear_part, shifted_part
 
 
 class NewtonReport(NamedTuple):
@@ -113,21 +114,16 @@ class Timeline(NamedTuple):
         last_reset = latest(jnp.where(resets, order, -1))
         moved = (last_valid >= 0) & (last_valid >= last_reset)
         last = jnp.maximum(last_valid, 0)
-        first = ~shifted(moved, jnp.zeros(lead[1:], bool), reverse) | resets
+        first = ~shifted(moved, jnp.zeros((1, *lead[1:]), bool), reverse) | resets
         last = lead[0] - 1 - last if reverse else last
         return cls(valid, resets, last_reset >= 0, moved, last, first)
 
 
 def solve(
-    cell: Cell,
-    params: Any,
-    inputs: Inputs,
-    state: Any,
-    reset_state: Any,
+    run: Run,
     blocks: Blocks,
     time: Timeline,
     *,
-    reverse: bool,
     in_parts: bool,
     tolerance: float,
     max_iterations: int,
@@ -136,14 +132,9 @@ def solve(
     """Returns the states after every step, and the report.
 
     Args:
-      cell: a cell with real or complex fields.
-      params: the prepared parameters.
-      inputs: inputs, masks and resets.
-      state: the state before the first step.
-      reset_state: the state after a reset.
+      run: the run, of a cell with real or complex fields.
       blocks: the Jacobian to use.
       time: the masks and resets of these steps; `last` counts the steps of all parts.
-      reverse: whether time runs from the last step to the first.
       in_parts: whether these are the steps of a device's part of time.
       tolerance: bound on the residual and on the error.
       max_iterations: most iterations.
@@ -152,24 +143,25 @@ def solve(
     Returns:
       The states, leaves (T, *B, ...), and the report. `fallback` is True where a bound is exceeded.
     """
+    inputs, state, reverse = run.inputs, run.state, run.reverse
     lead = inputs.xs.shape[:-1]
     form = FlatState(state, lead=len(lead) - 1)
-    drives = inputs.drives(cell, params)
+    drives = inputs.drives(run.cell, run.params)
     wide = jnp.promote_types(form.flatten(state).dtype, jnp.float32)
-    start, reset = (form.flatten(each).astype(wide) for each in (state, reset_state))
+    start, reset = (form.flatten(each).astype(wide) for each in (state, run.reset_state))
     base = select(
         time.restarted, *(jnp.broadcast_to(x, (*lead, x.shape[-1])) for x in (reset, start))
     )
     edge = 0 if reverse else -1
 
     def step(before: Array) -> Array:
-        return form.flatten(cell.step(params, form.unflatten(before), drives)).astype(wide)
+        return form.flatten(run.cell.step(run.params, form.unflatten(before), drives)).astype(wide)
 
     def residual_of(states: Array, before: Array) -> Array:
-        return select(time.valid, step(before) - states, jnp.zeros_like(states))
+        return zeros_unless(time.valid, step(before) - states)
 
     def jacobian_of(before: Array) -> Array:
-        found = blocks.of_steps(params, form.unflatten(before), drives, len(lead))
+        found = blocks.of_steps(run.params, form.unflatten(before), drives, len(lead))
         found = (1 - damping) * found.astype(wide)
         # The state before a sequence's first step is known. It may even be infinite.
         found = select(time.first, jnp.zeros_like(found), found)
@@ -190,7 +182,9 @@ def solve(
 
     def moved_on(states: Array, initial: Array) -> Array:
         """Returns the state after the step before each."""
-        return (shifted_part if in_parts else shifted)(states, initial, reverse)
+        if in_parts:
+            return shifted_part(states, initial, reverse)
+        return shifted(states, initial[None], reverse)
 
     def before_steps(states: Array) -> Array:
         """Returns the state before each step, after its reset."""
@@ -247,7 +241,7 @@ def solve(
         jacobian, nothing = jacobian_of(before), jnp.zeros_like(states)
         signs = jax.random.rademacher(jax.random.key(0), states.shape, wide)
         rounding = jnp.finfo(wide).eps * signs * (1 + jnp.abs(states))
-        residual = select(time.valid, residual + rounding, nothing)
+        residual = zeros_unless(time.valid, residual + rounding)
         first = corrected(jacobian, residual)
         if blocks.exact and not damping:
             return largest(first, states)
@@ -260,11 +254,11 @@ def solve(
             _, count, error, _ = loop
             passed = tangent(moved_on(error, nothing[0]))
             gap = select(time.first, nothing, passed) + residual - error
-            change = corrected(jacobian, select(time.valid, gap, nothing))
+            change = corrected(jacobian, zeros_unless(time.valid, gap))
             size = largest(change, states)
             return goes_on(count + 1, size > bound), count + 1, error + change, size
 
-        unknown, *_ = same_axes(jnp.full(batch, jnp.inf, wide), params, state)
+        unknown, *_ = same_axes(jnp.full(batch, jnp.inf, wide), run.params, state)
         loop = goes_on(zero, unknown > bound), zero, first, unknown
         loop = lax.while_loop(lambda loop: loop[0], refine, loop)
         return jnp.where(loop[-1] <= bound, largest(loop[-2], states), jnp.inf)
@@ -277,9 +271,9 @@ def solve(
         jnp.full(batch, jnp.inf, wide),
         jnp.zeros(batch, bool),
     )
-    guess, _ = same_axes(guess, (params, inputs, state))
+    guess, _ = same_axes(guess, run)
     # Unlike the states, these do not differ between parts of time.
-    (done, report), _ = same_axes((jnp.zeros(batch, bool), report), (params, state))
+    (done, report), _ = same_axes((jnp.zeros(batch, bool), report), (run.params, state))
     loop = goes_on(zero, ~done), zero, guess, done, report
     *_, states, done, report = lax.while_loop(lambda loop: loop[0], iterate, loop)
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqjax.executors._executor import Inputs
+from seqjax.executors._executor import Run
 
 
 def batch_parts(batch_shape: tuple[int, ...]) -> int:
@@ -44,31 +44,22 @@ def whole(x: Array, axis: int) -> Array:
     return jax.lax.with_sharding_constraint(x, jax.sharding.PartitionSpec(*names))
 
 
-def run_in_parts(
-    run: Callable[[Any, Inputs, Any, Any], tuple[Any, Any]],
-    params: Any,
-    inputs: Inputs,
-    state: Any,
-    reset_state: Any,
-) -> tuple[Any, Any]:
+def run_in_parts(function: Callable[[Run], tuple[Any, Any]], run: Run) -> tuple[Any, Any]:
     """Runs each part of the batch with its own copy of the weights.
 
     Inside the loop, the weight gradients have an axis of parts. The transpose of the copy sums them
     over that axis.
 
     Args:
-      run: `run(params, inputs, state, reset_state) -> (final state, states)`.
-      params: parameters of the cell.
-      inputs: inputs, masks and resets, leaves (T, *B, ...).
-      state: the state before the first step, leaves (*B, ...).
-      reset_state: the state after a reset, leaves (*B, ...).
+      function: `function(run) -> (final state, states)`.
+      run: the run of the whole batch.
 
     Returns:
       The final state and the state after every step.
     """
-    parts = batch_parts(inputs.xs.shape[1:-1])
+    parts = batch_parts(run.inputs.xs.shape[1:-1])
     if parts == 1:
-        return run(params, inputs, state, reset_state)
+        return function(run)
 
     def split(leaf: Array, axis: int) -> Array:
         shape = leaf.shape
@@ -78,11 +69,18 @@ def run_in_parts(
         shape = leaf.shape
         return leaf.reshape(*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :])
 
-    copies = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[None], (parts, *leaf.shape)), params)
-    inputs = jax.tree.map(lambda leaf: split(leaf, 1), inputs)
-    state, reset_state = jax.tree.map(lambda leaf: split(leaf, 0), (state, reset_state))
-    final, states = jax.vmap(run, in_axes=(0, 1, 0, 0), out_axes=(0, 1))(
-        copies, inputs, state, reset_state
-    )
+    def copied(leaf: Array) -> Array:
+        return jnp.broadcast_to(leaf[None], (parts, *leaf.shape))
+
+    params = jax.tree.map(copied, run.params)
+    inputs = jax.tree.map(lambda leaf: split(leaf, 1), run.inputs)
+    state, reset_state = jax.tree.map(lambda leaf: split(leaf, 0), (run.state, run.reset_state))
+
+    def run_part(params: Any, inputs: Any, state: Any, reset_state: Any) -> tuple[Any, Any]:
+        part = Run(run.cell, params, inputs, state, reset_state, run.reverse, run.all_states)
+        return function(part)
+
+    over_parts = jax.vmap(run_part, in_axes=(0, 1, 0, 0), out_axes=(0, 1))
+    final, states = over_parts(params, inputs, state, reset_state)
     final = jax.tree.map(lambda leaf: joined(leaf, 0), final)
     return final, jax.tree.map(lambda leaf: joined(leaf, 1), states)

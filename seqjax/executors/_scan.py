@@ -12,9 +12,9 @@ from jax import lax
 
 from seqjax._padding import known, select
 from seqjax.cells._cell import Cell
-from seqjax.executors._chunks import default_chunk_size, scan_chunks
+from seqjax.executors._chunks import default_chunk_size, scan_chunks, scan_in_place
 from seqjax.executors._clipping import clip_gradient
-from seqjax.executors._executor import Inputs
+from seqjax.executors._executor import Inputs, Run
 from seqjax.executors._parts import run_in_parts
 from seqjax.executors._stepwise import Stepwise
 
@@ -50,42 +50,26 @@ class Scan(Stepwise):
         """Refuses no cell."""
         return None
 
-    def run_whole(
-        self, cell, params, inputs, state, reset_state, *, reverse, all_states
-    ) -> tuple[Any, Any]:
+    def run_whole(self, run: Run) -> tuple[Any, Any]:
         """Runs the cell without truncation."""
-        num_steps = inputs.xs.shape[0]
+        num_steps = run.inputs.xs.shape[0]
         chunk_size = self.chunk_size
         if chunk_size is None and self.rematerialise and known(num_steps):
-            chunk_size = math.ceil(math.sqrt(max(1, num_steps)))
+            chunk_size = math.ceil(math.sqrt(num_steps))
         elif chunk_size is None:
-            chunk_size = default_chunk_size(num_steps, inputs.xs.shape[1:-1])
+            chunk_size = default_chunk_size(num_steps, run.inputs.xs.shape[1:-1])
+        clip = self.state_gradient_clip
 
-        def plain(params, inputs, state, reset_state):
-            return run_scan(
-                cell,
-                params,
-                inputs,
-                state,
-                reset_state,
-                reverse=reverse,
-                chunk_size=chunk_size,
-                remat=self.rematerialise,
-                state_gradient_clip=self.state_gradient_clip,
-            )[:2]
+        def plain(run: Run) -> tuple[Any, Any]:
+            return run_scan(run, chunk_size, remat=self.rematerialise, state_gradient_clip=clip)[:2]
 
-        return run_in_parts(plain, params, inputs, state, reset_state)
+        return run_in_parts(plain, run)
 
 
 def run_scan(
-    cell: Cell,
-    params: Any,
-    inputs: Inputs,
-    initial_state: Any,
-    reset_state: Any,
-    *,
-    reverse: bool,
+    run: Run,
     chunk_size: int,
+    *,
     step: Callable[[Any, Any, Any], tuple[Any, Any]] | None = None,
     remat: bool = False,
     state_gradient_clip: float | None = None,
@@ -98,12 +82,7 @@ def run_scan(
     costs more than the larger product saves.
 
     Args:
-      cell: the cell.
-      params: the prepared parameters.
-      inputs: inputs, masks and resets.
-      initial_state: the state before the first step.
-      reset_state: the state after a reset.
-      reverse: whether time runs from the last step to the first.
+      run: what to run.
       chunk_size: steps to project together.
       step: replaces `cell.step` if given; returns the new state and a pytree to keep.
       remat: whether JAX's backward pass keeps only the states between chunks.
@@ -115,12 +94,13 @@ def run_scan(
     Returns:
       The final state, the state after every step with time first, and the pytrees that `step` kept.
     """
+    cell = run.cell
 
     def run_step(params, state, at_step):
         drive, valid, reset = at_step
         state = clip_gradient(state, state_gradient_clip)
         if reset is not None:
-            state = jax.tree.map(lambda new, old: select(reset, new, old), reset_state, state)
+            state = jax.tree.map(lambda new, old: select(reset, new, old), run.reset_state, state)
         new, kept = step(params, state, drive) if step else (cell.step(params, state, drive), None)
         new = jax.tree.map(functools.partial(_like, cell), new, state)
         if valid is not None:
@@ -131,25 +111,23 @@ def run_scan(
         # Without the barrier, JAX hoists values that depend on parameters alone out of the loop,
         # such as the bias broadcast over a chunk. Reading them from memory at every step keeps XLA
         # on CPU from vectorising the gates, which costs a fifth of an LSTM's training step.
-        here = params
+        here = run.params
         if not differentiated:
-            here, state = lax.optimization_barrier((params, state))
+            here, state = lax.optimization_barrier((run.params, state))
         drives = chunk.drives(cell, here)
         steps = drives, chunk.valid, chunk.resets
         # XLA on CPU does not vectorise a pointwise function of slices whose offset changes with the
         # step. Inlining fixes the offsets, which saves a third of an LSTM's forward pass. But it
         # slows down a backward pass made by JAX, which recomputes each residual for every use.
         inlined = 1 if differentiated else min(chunk_size, INLINED)
-        run = functools.partial(run_step, here)
-        return lax.scan(run, state, steps, reverse=reverse, unroll=inlined)
+        step_here = functools.partial(run_step, here)
+        return lax.scan(step_here, state, steps, reverse=run.reverse, unroll=inlined)
 
-    final, (states, kept) = scan_chunks(
-        jax.checkpoint(run_chunk) if remat else run_chunk,
-        initial_state,
-        inputs,
-        chunk_size=chunk_size,
-        reverse=reverse,
-        differentiated=differentiated,
+    body, scan = jax.checkpoint(run_chunk) if remat else run_chunk, scan_chunks
+    if not differentiated:
+        scan = scan_in_place
+    final, (states, kept) = scan(
+        body, run.state, run.inputs, chunk_size=chunk_size, reverse=run.reverse
     )
     return final, states, kept
 

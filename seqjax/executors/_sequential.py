@@ -7,6 +7,7 @@ from seqjax._checks import check_choice
 from seqjax.cells._cell import Cell
 from seqjax.cells._gated import GatedCell
 from seqjax.cells._linear import LinearCell
+from seqjax.executors._executor import Run
 from seqjax.executors._gated import run_gated
 from seqjax.executors._linear import run_linear
 from seqjax.executors._scan import Scan
@@ -70,30 +71,13 @@ class Sequential(Stepwise):
             return None
         return f"residuals={self.residuals!r} needs a cell of another kind; use one of {kept}"
 
-    def run_whole(
-        self, cell, params, inputs, state, reset_state, *, reverse, all_states
-    ) -> tuple[Any, Any]:
+    def run_whole(self, run: Run) -> tuple[Any, Any]:
         """Runs the cell without truncation."""
-        options = {"reverse": reverse, "chunk_size": self.chunk_size}
-        clip = self.state_gradient_clip
-        if isinstance(cell, GatedCell) and inputs.xs.shape[0]:
-            return run_gated(
-                cell,
-                params,
-                inputs,
-                state,
-                reset_state,
-                residuals=self.residuals,
-                all_states=all_states,
-                state_gradient_clip=clip,
-                **options,
-            )
+        chunk_size, clip = self.chunk_size, self.state_gradient_clip
+        if isinstance(run.cell, GatedCell):
+            return run_gated(run, chunk_size, self.residuals, clip)
         boundaries = self.residuals == "boundaries"
-        if isinstance(cell, LinearCell) and inputs.xs.shape[0] and not boundaries:
-            return run_linear(
-                cell, params, inputs, state, reset_state, state_gradient_clip=clip, **options
-            )
-        plain = Scan(rematerialise=boundaries, chunk_size=self.chunk_size, state_gradient_clip=clip)
-        return plain.run_whole(
-            cell, params, inputs, state, reset_state, reverse=reverse, all_states=all_states
-        )
+        if isinstance(run.cell, LinearCell) and not boundaries:
+            return run_linear(run, chunk_size, clip)
+        plain = Scan(rematerialise=boundaries, chunk_size=chunk_size, state_gradient_clip=clip)
+        return plain.run_whole(run)

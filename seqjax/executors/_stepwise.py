@@ -1,15 +1,12 @@
 """The options that step-by-step executors share: chunks, truncation and clipping."""
 
 import dataclasses
-import functools
 from typing import Any
 
-import jax
 import numpy as np
 
-from seqjax._checks import check_sizes
-from seqjax.cells._cell import Cell
-from seqjax.executors._executor import Inputs
+from seqjax._checks import check_above_zero, check_optional_sizes
+from seqjax.executors._executor import Run
 from seqjax.executors._truncation import run_truncated
 
 
@@ -24,18 +21,11 @@ class Stepwise:
     def __post_init__(self) -> None:
         """Refuses options out of range."""
         where = f"seqjax.executors.{type(self).__name__}"
-        if self.chunk_size is not None:
-            check_sizes(where, chunk_size=self.chunk_size)
+        check_optional_sizes(where, chunk_size=self.chunk_size)
         clip = self.state_gradient_clip
-        if clip is not None and not (isinstance(clip, int | float | np.number) and clip > 0):
-            raise ValueError(
-                f"{where}: `state_gradient_clip` must be a number above 0, got {clip!r}. None "
-                "clips nothing."
-            )
-        blocks = self.blocks
-        if blocks is None:
-            return
-        sound = len(blocks) == 2 and all(_integer(block, at_least=1) for block in blocks)
+        check_above_zero(where, "None clips nothing.", state_gradient_clip=clip)
+        blocks = (1, 1) if self.blocks is None else self.blocks
+        sound = len(blocks) == 2 and all(_is_count(block) for block in blocks)
         if not (sound and blocks[0] <= blocks[1]):
             raise ValueError(
                 f"{where}: `truncation` must be integers (k1, k2) with 1 <= k1 <= k2, or one "
@@ -49,45 +39,18 @@ class Stepwise:
             return self.truncation
         return self.truncation, self.truncation
 
-    def run(
-        self,
-        cell: Cell,
-        params: Any,
-        inputs: Inputs,
-        state: Any,
-        reset_state: Any,
-        *,
-        reverse: bool,
-        all_states: bool,
-    ) -> tuple[Any, Any]:
+    def run(self, run: Run) -> tuple[Any, Any]:
         """Runs the cell, see `Executor.run`."""
-        whole = functools.partial(self.run_whole, cell)
         blocks = self.blocks
-        if blocks is None or max(blocks) >= inputs.xs.shape[0]:
-            return whole(params, inputs, state, reset_state, reverse=reverse, all_states=all_states)
+        if blocks is None or max(blocks) >= run.inputs.xs.shape[0]:
+            return self.run_whole(run)
+        return run_truncated(self.run_whole, run, blocks)
 
-        def run(inputs: Inputs, state: Any, reset_state: Any, *, frozen: bool = False):
-            here = jax.lax.stop_gradient(params) if frozen else params
-            return whole(here, inputs, state, reset_state, reverse=False, all_states=True)
-
-        return run_truncated(run, inputs, state, reset_state, truncation=blocks, reverse=reverse)
-
-    def run_whole(
-        self,
-        cell: Cell,
-        params: Any,
-        inputs: Inputs,
-        state: Any,
-        reset_state: Any,
-        *,
-        reverse: bool,
-        all_states: bool,
-    ) -> tuple[Any, Any]:
+    def run_whole(self, run: Run) -> tuple[Any, Any]:
         """Runs the cell without truncation."""
         raise NotImplementedError
 
 
-def _integer(value: Any, *, at_least: int) -> bool:
-    if isinstance(value, bool):
-        return False
-    return isinstance(value, int | np.integer) and bool(value >= at_least)
+def _is_count(value: Any) -> bool:
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return whole and bool(value >= 1)

@@ -21,8 +21,9 @@ from jax import Array, lax
 from jax.sharding import PartitionSpec
 
 from seqjax._axes import same_axes, varying
+from seqjax.executors._chunks import shifted
 from seqjax.executors._executor import Inputs
-from seqjax.executors._transposable import linear_map
+from seqjax.executors._recurrence import Decays, cuts_of, passed, uncut, with_derivative
 
 AXIS = "time"
 
@@ -129,7 +130,7 @@ def recurrence_over_devices(
     a: Array, b: Array, initial: Array, resets: Array | None, reverse: bool
 ) -> Array:
     """Returns `h_t = a_t * h_{t-1} + b_t` for every step; see `linear_recurrence`."""
-    cuts = None if resets is None else resets.reshape(*resets.shape, *(1,) * (b.ndim - resets.ndim))
+    cuts = cuts_of(resets, b)
     one_sequence = initial.ndim == 1 or (resets is not None and resets.ndim == 1)
 
     def part(_: Any, along: Any, initial: Array) -> tuple[Any, Array, Any]:
@@ -143,27 +144,13 @@ def recurrence_over_devices(
 def _part(reverse: bool, a: Array, b: Array, initial: Array, cuts: Array | None) -> Array:
     """Returns the states of this device's part of time."""
 
-    @jax.custom_jvp
-    def run(a: Array, b: Array, initial: Array, cuts: Array | None) -> Array:
-        return linear_part(reverse, (a, cuts), (b, initial))[0]
+    def solve(decays: Decays, driven: Any) -> Array:
+        return linear_part(reverse, decays, driven)[0]
 
-    @run.defjvp
-    def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
-        a, b, initial, cuts = primals
-        d_a, d_b, d_initial, _ = tangents
-        states = run(a, b, initial, cuts)
-        before = shifted_part(states, initial, reverse)
-        d_b = d_b + d_a * (before if cuts is None else jnp.where(cuts, 0, before))
-        # The tangent follows the same recurrence with different inputs.
-        moved = linear_map(
-            lambda decays, driven: linear_part(reverse, decays, driven)[0],
-            functools.partial(_transposed, reverse),
-            (a, cuts),
-            (d_b, d_initial),
-            batch_axes=((1, 1), (1, 0), 1),
-        )
-        return states, moved
+    def before(states: Array, initial: Array) -> Array:
+        return shifted_part(states, initial, reverse)
 
+    run = with_derivative(solve, before, functools.partial(_transposed, reverse))
     return run(*same_axes(a, b, initial, cuts))
 
 
@@ -202,7 +189,7 @@ def scan_part(
 
 def linear_part(
     reverse: bool,
-    decays: tuple[Array, Array | None],
+    decays: Decays,
     driven: tuple[Array, Array],
     product: Callable[[Array, Array], Array] = operator.mul,
 ) -> tuple[Array, Array]:
@@ -218,8 +205,7 @@ def linear_part(
 
     def passed_on(decay: Array, state: Array, cut: Array | None) -> Array:
         # A zero decay alone is not enough: zero times a non-finite state is NaN.
-        kept = product(decay, state)
-        return kept if cut is None else jnp.where(cut, 0, kept)
+        return uncut(product(decay, state), cut)
 
     def combine(left: Any, right: Any) -> Any:
         (a, b, cut), (a_right, b_right, cut_right) = left, right
@@ -235,9 +221,7 @@ def linear_part(
     return alone + passed_on(products, before[None], cuts), before
 
 
-def _transposed(
-    reverse: bool, decays: tuple[Array, Array | None], d_states: Array
-) -> tuple[Array, Array]:
+def _transposed(reverse: bool, decays: Decays, d_states: Array) -> tuple[Array, Array]:
     """Returns the cotangents of `b` and of the initial state.
 
     With `m_t = a_t * l_t`, the chain `l_t = d_t + a_{t+1} * l_{t+1}` needs no decay of a
@@ -246,9 +230,9 @@ def _transposed(
         m_t = a_t * m_{t+1} + a_t * d_t,    l_t = d_t + m_{t+1}
     """
     a, cuts = decays
-    own = a * d_states if cuts is None else jnp.where(cuts, 0, a * d_states)
+    own = passed(a, d_states, cuts)
     moved, later = linear_part(not reverse, decays, (own, jnp.zeros_like(d_states[0])))
-    along = d_states + shifted(moved, later, not reverse)
+    along = d_states + shifted(moved, later[None], not reverse)
     return along, at_start(moved, reverse)
 
 
@@ -261,19 +245,12 @@ def at_start(leaf: Array, reverse: bool) -> Array:
     return jnp.where(lax.axis_index(AXIS) == first, leaf[-1 if reverse else 0], 0)
 
 
-def shifted(states: Array, before: Array, reverse: bool) -> Array:
-    """Returns the state before each step, given the state before the first of these steps."""
-    parts = [states[1:], before[None]] if reverse else [before[None], states[:-1]]
-    return jnp.concatenate(parts)
-
-
 def shifted_part(states: Array, initial: Array, reverse: bool) -> Array:
-    """Does the same for this part, where the neighbour has the state before it."""
+    """Returns the state before each step of this part; the neighbour has that of the first."""
     size, here = lax.axis_size(AXIS), lax.axis_index(AXIS)
     pairs = [(device, device + 1) for device in range(size - 1)]
     if reverse:
         pairs = [(later, earlier) for earlier, later in pairs]
     handed = lax.ppermute(states[0 if reverse else -1], AXIS, pairs)
-    return shifted(
-        states, jnp.where(here == (size - 1 if reverse else 0), initial, handed), reverse
-    )
+    edge = jnp.where(here == (size - 1 if reverse else 0), initial, handed)
+    return shifted(states, edge[None], reverse)

@@ -1,5 +1,6 @@
 """Truncated back-propagation through time."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -8,17 +9,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from seqjax._padding import select
-from seqjax.executors._executor import Inputs
+from seqjax.executors._executor import Run
 
 
 def run_truncated(
-    run: Callable[..., tuple[Any, Any]],
-    inputs: Inputs,
-    initial_state: Any,
-    reset_state: Any,
-    *,
-    truncation: tuple[int, int],
-    reverse: bool,
+    function: Callable[[Run], tuple[Any, Any]], run: Run, truncation: tuple[int, int]
 ) -> tuple[Any, Any]:
     """Runs a cell and limits how far the gradient of each block of steps flows back.
 
@@ -31,14 +26,9 @@ def run_truncated(
     batch axis. The backward pass is therefore `k2` steps long, not `T`.
 
     Args:
-      run: `run(inputs, initial_state, reset_state, *, frozen=False) -> (final, states)`, forward in
-        time, for any number of batch axes. `frozen` stops the gradient of the parameters.
-      inputs: inputs, masks and resets.
-      initial_state: the state before the first step. It receives the gradient of every window that
-        reaches it.
-      reset_state: the state after a reset.
+      function: `function(run) -> (final, states)`, for any number of batch axes.
+      run: what to run. Its state receives the gradient of every window that reaches it.
       truncation: `(k1, k2)`, 1 <= k1 <= k2.
-      reverse: whether time runs from the last step to the first.
 
     Returns:
       The final state and the state after every step.
@@ -46,13 +36,14 @@ def run_truncated(
     Reference: Williams and Peng (1990), An efficient gradient-based algorithm for on-line training
     of recurrent network trajectories.
     """
-    if reverse:
+    inputs = run.inputs
+    if run.reverse:
         inputs = jax.tree.map(lambda leaf: leaf[::-1], inputs)
+    forward = dataclasses.replace(run, inputs=inputs, reverse=False, all_states=True)
     block, window = truncation
     num_steps = inputs.xs.shape[0]
     num_blocks = -(-num_steps // block)
-    fixed = lax.stop_gradient((inputs, initial_state, reset_state))
-    _, states = run(*fixed, frozen=True)
+    _, states = function(lax.stop_gradient(forward))
     states = lax.stop_gradient(states)
 
     # Steps before the first step and after the last step are masked, so they keep the state.
@@ -72,16 +63,18 @@ def run_truncated(
         before = after[jnp.clip(start - 1, 0)]
         return select(start <= 0, jnp.broadcast_to(initial[None], before.shape), before)
 
-    starts = jax.tree.map(state_before, initial_state, states)
-    reset_states = jax.tree.map(
-        lambda leaf: jnp.broadcast_to(leaf[None], (num_blocks, *leaf.shape)), reset_state
+    starts = jax.tree.map(state_before, run.state, states)
+    resets = jax.tree.map(
+        lambda leaf: jnp.broadcast_to(leaf[None], (num_blocks, *leaf.shape)), run.reset_state
     )
-    finals, found = run(windows, starts, reset_states)
+    finals, found = function(
+        dataclasses.replace(forward, inputs=windows, state=starts, reset_state=resets)
+    )
 
     def in_order(leaf):
         blocks = jnp.moveaxis(leaf[-block:], 0, 1)
         steps = blocks.reshape(num_blocks * block, *blocks.shape[2:])[:num_steps]
-        return steps[::-1] if reverse else steps
+        return steps[::-1] if run.reverse else steps
 
     final = jax.tree.map(lambda leaf: leaf[-1], finals)
     return final, jax.tree.map(in_order, found)

@@ -13,7 +13,7 @@ from jax import Array, lax
 from seqjax._padding import checked_lengths
 from seqjax._unroll import unroll
 from seqjax.cells import Cell, HiddenState, LSTMState, elman, gru, lstm
-from seqjax.cells._operations import ACTIVATIONS
+from seqjax.cells._activations import ACTIVATIONS
 from seqjax.convert import load_params
 from seqjax.convert._conventions import FRAMEWORKS, Layout
 
@@ -29,19 +29,15 @@ def _elman(theirs: nnx.SimpleCell) -> Cell:
     return elman(theirs.hidden_features, activation=theirs.activation_fn)
 
 
-def _lstm(theirs: nnx.LSTMCell | nnx.OptimizedLSTMCell) -> Cell:
-    gate, squash = theirs.gate_fn, theirs.activation_fn
-    return lstm(theirs.hidden_features, activation=squash, gate_activation=gate)
-
-
-def _gru(theirs: nnx.GRUCell) -> Cell:
-    gate, squash = theirs.gate_fn, theirs.activation_fn
-    return gru(theirs.hidden_features, activation=squash, gate_activation=gate)
+def _gated(make: Callable[..., Cell]) -> Callable[[Any], Cell]:
+    return lambda theirs: make(
+        theirs.hidden_features, activation=theirs.activation_fn, gate_activation=theirs.gate_fn
+    )
 
 
 KNOWN = {
     getattr(nnx, layout.layer): _Known(make, layout)
-    for kind, make in (("elman", _elman), ("lstm", _lstm), ("gru", _gru))
+    for kind, make in (("elman", _elman), ("lstm", _gated(lstm)), ("gru", _gated(gru)))
     for layout in FRAMEWORKS["nnx"].kinds[kind]
 }
 

@@ -4,9 +4,7 @@ from seqjax.floors._forecast import fit_ridge_forecast as fit_ridge_forecast
 from seqjax.floors._forecast import persistence as persistence
 from seqjax.floors._forecast import seasonal as seasonal
 from seqjax.floors._naive_bayes_logistic import NaiveBayesLogistic as NaiveBayesLogistic
-from seqjax.floors._naive_bayes_logistic import (
-    fit_naive_bayes_logistic as fit_naive_bayes_logistic,
-)
+from seqjax.floors._naive_bayes_logistic import fit_naive_bayes_logistic as fit_naive_bayes_logistic
 from seqjax.floors._ngrams import NGrams as NGrams
 from seqjax.floors._ngrams import fit_ngrams as fit_ngrams
 from seqjax.floors._ridge import fit_ridge as fit_ridge

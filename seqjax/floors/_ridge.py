@@ -1,4 +1,4 @@
-"""Ridge regression in closed form, and features of sequences for it."""
+"""Ridge regression in closed form."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -148,24 +148,3 @@ def lagged(inputs: np.ndarray, num_lags: int) -> np.ndarray:
     padded = np.concatenate([np.repeat(inputs[:, :1], num_lags - 1, axis=1), inputs], axis=1)
     shifted = [padded[:, num_lags - 1 - lag :][:, :steps] for lag in range(num_lags)]
     return np.concatenate(shifted, axis=-1)
-
-
-def segment_means(sequence: np.ndarray, num_segments: int) -> np.ndarray:
-    """Returns the means of equal parts of a sequence, whatever its length, one after the other.
-
-    Args:
-      sequence: shape (T, D), T at least 1.
-      num_segments: parts; where there are more than steps, neighbours share a step.
-
-    Returns:
-      Shape (num_segments D,).
-
-    Example:
-      >>> segment_means(np.array([[1.0], [3.0], [5.0], [7.0]]), 2).tolist()
-      [2.0, 6.0]
-    """
-    steps = len(sequence)
-    ends = np.linspace(0, steps, num_segments + 1)
-    first = np.minimum(ends[:-1].astype(int), steps - 1)
-    last = np.maximum(np.ceil(ends[1:]).astype(int), first + 1)
-    return np.concatenate([sequence[a:b].mean(axis=0) for a, b in zip(first, last, strict=True)])

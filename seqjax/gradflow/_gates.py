@@ -146,30 +146,6 @@ def saturation(
     return Saturation((activations < low).mean(axis=axis), (activations > high).mean(axis=axis))
 
 
-def activation_histogram(
-    activations: ArrayLike, *, bins: int = 20, range: tuple[float, float] = (0.0, 1.0)
-) -> tuple[Array, Array]:
-    """Returns a histogram of a gate's activations.
-
-    Args:
-      activations: activations of one gate, any shape.
-      bins: number of bins, static.
-      range: ends of the first and the last bin; use (-1, 1) for tanh.
-
-    Returns:
-      `(fractions, edges)`, shapes (bins,) and (bins + 1,). The fractions are relative to all
-      activations, including activations outside the range.
-
-    Example:
-      >>> fractions, edges = activation_histogram(jnp.array([0.1, 0.2, 0.9, 0.8]), bins=2)
-      >>> fractions.tolist(), edges.tolist()
-      ([0.5, 0.5], [0.0, 0.5, 1.0])
-    """
-    activations = jnp.asarray(activations)
-    counts, edges = jnp.histogram(activations, bins=bins, range=range)
-    return counts / max(1, activations.size), edges
-
-
 def retention(cell: Cell, params: Any, xs: ArrayLike, *, initial_state: Any = None) -> Any:
     """Returns the fraction of each unit's state that one step keeps, with the gates held fixed.
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqjax._checks import check_names, check_sizes
+from seqjax._checks import check_names, check_optional_sizes
 from seqjax.cells._cell import Cell
 from seqjax.cells._gated import GatedCell
 
@@ -15,10 +15,7 @@ _BY_GATE = ("input_kernel", "recurrent_kernel", "bias", "recurrent_bias")
 
 
 def gradient_norms(
-    gradients: Any,
-    *,
-    gates: Cell | Sequence[str] | None = None,
-    depth: int | None = None,
+    gradients: Any, *, gates: Cell | Sequence[str] | None = None, depth: int | None = None
 ) -> dict[str, Array]:
     """Returns the Euclidean norm of each part of a gradient, named by its path.
 
@@ -55,8 +52,7 @@ def gradient_norms(
       ['head', 'layer']
     """
     where = "seqjax.gradflow.gradient_norms"
-    if depth is not None:
-        check_sizes(where, at_least=0, depth=depth)
+    check_optional_sizes(where, at_least=0, depth=depth)
     if not isinstance(gates, Cell):
         check_names(where, gates=gates)
     leaves = {

@@ -18,12 +18,7 @@ Method = Literal["auto", "structured", "autodiff"]
 
 
 def step_jacobians(
-    cell: Cell,
-    params: Any,
-    xs: ArrayLike,
-    *,
-    initial_state: Any = None,
-    method: Method = "auto",
+    cell: Cell, params: Any, xs: ArrayLike, *, initial_state: Any = None, method: Method = "auto"
 ) -> Array:
     """Returns the Jacobian of every step along the trajectory of the inputs.
 

@@ -60,18 +60,18 @@ def state_gradients(
     Reference: Pascanu, Mikolov and Bengio (2013), On the difficulty of training recurrent neural
     networks.
     """
-    check_cell("seqjax.gradflow.state_gradients", cell)
-    check_vectors("seqjax.gradflow.state_gradients", cell)
-    check_function("seqjax.gradflow.state_gradients", "loss", loss, ["ys", "final_state"])
+    check_measure("seqjax.gradflow.state_gradients", cell, loss)
     xs = floating(xs)
     form = FlatState(jax.eval_shape(cell.initial_state, params))
-    perturbed = with_extra_input(
-        cell, lambda step, state, extra: _add(step(state), form.unflatten(extra))
-    )
+
+    def moved(step: Any, state: Any, extra: Array) -> Any:
+        return _add(step(state), form.unflatten(extra))
+
+    perturbed = with_extra_input(cell, moved, xs.shape[-1])
 
     def total(perturbation: Array) -> Array:
         inputs = jnp.concatenate([xs, perturbation], axis=-1)
-        ys, final = unroll(perturbed(xs.shape[-1]), params, inputs, **unroll_options)
+        ys, final = unroll(perturbed, params, inputs, **unroll_options)
         return checked_scalar(loss(ys, final), "state_gradients")
 
     return form.unflatten(jax.grad(total)(jnp.zeros((*xs.shape[:-1], form.size), xs.dtype)))
@@ -194,8 +194,8 @@ def summarise_norms(norms: ArrayLike, lengths: ArrayLike | None = None) -> NormS
 
 
 def with_extra_input(
-    cell: Cell, step: Callable[[Callable[[Any], Any], Any, Array], Any]
-) -> Callable[[int], Cell]:
+    cell: Cell, step: Callable[[Callable[[Any], Any], Any, Array], Any], in_size: int
+) -> Cell:
     """Wraps a cell so that its step also reads extra input features.
 
     With this, a measure can change each step and still run in `unroll`.
@@ -204,18 +204,10 @@ def with_extra_input(
       cell: any cell.
       step: `step(cell_step, state, extra) -> state`, where `cell_step(state)` is the step of
         `cell` with its parameters and drive bound.
-
-    Returns:
-      `extended(in_size)`, which returns the new cell. The first `in_size` features of its input go
-      to `cell`, the rest are `extra`.
+      in_size: how many features of the input go to `cell`; the rest are `extra`.
     """
-
-    def extended(in_size: int) -> Cell:
-        return _Extended(
-            cell.hidden_size, name=cell.name, inner=cell, change=step, own_size=in_size
-        )
-
-    return extended
+    options = {"name": cell.name, "inner": cell, "change": step, "own_size": in_size}
+    return _Extended(cell.hidden_size, **options)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -242,6 +234,13 @@ class _Extended(WrappedCell):
 
     def output(self, params, states, xs):
         return super().output(params, states, xs[..., : self.own_size])
+
+
+def check_measure(where: str, cell: Any, loss: Any) -> None:
+    """Refuses a cell or a loss that a measure of gradients cannot use."""
+    check_cell(where, cell)
+    check_vectors(where, cell)
+    check_function(where, "loss", loss, ["ys", "final_state"])
 
 
 def checked_scalar(value: Array, where: str) -> Array:

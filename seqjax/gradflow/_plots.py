@@ -1,6 +1,5 @@
 """Figures of the gradient flow. Each function returns the figure and can also write it to a PNG."""
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,13 +8,13 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from seqjax._checks import check_shape, check_sizes
+from seqjax._figures import ACCENT, GREY, INK, canvas, png, style
 from seqjax.gradflow._norms import NormSummary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, ACCENT, GREY = "#222222", "#0b6fb8", "#9aa5ad"
 COLORS = (ACCENT, "#d1495b", "#3a9d5d", "#8a5fbf", "#c98a1b", INK)
 
 
@@ -59,10 +58,7 @@ def plot_gradient_norms(
 
 
 def plot_singular_values(
-    log_singular_values: ArrayLike,
-    path: str | Path | None = None,
-    *,
-    lags: ArrayLike | None = None,
+    log_singular_values: ArrayLike, path: str | Path | None = None, *, lags: ArrayLike | None = None
 ) -> "Figure":
     """Draws the log singular values of Jacobian products against the lag, one line each.
 
@@ -152,7 +148,7 @@ def plot_saturation(
                 f"seqjax.gradflow.plot_saturation: `{name}` must be two numbers in rising order, "
                 f"got {left} and {right}."
             )
-    figure = _canvas(2.6 * len(activations) + 0.6, 2.8)
+    figure = canvas(2.6 * len(activations) + 0.6, 2.8)
     panels = figure.subplots(1, len(activations), sharey=True, squeeze=False)[0]
     for axes, (gate, values) in zip(panels, activations.items(), strict=True):
         values = np.asarray(values).ravel()
@@ -160,7 +156,7 @@ def plot_saturation(
         axes.axvspan(range[0], low, color=GREY, alpha=0.2, linewidth=0)
         axes.axvspan(high, range[1], color=GREY, alpha=0.2, linewidth=0)
         axes.hist(values, bins=bins, range=range, weights=weights, color=ACCENT)
-        _style(axes, gate, "activation", "fraction" if axes is panels[0] else "")
+        style(axes, gate, "activation", "fraction" if axes is panels[0] else "")
         axes.margins(y=0.2)  # room for the line above the bars
         left, right = (values < low).mean(), (values > high).mean()
         axes.set_xlim(range)
@@ -176,32 +172,11 @@ def plot_saturation(
     return _saved(figure, path)
 
 
-def _canvas(width: float, height: float) -> "Figure":
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    # Do not use pyplot: this needs no global state and opens no window, whatever the backend.
-    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def _figure(title: str, x: str, y: str) -> tuple["Figure", "Axes"]:
-    figure = _canvas(6.0, 3.6)
+    figure = canvas(6.0, 3.6)
     axes = figure.subplots()
-    _style(axes, title, x, y)
+    style(axes, title, x, y)
     return figure, axes
-
-
-def _style(axes: "Axes", title: str, x: str, y: str) -> None:
-    axes.set_title(title, loc="left", fontsize=11)
-    axes.set_xlabel(x, fontsize=9)
-    axes.set_ylabel(y, fontsize=9)
-    axes.tick_params(labelsize=9, color=GREY)
-    axes.grid(axis="y", color="#e6e9eb", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(GREY)
 
 
 def _colors(number: int) -> list[str]:
@@ -218,9 +193,7 @@ def _needs_some(items: Mapping[str, Any], where: str) -> None:
 
 def _saved(figure: "Figure", path: str | Path | None) -> "Figure":
     if path is not None:
-        image = io.BytesIO()
-        figure.savefig(image, format="png")
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(image.getvalue())
+        path.write_bytes(png(figure))
     return figure

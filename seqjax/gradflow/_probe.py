@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqjax._checks import check_choice, check_function, check_sizes
-from seqjax._padding import last_valid, select, valid_steps
-from seqjax._unroll import cast_params, unroll, widened
-from seqjax.cells._cell import Cell, check_cell, check_vectors, project
+from seqjax._checks import check_choice, check_function, check_optional_sizes
+from seqjax._padding import last_valid, valid_steps, zeros_unless
+from seqjax._unroll import widened
+from seqjax.cells._cell import Cell, check_cell, check_vectors
 from seqjax.cells._diagonals import is_pointwise
 from seqjax.cells._gated import GatedCell
 from seqjax.cells._linear import LinearCell
-from seqjax.gradflow._flat import floating
+from seqjax.gradflow._flat import floating, trajectory
 from seqjax.gradflow._gates import gate_activations, retention, saturation, time_scale
 from seqjax.gradflow._groups import gradient_norms
 from seqjax.gradflow._jacobians import jacobian_function
@@ -92,8 +92,7 @@ def make_probe(
     check_function(where, "inputs", inputs, ["params", "batch"])
     check_function(where, "loss", loss, ["params", "batch"], optional=True)
     check_function(where, "state_loss", state_loss, ["ys", "final_state"], optional=True)
-    if depth is not None:
-        check_sizes(where, at_least=0, depth=depth)
+    check_optional_sizes(where, at_least=0, depth=depth)
     if functions and isinstance(cell, GatedCell):
         summed = [gate for gate in cell.gates if gate not in cell.unsummed]
         for gate in functions:
@@ -147,23 +146,14 @@ def _of_the_cell(
     found = {}
     params = widened(params)
     first = xs.reshape(xs.shape[0], -1, xs.shape[-1])[:, 0]
-    _, _, states = unroll(cell, params, first, return_states=True)
+    run = trajectory(cell, params, first)
     last = jnp.asarray(len(xs)) if lengths is None else jnp.ravel(lengths)[0]
-    at = (last - 1).clip(0)
-    start = cell.initial_state(params, (), xs.dtype)
-    before = jax.tree.map(
-        lambda leaf, state: jnp.where(at > 0, leaf[(at - 1).clip(0)], state.astype(leaf.dtype)),
-        states,
-        start,
-    )
-    prepared = cast_params(cell, cell.prepare(params), xs.dtype)
-    drive = project(cell, prepared, first[at], before[-1] if cell.uses_starts else None)
-    jacobian = jacobian_function(cell)(prepared, before, drive)
+    here = jax.tree.map(lambda leaf: leaf[0, (last - 1).clip(0)], (run.previous, run.drives))
+    jacobian = jacobian_function(cell)(run.params, *here)
     found["jacobian/spectral_radius"] = spectral_radius(jacobian, method="powers")
     found["jacobian/sigma"] = largest_singular_value(jacobian)
     valid = valid_steps(len(xs), xs.shape[1:-1], lengths)
-    if valid is not None:
-        xs = select(valid, xs, jnp.zeros_like(xs))
+    xs = zeros_unless(valid, xs)
 
     def mean(values: Array) -> Array:
         """Returns the mean of (T, *B, ...) over the valid steps, (...)."""

@@ -85,11 +85,7 @@ def largest_singular_value(matrices: ArrayLike) -> Array:
 
 
 def recurrent_spectra(
-    cell: Cell,
-    params: Any,
-    gates: Sequence[str] | None = None,
-    *,
-    method: Method = "eigenvalues",
+    cell: Cell, params: Any, gates: Sequence[str] | None = None, *, method: Method = "eigenvalues"
 ) -> dict[str, Spectrum]:
     """Returns the spectrum of each gate's block of the recurrent kernel, after `cell.prepare`.
 

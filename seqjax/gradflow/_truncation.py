@@ -9,11 +9,11 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from seqjax._checks import check_function, check_sizes
+from seqjax._checks import check_sizes
 from seqjax._unroll import unroll, widened
-from seqjax.cells._cell import Cell, check_cell, check_vectors
+from seqjax.cells._cell import Cell
 from seqjax.gradflow._flat import floating
-from seqjax.gradflow._norms import Loss, checked_scalar, with_extra_input
+from seqjax.gradflow._norms import Loss, check_measure, checked_scalar, with_extra_input
 
 
 class TruncationBias(NamedTuple):
@@ -80,9 +80,7 @@ def truncation_bias(
     backpropagation through time.
     """
     where = "seqjax.gradflow.truncation_bias"
-    check_cell(where, cell)
-    check_vectors(where, cell)
-    check_function(where, "loss", loss, ["ys", "final_state"])
+    check_measure(where, cell, loss)
     check_sizes(where, **{f"steps[{index}]": length for index, length in enumerate(steps)})
     if not len(steps):
         raise ValueError(f"{where}: `steps` must hold one segment length or more, got none.")
@@ -98,7 +96,7 @@ def truncation_bias(
 
         return step(jax.tree.map(choose, state))
 
-    extended = with_extra_input(cell, cut_state)(xs.shape[-1])
+    extended = with_extra_input(cell, cut_state, xs.shape[-1])
 
     def gradient(length: Array) -> Array:
         # The state is cut before the first step of each segment.

@@ -10,7 +10,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from seqjax._checks import check_sizes
-from seqjax._padding import boolean_steps, last_valid, valid_steps, zeros_where_invalid
+from seqjax._padding import boolean_steps, valid_steps, zeros_unless
 from seqjax.nn._module import check_rngs
 from seqjax.nn._recurrent import Recurrent
 
@@ -41,11 +41,6 @@ class Block(Recurrent):
         self.in_size = self.out_size = size
         self.reverse = reverse
 
-    @property
-    def looks_ahead(self) -> bool:
-        """Whether the block runs backwards."""
-        return self.reverse
-
     def mix(
         self, xs: Array, state: Any, valid: Array | None, resets: Array | None
     ) -> tuple[Array, Any]:
@@ -66,16 +61,22 @@ class Block(Recurrent):
         def turned(tree: Any) -> Any:
             return jax.tree.map(lambda leaf: leaf[::-1], tree) if self.reverse else tree
 
-        clean, *steps_of = turned((zeros_where_invalid(xs, valid), valid, resets))
+        clean, *steps_of = turned((zeros_unless(valid, xs), valid, resets))
         ys, state = self.mix(clean, initial_state, *steps_of)
-        ys = turned(zeros_where_invalid(ys.astype(dtype), steps_of[0]))
+        ys = turned(zeros_unless(steps_of[0], ys.astype(dtype)))
         return ys, lambda: self.last(ys, valid), state
 
-    def last(self, ys: Array, valid: Array | None) -> Array:
-        """Returns the values of `ys`, (T, *B, N), at the last step that the block runs: (*B, N)."""
-        return last_valid(ys, valid, reverse=self.reverse)
 
+class ConvolvedBlock(Block):
+    """A block around a `recurrent` layer, with a convolution of `inner_size` features before it."""
 
-def past_inputs(batch_shape: Sequence[int], window: int, size: int, dtype: DTypeLike) -> Array:
-    """Returns the inputs of a convolution before the first step: zeros."""
-    return jnp.zeros((*batch_shape, window - 1, size), dtype)
+    inner_size: int
+    window: int
+    recurrent: Recurrent
+
+    def initial_state(
+        self, batch_shape: Sequence[int] = (), dtype: DTypeLike = jnp.float32
+    ) -> BlockState:
+        """Returns zeros, the inputs before the start, and the cell's initial state."""
+        inputs = jnp.zeros((*batch_shape, self.window - 1, self.inner_size), dtype)
+        return BlockState(inputs, self.recurrent.initial_state(batch_shape, dtype))

@@ -6,7 +6,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from seqjax._padding import select
+from seqjax._padding import zeros_unless
 
 
 class CausalConv(nnx.Module):
@@ -56,8 +56,7 @@ class CausalConv(nnx.Module):
         of = jnp.concatenate([jnp.zeros((window - 1, *batch), segments.dtype), segments])
         lead = (None,) * (xs.ndim - 1)
         ys = bias[lead] + sum(
-            select(of[k : k + steps] == segments, seen[k : k + steps], jnp.zeros_like(xs))
-            * kernel[k][lead]
+            zeros_unless(of[k : k + steps] == segments, seen[k : k + steps]) * kernel[k][lead]
             for k in range(window)
         )
         if valid is not None:
@@ -66,5 +65,5 @@ class CausalConv(nnx.Module):
         place = count[None] + jnp.arange(window - 1).reshape(-1, *(1,) * len(batch))
         kept = jnp.take_along_axis(seen, place[..., None], axis=0)
         same = jnp.take_along_axis(of, place, axis=0) == last[None]
-        kept = select(same, kept, jnp.zeros_like(kept))
+        kept = zeros_unless(same, kept)
         return ys, jnp.moveaxis(kept, 0, -2).astype(past.dtype)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from seqjax._checks import check_function, check_kind, check_sizes
+from seqjax._checks import check_function, check_kind, check_optional_sizes, check_sizes
 from seqjax._padding import checked_lengths
 from seqjax.nn._embedding import Embedding
 from seqjax.nn._module import Module, check_rngs, drop, make_dropout, split_key
@@ -68,9 +68,8 @@ class SequenceClassifier(Module):
         rngs: nnx.Rngs,
     ):
         """Initialises pooling and read-out."""
-        optional = {"segment_length": segment_length, "hidden_size": hidden_size}
-        given = {name: size for name, size in optional.items() if size is not None}
-        check_sizes(WHERE, num_classes=num_classes, **given)
+        check_sizes(WHERE, num_classes=num_classes)
+        check_optional_sizes(WHERE, segment_length=segment_length, hidden_size=hidden_size)
         check_function(WHERE, "embedding", embedding, ["tokens"], ["key"])
         check_kind(WHERE, "recurrent", recurrent, Recurrent, "a layer such as seqjax.nn.RNN")
         check_rngs(WHERE, rngs)

@@ -23,7 +23,7 @@ from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
 from seqjax._checks import check_integers, check_range, check_shape, check_sizes
-from seqjax._padding import select, valid_steps
+from seqjax._padding import select, valid_steps, zeros_unless
 from seqjax.nn._module import Module
 
 
@@ -290,7 +290,7 @@ def _over_time(
     if valid is None:
         valid = jnp.ones(steps.shape[:-1], bool)
     # Zero the padding here; a mask later is not enough, since NaN times a zero gradient is NaN.
-    steps = select(valid, steps, jnp.zeros_like(steps))
+    steps = zeros_unless(valid, steps)
     return jax.tree.map(lambda values: jnp.asarray(values, dtype), scores), steps, valid
 
 

@@ -1,6 +1,5 @@
 """The block of Mamba: a convolution and a selective state space between two projections."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -10,12 +9,12 @@ from jax.typing import DTypeLike
 
 from seqjax.cells._s6 import s6
 from seqjax.executors._executor import Executor
-from seqjax.nn._block import Block, BlockState, past_inputs
+from seqjax.nn._block import BlockState, ConvolvedBlock
 from seqjax.nn._causal_conv import CausalConv
 from seqjax.nn._recurrent import RNN
 
 
-class MambaBlock(Block):
+class MambaBlock(ConvolvedBlock):
     """The block of the Mamba network, around `seqjax.s6`.
 
         u, z = W norm(x)
@@ -75,13 +74,6 @@ class MambaBlock(Block):
         cell = s6(self.inner_size, state_size=state_size, rank=rank)
         self.recurrent = RNN(cell, self.inner_size, executor=executor, **options)
         self.contraction = nnx.Linear(self.inner_size, size, **linear)
-
-    def initial_state(
-        self, batch_shape: Sequence[int] = (), dtype: DTypeLike = jnp.float32
-    ) -> BlockState:
-        """Returns zeros, the inputs before the start, and the cell's initial state."""
-        inputs = past_inputs(batch_shape, self.window, self.inner_size, dtype)
-        return BlockState(inputs, self.recurrent.initial_state(batch_shape, dtype))
 
     def mix(self, xs, state, valid, resets):
         """Returns the outputs and the final state."""

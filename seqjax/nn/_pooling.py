@@ -9,8 +9,6 @@ from jax.typing import DTypeLike
 from seqjax._checks import check_choice, check_shape, check_sizes
 from seqjax.nn._module import Module, check_rngs
 
-POOLINGS = ("last", "middle", "mean", "max", "mean_max", "attention")
-
 
 def masked_mean(xs: Array, mask: Array) -> Array:
     """Returns the mean over the valid steps, or zero if there are none.
@@ -93,6 +91,21 @@ def masked_middle(xs: Array, mask: Array) -> Array:
     return jnp.where(middle[..., None], xs, 0).sum(axis=-2)
 
 
+def masked_mean_max(xs: Array, mask: Array) -> Array:
+    """Returns mean and maximum over the valid steps, concatenated."""
+    return jnp.concatenate([masked_mean(xs, mask), masked_max(xs, mask)], axis=-1)
+
+
+WITHOUT_PARAMETERS = {
+    "last": masked_last,
+    "middle": masked_middle,
+    "mean": masked_mean,
+    "max": masked_max,
+    "mean_max": masked_mean_max,
+}
+POOLINGS = (*WITHOUT_PARAMETERS, "attention")
+
+
 class Pooling(Module):
     """Pools a sequence over its valid steps.
 
@@ -149,20 +162,9 @@ class Pooling(Module):
         check_shape(where, "mask", mask, "(*B, T)", lead)
         if mask.dtype != jnp.bool_:
             raise TypeError(f"{where}: `mask` must be boolean, got {mask.dtype}.")
-        match self.kind:
-            case "last":
-                return masked_last(xs, mask)
-            case "middle":
-                return masked_middle(xs, mask)
-            case "mean":
-                return masked_mean(xs, mask)
-            case "max":
-                return masked_max(xs, mask)
-            case "mean_max":
-                return jnp.concatenate([masked_mean(xs, mask), masked_max(xs, mask)], axis=-1)
-            case _:
-                clean = jnp.where(mask[..., None], xs, 0)
-                scores = self.score(jnp.tanh(self.hidden(clean)))[..., 0]
-                weights = jax.nn.softmax(scores, axis=-1, where=mask)
-                weights = jnp.where(mask, weights, 0)
-                return jnp.einsum("...t,...td->...d", weights, clean)
+        if self.kind in WITHOUT_PARAMETERS:
+            return WITHOUT_PARAMETERS[self.kind](xs, mask)
+        clean = jnp.where(mask[..., None], xs, 0)
+        scores = self.score(jnp.tanh(self.hidden(clean)))[..., 0]
+        weights = jnp.where(mask, jax.nn.softmax(scores, axis=-1, where=mask), 0)
+        return jnp.einsum("...t,...td->...d", weights, clean)

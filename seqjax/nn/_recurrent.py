@@ -17,7 +17,14 @@ from seqjax.executors._choice import needs_key, resolve
 from seqjax.executors._executor import Executor
 from seqjax.nn._module import Module, check_rngs
 
-MERGE_MODES = ("concat", "sum", "mul", "mean", "none")
+MERGES: dict[str, Callable[[Array, Array], Any]] = {
+    "concat": lambda forward, backward: jnp.concatenate([forward, backward], axis=-1),
+    "sum": lambda forward, backward: forward + backward,
+    "mul": lambda forward, backward: forward * backward,
+    "mean": lambda forward, backward: (forward + backward) / 2,
+    "none": lambda forward, backward: (forward, backward),
+}
+"""How `Bidirectional` merges the outputs of its directions."""
 
 
 class Recurrent(Module):
@@ -30,11 +37,13 @@ class Recurrent(Module):
       in_size: features of the input; also `in_features`.
       out_size: features of the output; also `out_features`.
       time_major: whether sequences, masks and resets of a call have time first after all.
+      reverse: whether the layer runs from the last step to the first.
     """
 
     in_size: int
     out_size: int
     time_major: bool = False
+    reverse: bool = False
 
     def __call__(
         self,
@@ -122,7 +131,7 @@ class Recurrent(Module):
     @property
     def looks_ahead(self) -> bool:
         """Whether an output depends on later inputs, so that the layer needs whole sequences."""
-        return False
+        return self.reverse
 
     def initial_state(self, batch_shape: Sequence[int] = (), dtype: DTypeLike = jnp.float32) -> Any:
         """Returns the state before the first step, in the form that a call returns."""
@@ -189,7 +198,7 @@ class Recurrent(Module):
 
     def last(self, ys: Array, valid: Array | None) -> Array:
         """Returns the values of `ys`, (T, *B, N), at the last step that the layer runs: (*B, N)."""
-        return last_valid(ys, valid)
+        return last_valid(ys, valid, reverse=self.reverse)
 
 
 class RNN(Recurrent):
@@ -246,11 +255,6 @@ class RNN(Recurrent):
         """Returns the parameters as plain arrays, for `seqjax.unroll`."""
         return arrays_of(self.weights)
 
-    @property
-    def looks_ahead(self) -> bool:
-        """Whether the layer runs backwards."""
-        return self.reverse
-
     def initial_state(self, batch_shape: Sequence[int] = (), dtype: DTypeLike = jnp.float32) -> Any:
         """Returns the cell's initial state."""
         return self.cell.initial_state(self.cell_params(), batch_shape, dtype)
@@ -276,10 +280,6 @@ class RNN(Recurrent):
             return self.last(ys, valid_steps(ys.shape[0], ys.shape[1:-1], lengths, mask))
 
         return ys, last, state
-
-    def last(self, ys: Array, valid: Array | None) -> Array:
-        """Returns the values of `ys`, (T, *B, N), at the last step that the layer runs: (*B, N)."""
-        return last_valid(ys, valid, reverse=self.reverse)
 
 
 class Bidirectional(Recurrent):
@@ -319,7 +319,7 @@ class Bidirectional(Recurrent):
     ):
         """Initialises the parameters of both directions."""
         check_layer("Bidirectional", cell, in_size, rngs)
-        check_choice("seqjax.nn.Bidirectional", "merge", merge, MERGE_MODES)
+        check_choice("seqjax.nn.Bidirectional", "merge", merge, MERGES)
         self.merge = merge
         self.in_size = in_size
         self.out_size = cell.out_size * (2 if merge == "concat" else 1)
@@ -353,17 +353,7 @@ class Bidirectional(Recurrent):
 
     def merged(self, forward: Array, backward: Array) -> Any:
         """Merges the outputs of the two directions."""
-        match self.merge:
-            case "concat":
-                return jnp.concatenate([forward, backward], axis=-1)
-            case "sum":
-                return forward + backward
-            case "mul":
-                return forward * backward
-            case "mean":
-                return (forward + backward) / 2
-            case _:
-                return forward, backward
+        return MERGES[self.merge](forward, backward)
 
     def last(self, ys: Array, valid: Array | None) -> Array:
         """Returns the values at the last step of each direction, merged; see `Recurrent.last`."""
@@ -388,9 +378,7 @@ def param(value: Array, spec: jax.sharding.PartitionSpec) -> nnx.Param:
 def arrays_of(weights: Any) -> Any:
     """Returns a pytree of variables as one of plain arrays."""
     return jax.tree.map(
-        lambda variable: variable[...],
-        weights,
-        is_leaf=lambda leaf: isinstance(leaf, nnx.Variable),
+        lambda variable: variable[...], weights, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable)
     )
 
 

@@ -158,12 +158,7 @@ class Seq2Seq(Module):
         keys = split_key(key, 2)
         memory, state = self.encode(source, lengths, key=keys[0])
         _, outputs, weights = self.decoder(
-            state,
-            inputs,
-            memory,
-            lengths=target_lengths,
-            sampling_rate=sampling_rate,
-            key=keys[1],
+            state, inputs, memory, lengths=target_lengths, sampling_rate=sampling_rate, key=keys[1]
         )
         return outputs, weights
 

@@ -45,11 +45,10 @@ class Stack(Recurrent):
         """Checks and stores the layers."""
         where, required = "seqjax.nn.Stack", "a sequence of recurrent layers such as RNN"
         check_kind(where, "layers", layers, Sequence | nnx.List, required)
-        for index, layer in enumerate(layers):
-            check_kind(where, f"layers[{index}]", layer, Recurrent, "a recurrent layer such as RNN")
         if not layers:
             raise ValueError("seqjax.nn.Stack: `layers` must hold at least one layer, got none.")
         for index, layer in enumerate(layers):
+            check_kind(where, f"layers[{index}]", layer, Recurrent, "a recurrent layer such as RNN")
             if getattr(layer, "merge", None) == "none":
                 raise ValueError(
                     f'seqjax.nn.Stack: layer {index} must return one array, got merge="none". '

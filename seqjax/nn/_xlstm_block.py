@@ -1,7 +1,6 @@
 """The two blocks of xLSTM: around the mLSTM, and around the sLSTM."""
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -18,14 +17,14 @@ from seqjax.cells._operations import affine, normalised
 from seqjax.cells._product import dense_kernel, split_heads
 from seqjax.cells._slstm import slstm
 from seqjax.executors._executor import Executor
-from seqjax.nn._block import Block, BlockState, past_inputs
+from seqjax.nn._block import BlockState, ConvolvedBlock
 from seqjax.nn._causal_conv import CausalConv
 from seqjax.nn._recurrent import RNN
 
 PROJECTION = 4  # features of a block of the projections to queries, keys and values
 
 
-class XLSTMBlock(Block):
+class XLSTMBlock(ConvolvedBlock):
     """A block of the xLSTM network, around `seqjax.mlstm` or `seqjax.slstm`.
 
     `kind="mlstm"` projects up before the recurrence, to `2 * size` features:
@@ -120,13 +119,6 @@ class XLSTMBlock(Block):
             cell, seen = _TwoInputs(**published), 2 * size
         self.recurrent = RNN(cell, seen, executor=executor, **options)
 
-    def initial_state(
-        self, batch_shape: Sequence[int] = (), dtype: DTypeLike = jnp.float32
-    ) -> BlockState:
-        """Returns zeros, the inputs before the start, and the cell's initial state."""
-        inputs = past_inputs(batch_shape, self.window, self.inner_size, dtype)
-        return BlockState(inputs, self.recurrent.initial_state(batch_shape, dtype))
-
     def mix(self, xs, state, valid, resets):
         """Returns the outputs and the final state."""
         seen, gate = self.norm(xs), None
@@ -173,7 +165,7 @@ class _Projected(mlstm):
         return self.drive(key, value, affine(xs, params["gate_kernel"], params["gate_bias"]))
 
     def query(self, params, xs):
-        return split_heads(jnp.split(xs, 3, axis=-1)[0], self._shape[0])
+        return split_heads(jnp.split(xs, 3, axis=-1)[0], self.head_shape[0])
 
     def answer(self, params, found, xs):
         return self.normalised(found)

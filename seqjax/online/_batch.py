@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqjax._padding import select
 from seqjax.cells._cell import Cell
 from seqjax.online._step import Step, from_parts, from_vector, inexact_leaves, to_vector
 
@@ -77,10 +76,3 @@ def two_keys(key: Array | None) -> tuple[Array | None, Array | None]:
         return None, None
     first, second = jax.random.split(key)
     return first, second
-
-
-def chosen(condition: Array | None, on_true: Any, on_false: Any) -> Any:
-    """Returns leaves of the first tree where the condition, (*B,), holds; None holds everywhere."""
-    if condition is None:
-        return on_true
-    return jax.tree.map(lambda new, old: select(condition, new, old), on_true, on_false)

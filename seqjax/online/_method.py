@@ -9,13 +9,14 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from seqjax._checks import check_kind, check_shape, check_state
+from seqjax._padding import choose, zeros_unless
 from seqjax._unroll import cast_params, widened
 from seqjax.cells._cell import Cell, check_cell, read_out
 from seqjax.cells._params import check_params
 from seqjax.executors._choice import resolve
-from seqjax.executors._executor import Inputs
+from seqjax.executors._executor import Run
 from seqjax.online import _batch as batched
-from seqjax.online._sequence import run
+from seqjax.online._sequence import run_with_method
 from seqjax.online._step import Step, as_cotangents, gradient_leaves
 
 
@@ -177,7 +178,7 @@ class Method:
                 f"{where}: `state` must be that of {cell!r} for inputs of shape {xs.shape}, with "
                 f"leaves {tuple(wanted)}, got {tuple(got)}. Start from init(cell, params, x)."
             )
-        xs = batched.chosen(valid, xs, jnp.zeros_like(xs))
+        xs = zeros_unless(valid, xs)
         prepared = cast_params(cell, cell.prepare(widened(params)), xs.dtype)
         fixed, x_fixed = lax.stop_gradient((prepared, xs))
         before, trace, key = lax.stop_gradient(state)
@@ -185,8 +186,8 @@ class Method:
         own, begin_key = batched.two_keys(own)
         if reset is not None:
             started = batched.begin(self, cell, fixed, before, x_fixed, begin_key)
-            trace = batched.chosen(reset, started, trace)
-            before = batched.chosen(reset, lax.stop_gradient(start), before)
+            trace = choose(reset, started, trace)
+            before = choose(reset, lax.stop_gradient(start), before)
 
         def of_example(x: Array, x_fixed: Array, state: Any, trace: Any, key: Any) -> Any:
             step = Step(cell, fixed, state, x, batched.first(cell, state))
@@ -195,28 +196,15 @@ class Method:
 
         own = batched.keys(own, xs)
         new, advanced = batched.over_batch(of_example, xs, x_fixed, before, trace, own)
-        new = batched.chosen(valid, new, before)
-        trace = batched.chosen(valid, advanced, trace)
+        new = choose(valid, new, before)
+        trace = choose(valid, advanced, trace)
         new = _attached(self, cell, prepared, start, new, trace, x_fixed)
         y = read_out(cell, prepared, new, xs).astype(xs.dtype)
-        return (
-            batched.chosen(valid, y, jnp.zeros_like(y)),
-            lax.stop_gradient(OnlineState(new, trace, key)),
-        )
+        return zeros_unless(valid, y), lax.stop_gradient(OnlineState(new, trace, key))
 
-    def run(
-        self,
-        cell: Cell,
-        params: Any,
-        inputs: Inputs,
-        state: Any,
-        reset_state: Any,
-        *,
-        reverse: bool,
-        all_states: bool,
-    ) -> tuple[Any, Any]:
+    def run(self, run: Run) -> tuple[Any, Any]:
         """Runs a cell over sequences as an executor, see `seqjax.executors.Executor.run`."""
-        return run(self, cell, reverse, params, inputs, state, reset_state)
+        return run_with_method(self, run)
 
     def _checked(self, name: str, cell: Cell, params: Any, x: ArrayLike) -> tuple[str, Array]:
         where = f"seqjax.online.{type(self).__name__}.{name}"

@@ -14,14 +14,10 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from absl import logging as absl_logging
 
+from seqjax._errors import first_line
 from seqjax.train._errors import RunError
 from seqjax.train._files import make_folder, plain, refuse_deep, sync, sync_tree
-from seqjax.train._processes import (
-    is_first_process,
-    of_first_process,
-    several_processes,
-    together,
-)
+from seqjax.train._processes import is_first_process, of_first_process, several_processes, together
 from seqjax.train._record import numerics, params_sha256
 from seqjax.train._run_folder import refuse_other_config
 from seqjax.train._state import PyTree
@@ -250,8 +246,7 @@ class Checkpoints:
         try:
             yield
         except Exception as error:  # Orbax and TensorStore raise whatever they meet
-            reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
-            raise kind(f"{failure} ({reason}).") from error
+            raise kind(f"{failure} ({first_line(error)}).") from error
         finally:
             absl_logging.set_verbosity(verbosity)
 

@@ -1,24 +1,17 @@
 """The figure every run leaves: its loss and its validation metric against the steps."""
 
-import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from seqjax._figures import ACCENT, GREY, INK, canvas, png, style
 from seqjax.train._files import replace_file
 
-INK, ACCENT, GREY = "#222222", "#0b6fb8", "#9aa5ad"
-VALIDATION = (
-    ACCENT,
-    "#d55e00",
-    "#009e73",
-)  # Okabe and Ito (2008): distinct for all
+VALIDATION = (ACCENT, "#d55e00", "#009e73")  # Okabe and Ito (2008): distinct for all
 
 
 def plot_training(
@@ -54,15 +47,12 @@ def plot_training(
                 "Finish an epoch first, or name a metric that `validate` returns."
             )
     epochs = next(iter(validations.values()))
-    # A figure of our own, not pyplot's: no global state, no window, whatever the backend.
-    figure = Figure(figsize=(9, 3.6), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = canvas(9, 3.6)
     loss, score = figure.subplots(1, 2)
     for kind in ("step", "epoch"):
         if losses := _curves(rows, kind, "train_loss"):
             _draw(loss, losses, ACCENT, "training")
             break
-    loss.set_title("Training loss", loc="left", fontsize=11)
     _draw(score, _curves(rows, "step", f"train_{metric}"), GREY, "training")
     for color, (name, found) in zip(VALIDATION, validations.items(), strict=False):
         _draw(score, found, color, named[name], marker="o")
@@ -76,22 +66,15 @@ def plot_training(
             linestyle="none",
             label="selected epoch" if seed == min(best_epochs or {}) else None,
         )
-    score.set_title(metric.replace("_", " ").capitalize(), loc="left", fontsize=11)
     score.legend(frameon=False, fontsize=9)
-    for axes in (loss, score):
-        axes.set_xlabel("epoch", fontsize=9)
+    titles = "Training loss", metric.replace("_", " ").capitalize()
+    for axes, name in zip((loss, score), titles, strict=True):
+        style(axes, name, "epoch", "")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlim(left=0)
-        axes.tick_params(labelsize=9, color=GREY)
-        axes.grid(axis="y", color="#e6e9eb", linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.spines[["left", "bottom"]].set_color(GREY)
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=12)
-    image = io.BytesIO()
-    figure.savefig(image, format="png")
-    replace_file(Path(path), image.getvalue())
+    replace_file(Path(path), png(figure))
 
 
 def _curves(rows: list[Mapping[str, Any]], kind: str, name: str) -> dict[int, list[tuple]]:

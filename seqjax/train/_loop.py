@@ -156,7 +156,7 @@ def training(
         del state  # its buffers are not its own any more
 
         epochs, score = options.epochs, f"val_{options.monitor}"
-        progress = Progress(name, epochs, place) if place and is_first_process() else None
+        progress = Progress(name, epochs, place if is_first_process() else None)
         reporter = Reporter(run, seed, epochs, position, name, clock, progress, options.callbacks)
         with reporter as report:
 

@@ -17,16 +17,17 @@ _SHORT = {"accuracy": "acc"}
 class Progress:
     """Shows the progress of a run. The bar of each seed starts where the last seed ended."""
 
-    def __init__(self, name: str, epochs: int, place: tuple[int, int]):
+    def __init__(self, name: str, epochs: int, place: tuple[int, int] | None):
         """Shows nothing until the first epoch.
 
         Args:
           name: name of the seed or seeds in training, such as "seed 0".
           epochs: maximum number of epochs.
           place: the number of finished seeds, and the number of all seeds of the run.
+            None shows nothing at all.
         """
         self._name = name if len(name) <= _NAME else f"…{name[1 - _NAME :]}"
-        self._epochs, (self._seeds_done, self._seeds) = epochs, place
+        self._epochs, self._place, self._since = epochs, place, time.monotonic()
         self._bar: tqdm | None = None
         self._metrics = ""
         self._compiled: set[Any] = set()
@@ -41,9 +42,12 @@ class Progress:
           num_steps: steps of the epoch, 0 if unknown.
           done: finished steps of the epoch.
         """
+        if self._place is None:
+            return
+        seeds_done, seeds = self._place
         where = f"{self._name} epoch {epoch}/{self._epochs}"
-        total = self._seeds * self._epochs * num_steps or None
-        so_far = (self._seeds_done * self._epochs + epoch - 1) * num_steps + done
+        total = seeds * self._epochs * num_steps or None
+        so_far = (seeds_done * self._epochs + epoch - 1) * num_steps + done
         if self._bar is None:
             self._bar = tqdm(
                 desc=where,

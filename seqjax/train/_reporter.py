@@ -26,7 +26,7 @@ class Reporter:
         position: Position,
         name: str,
         clock: Callable[[], float],
-        progress: Progress | None,
+        progress: Progress,
         callbacks: Sequence[Callback] = (),
     ):
         """Opens the event file.
@@ -38,7 +38,7 @@ class Reporter:
           position: where training stands; its rows and seconds are counted here.
           name: what it is called, such as "seed 0".
           clock: gives seconds.
-          progress: the bar, if there is to be one.
+          progress: the bar.
           callbacks: they hear every row.
         """
         self.name = name
@@ -60,8 +60,7 @@ class Reporter:
 
     def __exit__(self, *error: object) -> None:
         """Closes the progress bar and the event file."""
-        if self._progress is not None:
-            self._progress.close()
+        self._progress.close()
         with contextlib.suppress(OSError):  # of a disk that is full; the last row said so
             self._events.close()
 
@@ -71,9 +70,8 @@ class Reporter:
         Args:
           num_steps: batches in the epoch, 0 if unknown.
         """
-        if self._progress is not None:
-            position = self._position
-            self._progress.begin_epoch(position.epoch, num_steps, position.step_in_epoch)
+        position = self._position
+        self._progress.begin_epoch(position.epoch, num_steps, position.step_in_epoch)
         self._restart_rate()
 
     def hand_over(self, shapes: Any) -> None:
@@ -82,8 +80,7 @@ class Reporter:
         Args:
           shapes: anything that is equal for equal shapes.
         """
-        if self._progress is not None:
-            self._progress.hand_over(shapes)
+        self._progress.hand_over(shapes)
 
     def advance(self, num_examples: int, *, steps: int = 1) -> None:
         """Counts steps.
@@ -93,8 +90,7 @@ class Reporter:
           steps: how many.
         """
         self._examples += num_examples
-        if self._progress is not None:
-            self._progress.advance(steps)
+        self._progress.advance(steps)
 
     def step(self, metrics: Mapping[str, float]) -> None:
         """Reports the averages since the last report.
@@ -104,9 +100,8 @@ class Reporter:
         """
         rate = self._examples / max(self._clock() - self._since, 1e-9)
         self._write("step", {**metrics, "examples_per_s": round(rate, 1)})
-        if self._progress is not None:
-            shown = {n: metrics[n] for n in ("train_loss", "train_accuracy") if n in metrics}
-            self._progress.show(f"{short(shown)} {rate:,.0f}/s")
+        shown = {n: metrics[n] for n in ("train_loss", "train_accuracy") if n in metrics}
+        self._progress.show(f"{short(shown)} {rate:,.0f}/s")
         self._restart_rate()
 
     def probe(self, metrics: Mapping[str, float]) -> None:
@@ -134,7 +129,7 @@ class Reporter:
             ]
             where = f"{self.name} epoch {row['epoch']}/{self._epochs}"
             line = f"{where}: {'; '.join(parts)} ({row['wall_s']:.0f} s)"
-            with contextlib.nullcontext() if self._progress is None else self._progress.hidden():
+            with self._progress.hidden():
                 print(line, file=Harmless(sys.stderr), flush=True)
         return row
 

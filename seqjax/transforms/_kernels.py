@@ -10,6 +10,7 @@ from jax.scipy.linalg import expm
 
 from seqjax._checks import check_choice, check_rates
 from seqjax.cells._gated import GatedCell, KernelMap
+from seqjax.cells._product import kernel_by_gate, transposed_kernel_by_gate
 from seqjax.transforms._variational_dropout import check_gated
 
 
@@ -206,7 +207,7 @@ class _Bound(KernelMap):
     iterations: int
 
     def __call__(self, kernel: Any, key: Array | None) -> Array:
-        blocks = _blocks(kernel)
+        blocks = kernel_by_gate(kernel)
         # A vector of ones may be orthogonal to the singular vector; a random one almost never is.
         v = jax.random.normal(jax.random.key(0), (*blocks.shape[:-2], blocks.shape[-1], 1))
         v = v.astype(blocks.dtype)
@@ -218,7 +219,7 @@ class _Bound(KernelMap):
         v = _unit(turned @ u)
         sigma = jnp.swapaxes(u, -1, -2) @ blocks @ v
         scale = jnp.minimum(1, self.bound / jnp.maximum(sigma, jnp.finfo(sigma.dtype).tiny))
-        return _kernel(blocks * scale, kernel.shape)
+        return transposed_kernel_by_gate(blocks * scale)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,12 +227,12 @@ class _Orthogonal(KernelMap):
     method: str
 
     def __call__(self, kernel: Any, key: Array | None) -> Array:
-        blocks = _blocks(kernel)
+        blocks = kernel_by_gate(kernel)
         skew = blocks - jnp.swapaxes(blocks, -1, -2)
         if self.method == "exponential":
-            return _kernel(expm(skew), kernel.shape)
+            return transposed_kernel_by_gate(expm(skew))
         identity = jnp.broadcast_to(jnp.eye(blocks.shape[-1], dtype=blocks.dtype), blocks.shape)
-        return _kernel(jnp.linalg.solve(identity + skew, identity - skew), kernel.shape)
+        return transposed_kernel_by_gate(jnp.linalg.solve(identity + skew, identity - skew))
 
 
 def _lengths(kernel: Array) -> Array:
@@ -241,14 +242,3 @@ def _lengths(kernel: Array) -> Array:
 def _unit(x: Array) -> Array:
     # A kernel of zeros has no direction.
     return x / jnp.maximum(_lengths(x), jnp.finfo(x.dtype).tiny)
-
-
-def _blocks(kernel: Array) -> Array:
-    """Returns the square block of each gate: (..., H, G * H) to (..., G, H, H)."""
-    *lead, size, columns = kernel.shape
-    return jnp.moveaxis(kernel.reshape(*lead, size, columns // size, size), -2, -3)
-
-
-def _kernel(blocks: Array, shape: tuple[int, ...]) -> Array:
-    """Undoes `_blocks`."""
-    return jnp.moveaxis(blocks, -3, -2).reshape(shape)

@@ -6,7 +6,8 @@ from typing import Any
 from jax import Array
 
 from seqjax.cells._gated import GatedCell
-from seqjax.cells._operations import bind, normalised, ones
+from seqjax.cells._initializers import ones
+from seqjax.cells._operations import bind, normalised
 from seqjax.transforms._variational_dropout import check_gated
 
 
@@ -67,12 +68,7 @@ def layer_norm(cell: GatedCell, *, epsilon: float = 1e-5) -> GatedCell:
 
 
 def _normalised(
-    state: Any,
-    *,
-    inner_function: Any,
-    gain_names: tuple[str, ...],
-    epsilon: float,
-    **values: Any,
+    state: Any, *, inner_function: Any, gain_names: tuple[str, ...], epsilon: float, **values: Any
 ) -> Any:
     gains = {name: values.pop(name) for name in gain_names}
 

@@ -37,11 +37,7 @@ class NoisyLinear(WrappedLinear):
 
     noise: Draw
     change: Callable[..., tuple[Array, Array]]
-
-    @property
-    def draws_noise(self) -> bool:
-        """Always True."""
-        return True
+    draws_noise = True
 
     def draw(self, key: Array, xs: Array) -> Noise:
         """Returns the noise of the inner cell together with its own."""
@@ -64,11 +60,7 @@ class NoisyStep(WrappedCell):
 
     noise: tuple[Draw, ...]
     change: Callable[..., Array]
-
-    @property
-    def draws_noise(self) -> bool:
-        """Always True."""
-        return True
+    draws_noise = True
 
     def draw(self, key: Array, xs: Array) -> Noise:
         """Returns the noise of the inner cell together with its own."""

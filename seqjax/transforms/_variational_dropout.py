@@ -50,10 +50,7 @@ def variational_dropout(
     if untied and cell.heads != 1:
         raise ValueError(f"{where}: `untied` needs a dense kernel, got {cell.heads} heads.")
     return dataclasses.replace(
-        cell,
-        hidden_dropout=rate,
-        input_dropout=input_rate,
-        untied_dropout=untied,
+        cell, hidden_dropout=rate, input_dropout=input_rate, untied_dropout=untied
     )
 
 

@@ -10,7 +10,7 @@ from cell_table import ROWS, every_form
 
 import seqjax
 from seqjax.cells import GatedCell
-from seqjax.cells._operations import glorot_uniform, orthogonal
+from seqjax.cells._initializers import glorot_uniform, orthogonal
 
 GATED = [row for row in ROWS if isinstance(row.cell, GatedCell)]
 USUAL = [row for row in GATED if type(row.cell).init is GatedCell.init]

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.generate.characters import split_characters
 from experiments.generate.grammar_text import grammar_entropy, grammar_text
 from seqjax import data
-from seqjax.data._characters import split_characters
 from seqjax.data._text_file import read_text
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from experiments.generate.chord_progressions import chord_progressions
+from experiments.generate.pieces import transposed
 from seqjax import data
-from seqjax.data._chorales import piano_roll, transposed
+from seqjax.data._chorales import piano_roll
 
 PIECE = [[60, 64, 67, -1]] * 5 + [[62, 65, 65, 48]] * 4
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments.generate.pieces import sequence_segments
 from seqjax import data
-from seqjax.data._segments import sequence_segments
 
 
 def joined(segments):
@@ -106,7 +106,7 @@ def test_whole_sequences_are_batched_without_loss(lengths, batch_size, shuffled)
         (
             lambda: sequence_segments([np.ones((3, 1))], 1, [2]),
             ValueError,
-            "a sequence has 3 steps, the largest bucket holds 2",
+            "sequence 0 has length 3, the largest bucket holds 2",
         ),
     ],
 )

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from experiments.csv_tasks import row_splits, series_splits, series_training_rows
+from experiments.tables import id_columns
 from seqjax import data
-from seqjax.data._table import Table, id_columns
+from seqjax.data._table import Table
 
 GOOD = "date,load,heat\n2020-01-01,1,2\n2020-01-02,3,4\n2020-01-03,5,6\n"
 

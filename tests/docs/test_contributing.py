@@ -175,7 +175,7 @@ def follow(text, checkout):
         else:
             name = place.strip("`")
             (start,) = (
-                i for i, other in enumerate(lines) if re.match(rf"{name}\b.* = [\[{{]$", other)
+                i for i, other in enumerate(lines) if re.match(rf"{name}\b.*= [\[{{]$", other)
             )
             lines.insert(start + 1, f"    {line}\n")
         write(checkout / path, "".join(lines))

@@ -12,15 +12,15 @@ import programs
 import pytest
 
 from experiments import command_line, generate
+from experiments.generate.characters import split_characters
 from experiments.generate.chord_progressions import chord_progressions
 from experiments.generate.midi import midi_bytes
 from experiments.generate.model import Asked, make_judge, make_loss, model_functions, zero_state
+from experiments.generate.note_baselines import note_rates
+from experiments.generate.pieces import sequence_segments
 from experiments.generate.predict import answer_lines
 from seqjax import data, train
-from seqjax.data._characters import split_characters
 from seqjax.data._chorales import NUM_NOTES, piano_roll
-from seqjax.data._segments import sequence_segments
-from seqjax.floors._notes import note_rates
 
 SMALL = {
     "hidden_size": 8, "embedding_size": 6, "batch_size": 4, "length": 8, "epochs": 2, "seeds": 1,

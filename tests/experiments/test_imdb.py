@@ -12,11 +12,11 @@ import programs
 import pytest
 
 from experiments import command_line, imdb, program
+from experiments.batches import bucketed_batches
 from experiments.imdb.linear import fit_linear, linear_logits
 from experiments.imdb.model import make_predict, model_functions
 from experiments.imdb.task import load_task
 from seqjax import data, train
-from seqjax.data._batching import bucketed_batches
 
 SMALL = {
     "dataset": "folder",

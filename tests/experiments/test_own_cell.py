@@ -26,12 +26,12 @@ from experiments import (
     transcribe,
     translate,
 )
+from experiments.batches import bucketed_batches
 from experiments.gradient_flow import grid
 from experiments.gradient_flow.measure import measure
 from experiments.imdb.model import model_functions
 from seqjax import data, train
 from seqjax.cells import USER_CELLS
-from seqjax.data._batching import bucketed_batches
 
 ROOT = Path(__file__).parents[2]
 OWN = "my_cells:minimal"

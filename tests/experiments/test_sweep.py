@@ -8,8 +8,8 @@ from scipy import stats
 
 from experiments import regression, sweep
 from experiments.command_line import ConfigError
+from experiments.intervals import summarise
 from seqjax import train
-from seqjax.train._record import summarise
 
 GIVEN = {
     "task": "sine", "seeds": 1, "epochs": 1, "train_size": 64, "lookback": 12, "horizon": 4,

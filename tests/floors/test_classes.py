@@ -2,8 +2,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments.features import segment_means
 from seqjax import floors
-from seqjax.floors._ridge import segment_means
 
 
 def test_ridge_tells_apart_what_a_line_can():

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from seqjax.data._ragged import Ragged
+from experiments.imdb.ragged import Ragged
 from seqjax.floors import fit_naive_bayes_logistic
 from seqjax.floors._naive_bayes_logistic import NGrams
 

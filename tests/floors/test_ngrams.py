@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments.generate.note_baselines import note_rates, note_repetition
 from seqjax import floors
-from seqjax.floors._notes import note_rates, note_repetition
 
 
 def by_hand(train, order, vocab_size):

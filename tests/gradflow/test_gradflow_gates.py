@@ -15,8 +15,8 @@ from cell_table import (
     sigmoid,
 )
 
+from experiments.gradient_flow.measure import activation_histogram
 from seqjax import gradflow
-from seqjax.gradflow._gates import activation_histogram
 
 pytestmark = pytest.mark.usefixtures("x64")
 

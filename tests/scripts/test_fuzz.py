@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.imdb.cache import read_entry
 from seqjax import data, train
-from seqjax.data._cache import read_entry
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from experiments.intervals import summarise
 from experiments.summary import write_summary
 from seqjax import train
-from seqjax.train._record import summarise
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from experiments.intervals import interval, summarise, without_interval
 from experiments.summary import devices, versions
-from seqjax.train._record import interval, params_sha256, summarise, without_interval
+from seqjax.train._record import params_sha256
 
 
 @pytest.mark.parametrize("values", [[1.0, 2.0], [0.81, 0.84, 0.79], list(np.arange(10) ** 2.0)])

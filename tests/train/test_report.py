@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from experiments.intervals import summarise
 from experiments.summary import versions, write_summary
 from seqjax.train import open_run, plot_training
-from seqjax.train._record import summarise
 
 RESULT = {
     "experiment": "imdb",

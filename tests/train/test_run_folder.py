@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pytest
 
+from experiments.intervals import summarise
 from seqjax.train import RunError, open_run
-from seqjax.train._record import summarise
 from seqjax.train._run_folder import RESULT_KEYS
 
 CONFIG = {"rate": 0.1, "cell": "gru", "sizes": (4, 5), "model": {"size": np.int64(3)}}

@@ -95,12 +95,13 @@ class InPython:
     def refusal(self, cell):
         return None if cell.name == "lstm" else "it runs lstm only"
 
-    def run(self, cell, params, inputs, state, reset_state, *, reverse, all_states):
-        states = []
-        for x in inputs.xs[::-1] if reverse else inputs.xs:
-            state = cell.step(params, state, cell.project(params, x))
+    def run(self, run):
+        cell, state, states = run.cell, run.state, []
+        for x in run.inputs.xs[::-1] if run.reverse else run.inputs.xs:
+            state = cell.step(run.params, state, cell.project(run.params, x))
             states.append(state)
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states[:: -1 if reverse else 1])
+        forward = states[::-1] if run.reverse else states
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *forward)
         return state, stacked
 
 

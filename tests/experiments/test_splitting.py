@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiments.splitting import split_validation, text_hashes
 from seqjax.data import DataError
-from seqjax.data._splitting import split_validation, text_hashes
 
 
 @given(st.integers(10, 60), st.integers(10, 60), st.floats(0.1, 0.9), st.integers(0, 9))

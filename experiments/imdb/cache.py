@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from seqjax.data._ragged import Ragged
+from experiments.imdb.ragged import Ragged
 from seqjax.data._reviews import Reviews
+from seqjax.data._text_file import AnyPath
 from seqjax.data._vocabulary import TOKENIZER_VERSION, Vocabulary, build_vocabulary
 
 _SPLITS = ("train", "test", "unlabelled")
@@ -44,7 +45,7 @@ class EncodedReviews:
 def encode_reviews(
     reviews: Reviews,
     vocab_size: int,
-    cache_dir: str | os.PathLike[str] | None = None,
+    cache_dir: AnyPath | None = None,
     notify: Callable[[str], None] = print,
     *,
     punctuation: bool = True,
@@ -91,7 +92,7 @@ def encode_reviews(
     )
 
 
-def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
+def cache_folder(cache_dir: AnyPath | None = None) -> Path:
     """Returns the folder of cached data: `cache_dir`, or the user's own by default."""
     if cache_dir is None:
         default = Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache"))

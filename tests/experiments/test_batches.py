@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqjax.data._batching import bucket_lengths, bucketed_batches, truncate
+from experiments.batches import bucket_lengths, bucketed_batches, truncate
 
 lengths_of = st.lists(st.integers(0, 30), max_size=40)
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from experiments.imdb.cross_fitting import calibration, cross_fit, stacking_weights
 from seqjax.floors import fit_naive_bayes_logistic
-from seqjax.floors._cross_fitting import calibration, cross_fit, stacking_weights
 
 
 def texts(number, seed=0):

@@ -4,8 +4,8 @@ import os
 import numpy as np
 import pytest
 
+from experiments.imdb.cache import encode_reviews
 from seqjax.data import DataError, generate_reviews
-from seqjax.data._cache import encode_reviews
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_encodes_every_split_in_order(reviews, tmp_path):
 
 def test_reads_back_the_same_without_encoding(reviews, tmp_path, monkeypatch):
     first = encode_reviews(reviews, 50, tmp_path)
-    monkeypatch.setattr("seqjax.data._cache.build_vocabulary", None)
+    monkeypatch.setattr("experiments.imdb.cache.build_vocabulary", None)
     second = encode_reviews(reviews, 50, tmp_path)
     np.testing.assert_array_equal(first.train.tokens, second.train.tokens)
     np.testing.assert_array_equal(first.test.offsets, second.test.offsets)
@@ -41,7 +41,7 @@ def test_key_is_the_content(reviews, tmp_path, monkeypatch):
     encode_reviews(reviews, 50, tmp_path)
     encode_reviews(reviews, 60, tmp_path)
     encode_reviews(generate_reviews(20, 10, seed=1), 50, tmp_path)
-    monkeypatch.setattr("seqjax.data._cache.TOKENIZER_VERSION", 0)
+    monkeypatch.setattr("experiments.imdb.cache.TOKENIZER_VERSION", 0)
     encode_reviews(reviews, 50, tmp_path)
     assert len(list(tmp_path.glob("*.npz"))) == len(list(tmp_path.iterdir())) == 4
 

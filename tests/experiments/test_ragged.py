@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqjax.data._ragged import Ragged
+from experiments.imdb.ragged import Ragged
 
 
 @given(st.lists(st.lists(st.integers(0, 99))))
