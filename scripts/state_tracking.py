@@ -293,7 +293,7 @@ def tables(rows: dict[tuple[str, str], np.ndarray]) -> str:
     lines = []
     for name, task in TASKS.items():
         lines += [
-            f"**{task.title.capitalize()}**",
+            f"**{task.title[0].upper() + task.title[1:]}**",
             "",
             "| cell | " + " | ".join(f"{low} to {high}" for low, high in RANGES) + " |",
             "| --- |" + " ---: |" * len(RANGES),
