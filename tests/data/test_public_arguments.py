@@ -89,6 +89,7 @@ ROWS = [
     (data.load_splice, lambda: data.load_splice(__file__), "is not a folder"),
     (data.read_conllu, lambda: data.read_conllu("x", column="tag"), "`column` must be one of"),
     (data.read_table, lambda: data.read_table("x", missing="guess"), "`missing` must be one of"),
+    (data.read_ts, lambda: data.read_ts("nowhere.ts"), "no such file: nowhere.ts"),
     (data.read_wav, lambda: data.read_wav("nowhere.wav"), "no such file: nowhere.wav"),
     (data.encode_dna, lambda: data.encode_dna("ACX"), "X"),
     (data.log_mel, lambda: data.log_mel(np.zeros(9), 0), "`rate` must be a finite number of at"),
@@ -283,7 +284,7 @@ NOTHING = {
     # Records of results; who makes them checks.
     data.Segment, decode.Hypotheses, decode.Generated, floors.NaiveBayesLogistic,
     floors.TagLexicon, floors.TranslationLexicon,
-    data.DataError,
+    data.DataError, data.TsSequences,
     decode.edit_distance,  # any symbols, as many as one likes
     decode.greedy,  # as a sampler; it has only logits
 }  # fmt: skip
