@@ -55,7 +55,14 @@ def cell_setting(default: str, help: str, choices: Sequence[str]) -> Any:
             return
         if one_way in USER_CELLS:
             raise ConfigError(f"--cell must run in one direction: {one_way}; got {value!r}.")
-        known, advice = ", ".join(choices), suggestion(value, choices).rstrip()
+        if one_way == "conv_lstm":
+            raise ConfigError(
+                "--cell=conv_lstm needs images, and no experiment has them. Use seqjax.conv_lstm "
+                "in Python."
+            )
+        known = ", ".join(name for name in choices if not directions(name)[1])
+        known += ", or bi before one for both directions" * both
+        advice = suggestion(value, choices).rstrip()
         advice = f" {advice}" if advice else not_loaded(value)
         raise ConfigError(f"--cell must be one of {known}; got {value!r}.{advice}")
 

@@ -53,6 +53,11 @@ def test_numbers_names_and_booleans():
             "must be like its default, 1.0; got high",
         ),
         ({"cell": "feedforward", "cell_options": "heads=2"}, "--cell=feedforward are none"),
+        ({"cell": "conv_lstm"}, "--cell=conv_lstm needs images, and no experiment has them"),
+        (
+            {"cell": "lsmt"},
+            r"ltc, feedforward, or bi before one .* got 'lsmt'. Did you mean 'lstm'",
+        ),
         (
             {"cell": "bicfc", "executor": "newton", "hidden_size": 80},
             r"--hidden_size=80: it needs the dense Jacobian, 80 x 80 .* Lower --hidden_size",
