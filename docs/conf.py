@@ -31,7 +31,7 @@ nitpicky = True
 nitpick_ignore_regex = [("py:.*", r"(?!seqjax\b).*")]
 
 myst_enable_extensions = ["amsmath", "deflist", "dollarmath"]
-myst_heading_anchors = 3
+myst_heading_anchors = 4
 
 # Notebooks are run when they have changed since the last build.
 nb_execution_mode = "cache"
