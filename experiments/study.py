@@ -103,6 +103,7 @@ class _Begun(NamedTuple):
     folder: train.RunFolder
     study: Study
     name: str
+    callbacks: Sequence[train.Callback]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,21 +209,19 @@ def run_studies(
     results: dict[str, Result] = {}
     together: dict[str, _Begun] = {}
     for name, (config, path) in runs.items():
-        run = _begin(config, path, prepare, resume, mesh, notify, name)
+        run = _begin(config, path, prepare, resume, mesh, notify, name, callbacks)
         if isinstance(run, Result):
             results[name] = run
         elif run.study.alike and can_train_together(run.study.step, mesh):
             together[name] = run
         else:
-            results[name] = _finish_seeds(experiment, run, _fit_in_turn(run, callbacks), notify)
+            results[name] = _finish_seeds(experiment, run, _fit_in_turn(run), notify)
     number = sum(run.config.seeds for run in together.values())
     if number > 1:
         notify(f"{number} members train together.")
-        fits = _fit_together([*together.values()], callbacks)
+        fits = _fit_together([*together.values()])
     else:
-        fits = itertools.chain.from_iterable(
-            _fit_in_turn(run, callbacks) for run in together.values()
-        )
+        fits = itertools.chain.from_iterable(map(_fit_in_turn, together.values()))
     for name, run in together.items():
         results[name] = _finish_seeds(experiment, run, fits, notify)
     return [results[name] for name in runs]
@@ -240,6 +239,7 @@ def _begin(
     mesh: str,
     notify: Callable[[str], None],
     name: str,
+    callbacks: Sequence[train.Callback],
 ) -> _Begun | Result:
     """Opens the folder and prepares what is to be trained, if it is."""
     settings = dataclasses.asdict(config)
@@ -271,12 +271,12 @@ def _begin(
         keep_code(config.cell, folder.path)
         study.save(folder.path)
     notify(report.preview(config, study, path))
-    return _Begun(config, folder, study, name)
+    return _Begun(config, folder, study, name, callbacks)
 
 
-def _fit_options(run: _Begun, callbacks: Sequence[train.Callback]) -> dict[str, Any]:
+def _fit_options(run: _Begun) -> dict[str, Any]:
     return {
-        "callbacks": callbacks,
+        "callbacks": run.callbacks,
         "epochs": run.config.epochs,
         "monitor": run.study.monitor,
         "mode": run.study.mode,
@@ -300,14 +300,12 @@ def _member(run: _Begun, seed: int) -> train.Member:
     )
 
 
-def _fit_together(
-    runs: Sequence[_Begun], callbacks: Sequence[train.Callback]
-) -> Iterator[train.FitResult]:
+def _fit_together(runs: Sequence[_Begun]) -> Iterator[train.FitResult]:
     members = [_member(run, seed) for run in runs for seed in _seeds(run.config)]
-    return iter(train.fit_together(members, **_fit_options(runs[0], callbacks)))
+    return iter(train.fit_together(members, **_fit_options(runs[0])))
 
 
-def _fit_in_turn(run: _Begun, callbacks: Sequence[train.Callback]) -> Iterator[train.FitResult]:
+def _fit_in_turn(run: _Begun) -> Iterator[train.FitResult]:
     seeds = _seeds(run.config)
     for place, seed in enumerate(seeds):
         member = _member(run, seed)
@@ -317,7 +315,7 @@ def _fit_in_turn(run: _Begun, callbacks: Sequence[train.Callback]) -> Iterator[t
             run=member.run,
             seed=seed,
             place=(place, len(seeds)),
-            **_fit_options(run, callbacks),
+            **_fit_options(run),
         )
 
 
@@ -328,7 +326,7 @@ def _finish_seeds(
     notify: Callable[[str], None],
 ) -> Result:
     """Tests every seed when it has been trained, and leaves the result."""
-    config, folder, study, _ = run
+    config, folder, study, *_ = run
     fits, tests = [], []
     for seed in _seeds(config):
         fits.append(next(trained))

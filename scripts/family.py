@@ -157,7 +157,7 @@ def main(_: list[str]) -> None:
     text = (
         f"{FLAGS.shape} (steps x batch x inputs x units), float32, medians of {FLAGS.rounds} "
         f"rounds; {platform.machine()}, JAX {jax.__version__}, {jax.default_backend()}, "
-        f"`python scripts/family.py`.\n\n{table(rows)}\n"
+        f"`python scripts/family.py --rounds={FLAGS.rounds}`.\n\n{table(rows)}\n"
     )
     print(f"\n{text}")
     if FLAGS.json:

@@ -22,7 +22,6 @@ os.environ.setdefault("NPROC", "8")
 import hypothesis
 import jax
 import pytest
-from extended import EXTENDED
 from quick import QUICK
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -40,15 +39,13 @@ hypothesis.settings.load_profile("seqjax")
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items):
-    """Marks the quick and the extended tests; turns warnings into errors, also of a dependency.
+    """Marks the quick tests; turns warnings into errors, also of a dependency.
 
     The mark stands before a test's own `filterwarnings`, which therefore have the last word.
     """
     quick = {f"tests/{name}" for names in QUICK.values() for name in names}
     for item in items:
         item.add_marker(pytest.mark.filterwarnings("error"), append=False)
-        if item.nodeid.removeprefix("tests/") in EXTENDED:
-            item.add_marker("extended")
         test = item.nodeid.partition("[")[0]
         wanted = quick & {test, test.partition("::")[0]}
         if wanted and not item.get_closest_marker("extended"):

@@ -54,7 +54,7 @@ class Config(TableSettings, SoundSettings):
     label_column: str | None = setting(
         None, "column of the classes in --task=csv, by name; default: the last", tasks=["csv"]
     )
-    features: int = setting(1, "numbers in a step of a row of --task=csv", minimum=1)
+    features: int = setting(1, "numbers in a step of a row", minimum=1, tasks=["csv"])
     train_size: int = setting(1500, "sequences of the generated task", minimum=30)
     split_seed: int = setting(
         0, "draws which examples validate and, where none are published, which test", minimum=0

@@ -234,8 +234,8 @@ def read_ts(config: Config, notify: Callable[[str], None]) -> Examples:
     gaps = sum(bool(np.isnan(steps).any()) for steps in sequences)
     if gaps and config.missing != "mean":
         raise data.DataError(
-            f"ts: {config.path} has {gaps} sequences with missing numbers. --missing=mean puts the "
-            "training mean of the channel in their place."
+            f"ts: {gaps} of the {len(sequences)} sequences in {config.path} lack numbers. "
+            "--missing=mean puts the training mean of the channel in their place."
         )
     classes = parts[0].classes
     labels = np.array([classes.index(label) for part in parts for label in part.labels], np.int32)

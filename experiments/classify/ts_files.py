@@ -51,4 +51,6 @@ def check_channels(path: str | Path, sequences: Sequence[np.ndarray], wanted: in
     """Refuses sequences of another number of channels."""
     got = sequences[0].shape[1]
     if got != wanted:
-        raise data.DataError(f"ts: {path} must have {wanted} channels, as to train on, got {got}.")
+        raise data.DataError(
+            f"ts: {path} must have {wanted} channels, as the training sequences, got {got}."
+        )

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def note_rates(train: Sequence[np.ndarray], pieces: Sequence[np.ndarray]) -> float:
-    """Foretells every note by how often it sounds; the loss of that.
+    """Predicts every note by how often it sounds; the loss of that.
 
     Args:
       train: piano rolls to count, (steps, D).
@@ -25,7 +25,7 @@ def note_rates(train: Sequence[np.ndarray], pieces: Sequence[np.ndarray]) -> flo
 
 
 def note_repetition(train: Sequence[np.ndarray], pieces: Sequence[np.ndarray]) -> float:
-    """Foretells every note from whether it sounds already: a logistic regression on that alone.
+    """Predicts every note from whether it sounds already: a logistic regression on that alone.
 
     Its maximum-likelihood fit is a rate of each note in both cases; a piece begins in silence.
 

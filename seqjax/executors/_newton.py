@@ -137,12 +137,12 @@ class Newton:
             """Returns the states of these steps, certified."""
             (inputs, time), (state, reset_state) = along, at_start
             options = {"reverse": reverse, "all_states": True}
-            run = Run(cell, params, inputs, state, reset_state, **options)
-            states, report = self.solve(run, time=time, in_parts=in_parts)
+            here = Run(cell, params, inputs, state, reset_state, **options)
+            states, report = self.solve(here, time=time, in_parts=in_parts)
 
             def replaced() -> Any:
                 whole = gathered(inputs) if in_parts else inputs
-                again = sequential(dataclasses.replace(run, inputs=whole)).states
+                again = sequential(dataclasses.replace(here, inputs=whole)).states
                 again = own_part(again) if in_parts else again
                 where = jnp.broadcast_to(report.fallback, inputs.xs.shape[:-1])
                 return choose(where, again, states)

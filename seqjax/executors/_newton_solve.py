@@ -26,6 +26,7 @@ from seqjax._padding import select, zeros_unless
 from seqjax.cells._cell import FlatState
 from seqjax.executors._chunks import shifted
 from seqjax.executors._executor import Inputs, Run
+from seqjax.executors._recurrence import scanned
 from seqjax.executors._time_axis import AXIS, anywhere, linear_part, shifted_part
 
 
@@ -173,12 +174,7 @@ def solve(
         if in_parts:
             given = (jacobian, None), (parts, jnp.zeros_like(parts[0]))
             return blocks.joined(linear_part(reverse, *given, matrix_product)[0])
-
-        def combine(first: Any, second: Any) -> Any:
-            (a, b), (a_next, b_next) = first, second
-            return matrix_product(a_next, a), matrix_product(a_next, b) + b_next
-
-        return blocks.joined(lax.associative_scan(combine, (jacobian, parts), reverse=reverse)[1])
+        return blocks.joined(scanned(jacobian, parts, None, reverse, matrix_product)[1])
 
     def moved_on(states: Array, initial: Array) -> Array:
         """Returns the state after the step before each."""

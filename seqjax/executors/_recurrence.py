@@ -1,5 +1,7 @@
 """What the two ways of running a linear recurrence in parallel share: cuts, and the derivative."""
 
+import functools
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -18,10 +20,14 @@ def cuts_of(resets: Array | None, b: Array) -> Array | None:
     return None if resets is None else resets.reshape(*resets.shape, *(1,) * (b.ndim - resets.ndim))
 
 
-def passed(decay: Array, state: Array, cut: Array | None) -> Array:
+Product = Callable[[Array, Array], Array]
+"""The product of a decay with a state, or with an earlier decay: of numbers, or of matrices."""
+
+
+def passed(decay: Array, state: Array, cut: Array | None, product: Product = operator.mul) -> Array:
     """Returns what a step keeps of the state before it."""
     # A zero decay alone is not enough: zero times a non-finite state is NaN.
-    return uncut(decay * state, cut)
+    return uncut(product(decay, state), cut)
 
 
 def uncut(values: Array, cut: Array | None) -> Array:
@@ -29,14 +35,18 @@ def uncut(values: Array, cut: Array | None) -> Array:
     return values if cut is None else jnp.where(cut, 0, values)
 
 
-def scanned(a: Array, b: Array, cuts: Array | None, reverse: bool) -> tuple[Array, Array, Any]:
+def combined(product: Product, left: Any, right: Any) -> Any:
+    """Combines `(decay, term to add, cut)` of earlier steps with that of later ones."""
+    (a, b, cut), (a_right, b_right, cut_right) = left, right
+    cut = None if cut is None else cut | cut_right
+    return product(a_right, a), passed(a_right, b, cut_right, product) + b_right, cut
+
+
+def scanned(
+    a: Array, b: Array, cuts: Array | None, reverse: bool, product: Product = operator.mul
+) -> tuple[Array, Array, Any]:
     """Returns the products of the decays up to each step, the states from zero, and the cuts."""
-
-    def combine(left: Any, right: Any) -> Any:
-        (a, b, cut), (a_right, b_right, cut_right) = left, right
-        states = passed(a_right, b, cut_right) + b_right
-        return a * a_right, states, None if cut is None else cut | cut_right
-
+    combine = functools.partial(combined, product)
     return lax.associative_scan(combine, (a, b, cuts), reverse=reverse)
 
 

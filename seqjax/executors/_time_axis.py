@@ -23,7 +23,7 @@ from jax.sharding import PartitionSpec
 from seqjax._axes import same_axes, varying
 from seqjax.executors._chunks import shifted
 from seqjax.executors._executor import Inputs
-from seqjax.executors._recurrence import Decays, cuts_of, passed, uncut, with_derivative
+from seqjax.executors._recurrence import Decays, Product, combined, cuts_of, passed, with_derivative
 
 AXIS = "time"
 
@@ -191,7 +191,7 @@ def linear_part(
     reverse: bool,
     decays: Decays,
     driven: tuple[Array, Array],
-    product: Callable[[Array, Array], Array] = operator.mul,
+    product: Product = operator.mul,
 ) -> tuple[Array, Array]:
     """Returns the states `h_t = a_t * h_{t-1} + b_t` of this part, and the state before it.
 
@@ -203,22 +203,14 @@ def linear_part(
     """
     (a, cuts), (b, initial) = decays, driven
 
-    def passed_on(decay: Array, state: Array, cut: Array | None) -> Array:
-        # A zero decay alone is not enough: zero times a non-finite state is NaN.
-        return uncut(product(decay, state), cut)
-
-    def combine(left: Any, right: Any) -> Any:
-        (a, b, cut), (a_right, b_right, cut_right) = left, right
-        cut = None if cut is None else cut | cut_right
-        return product(a_right, a), passed_on(a_right, b, cut_right) + b_right, cut
-
     def apply(end: Any, state: Array) -> Array:
         decay, alone, cut = end
-        return passed_on(decay, state, cut) + alone
+        return passed(decay, state, cut, product) + alone
 
+    combine = functools.partial(combined, product)
     scanned, before = scan_part(combine, apply, (a, b, cuts), initial, reverse)
     products, alone, cuts = scanned
-    return alone + passed_on(products, before[None], cuts), before
+    return alone + passed(products, before[None], cuts, product), before
 
 
 def _transposed(reverse: bool, decays: Decays, d_states: Array) -> tuple[Array, Array]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from cell_table import assert_trees_close, random_params
 from flax import nnx
+from marks import with_usual
 
 import seqjax
 from seqjax.cells import CELLS, Cell, HiddenState
@@ -250,10 +251,7 @@ DECAYS = {
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=() if name in ("lru", "mamba2", "mlstm") else pytest.mark.extended)
-        for name in DECAYS
-    ],
+    with_usual(DECAYS, ("lru", "mamba2", "mlstm")),
 )
 def test_cells_that_keep_decays_apart_do_so_under_bfloat16(name):
     """A decay near 0.999 keeps its half-life within 1 % over 10,000 steps."""

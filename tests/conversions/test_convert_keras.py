@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from cell_table import BY_NAME, HIDDEN, IN, Problem, reference
 from flax import nnx
+from marks import with_usual
 
 import seqjax
 from seqjax import convert
@@ -67,10 +68,7 @@ def our_outputs(kind, sides, xs):
 
 @pytest.mark.parametrize(
     "kind",
-    [
-        pytest.param(kind, marks=() if kind in ("elman_tanh", "gru") else pytest.mark.extended)
-        for kind in KINDS
-    ],
+    with_usual(KINDS, ("elman_tanh", "gru")),
 )
 def test_both_ways(kind):
     """A layer of each direction on top of one of both."""

@@ -37,6 +37,7 @@ except ImportError:
 """
 
 
+@pytest.mark.extended
 def test_trained_model_runs_alone(tmp_path):
     rngs = nnx.Rngs(0)
     layers = [

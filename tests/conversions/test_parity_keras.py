@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from marks import with_usual
 
 import seqjax
 from seqjax import convert
@@ -61,12 +62,7 @@ def make(name):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(
-            name, marks=() if name in ("lstm", "gru_reset_after") else pytest.mark.extended
-        )
-        for name in LAYERS
-    ],
+    with_usual(LAYERS, ("lstm", "gru_reset_after")),
 )
 def test_values_and_gradients(name):
     """Each parameter's gradient stands in their layout."""

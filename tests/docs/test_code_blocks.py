@@ -17,7 +17,18 @@ COSTLY = {
     *(
         f"docs/howto/{page}.md"
         for page in (
-            *("devices", "equinox", "layers", "lengths", "memory", "online", "probe", "runs"),
+            *(
+                "callbacks",
+                "devices",
+                "equinox",
+                "executors",
+                "layers",
+                "lengths",
+                "memory",
+                "online",
+                "probe",
+                "runs",
+            ),
             *("sweeps", "transforms"),
         )
     ),

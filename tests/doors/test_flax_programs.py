@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx as flax_nnx
+from marks import with_usual
 
 from seqjax.flax import nnx as our_nnx
 
@@ -176,10 +177,7 @@ ALIKE = (bidirectional_classifier, time_major_layers, summed_directions, backwar
 
 @pytest.mark.parametrize(
     "program",
-    [
-        pytest.param(program, marks=pytest.mark.extended if program in ALIKE else ())
-        for program in PROGRAMS
-    ],
+    with_usual(PROGRAMS, {*PROGRAMS} - {*ALIKE}),
     ids=lambda program: program.__name__,
 )
 def test_program(program):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen, nnx
+from marks import with_usual
 
 import seqjax
 from seqjax import convert
@@ -47,12 +48,7 @@ def close(got, expected, tolerance):
 
 @pytest.mark.parametrize(
     "cell",
-    [
-        pytest.param(
-            cell, marks=() if cell in (nnx.LSTMCell, nnx.SimpleCell) else pytest.mark.extended
-        )
-        for cell in CELLS
-    ],
+    with_usual(CELLS, (nnx.LSTMCell, nnx.SimpleCell)),
     ids=lambda cell: cell.__name__,
 )
 def test_outputs_and_gradients(cell):

@@ -480,12 +480,12 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def write_ts(folder, name, *, channels=2, gap=""):
+def write_ts(folder, name, *, channels=2, gap="", size=24):
     """Waves of two frequencies, of 5 to 8 steps."""
     folder.mkdir(exist_ok=True)
     lines = [f"@problemName {name}", "@classLabel true slow fast", "@data"]
     rng = np.random.default_rng(len(name))
-    for number in range(24):
+    for number in range(size):
         time = np.arange(rng.integers(5, 9))[:, None] + rng.uniform(0, 6, channels)
         waves = np.sin((1 + number % 2) * time).T
         numbers = ":".join(",".join(f"{value:.3f}" for value in wave) for wave in waves)
@@ -498,16 +498,23 @@ def write_ts(folder, name, *, channels=2, gap=""):
 
 def test_ts_files_train_and_answer(tmp_path):
     folder = tmp_path / "waves"
-    train_file, test_file = (write_ts(folder, f"Waves_{part}") for part in ("TRAIN", "TEST"))
+    train_file = write_ts(folder, "Waves_TRAIN")
+    test_file = write_ts(folder, "Waves_TEST", size=10)
     config = small(task="ts", path=str(folder), epochs=1, seeds=1)
     task = load_task(config)
-    assert [len(part.targets) for part in (task.train, task.validation, task.test)] == [20, 4, 24]
+    assert [len(part.targets) for part in (task.train, task.validation, task.test)] == [20, 4, 10]
+    written = data.read_ts(test_file).sequences
+    scaled = [(steps - task.inputs.mean) / task.inputs.std for steps in written]
+    np.testing.assert_allclose(np.concatenate(task.test.inputs), np.concatenate(scaled), rtol=1e-5)
     workdir = tmp_path / "run"
-    lines = []
-    classify.run(config, workdir=workdir, notify=lines.append)
+    lines, heard = [], []
+    listener = train.Callback()
+    listener.on_row = heard.append
+    classify.run(config, workdir=workdir, notify=lines.append, callbacks=[listener])
+    assert heard == train.open_run(workdir, dataclasses.asdict(config), resume=True).metrics()
     assert f"--predict={test_file}" in "\n".join(lines)
     answers = classify.predict(workdir, test_file)
-    assert len(answers) == 24
+    assert len(answers) == 10
     assert list(answers[0]) == ["slow", "fast"]
     other = write_ts(tmp_path / "other", "Other", channels=3)
     with pytest.raises(data.DataError, match=r"Other\.ts must have 2 channels, .* got 3"):
@@ -517,7 +524,9 @@ def test_ts_files_train_and_answer(tmp_path):
         classify.predict(workdir, gaps)
 
     # One file is split; a gap takes the channel's mean over the training part.
-    with pytest.raises(data.DataError, match=r"1 sequences with missing numbers. --missing=mean"):
+    with pytest.raises(
+        data.DataError, match=r"1 of the 24 sequences in .*gaps.* lack numbers\. --missing"
+    ):
         load_task(small(task="ts", path=str(gaps)))
     filled = load_task(small(task="ts", path=str(gaps), missing="mean"))
     assert sum(len(part.targets) for part in (filled.train, filled.validation, filled.test)) == 24

@@ -142,6 +142,7 @@ def _encode(folder):
     return encoded.train.tokens.tolist(), heard
 
 
+@pytest.mark.extended
 def test_two_processes_at_once(tmp_path):
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         results = pool.map(_encode, [tmp_path] * 2, chunksize=1)

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from marks import with_usual
 
 from experiments import classify, generate, imdb, regression, tagging, transcribe, translate
 
@@ -27,11 +28,7 @@ def nothing_but_padding(batch):
 
 @pytest.mark.parametrize(
     "experiment",
-    [
-        # One answer for a sequence, and one for each step.
-        pytest.param(each, marks=() if each in (classify, generate) else pytest.mark.extended)
-        for each in SMALL
-    ],
+    with_usual(SMALL, (classify, generate)),
     ids=lambda each: each.__name__.rpartition(".")[2],
 )
 def test_padding_alone_changes_nothing(experiment):

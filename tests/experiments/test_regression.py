@@ -412,6 +412,7 @@ def loss_gradients(changes):
     return jax.jit(jax.grad(lambda params: loss(params, jax.random.key(1), batch)[0]))(params)
 
 
+@pytest.mark.extended
 def test_the_gradient_that_is_named_trains():
     """RTRL is back-propagation; UORO draws with the key of the step; RFLO has other feedback."""
     full, exact, drawn = (loss_gradients({"gradient": name}) for name in ("bptt", "rtrl", "uoro"))
@@ -560,6 +561,7 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path, files):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.extended
 def test_interrupted_and_resumed_to_the_same_bits(tmp_path, monkeypatch):
     module = sys.modules["experiments.regression.study"]
     config = small(task="adding", dropout=0.2, input_noise=0.1)

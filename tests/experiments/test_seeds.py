@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from marks import with_usual
 
 from experiments import classify, generate, imdb, regression, tagging, transcribe, translate
 from seqjax import data, train
@@ -62,16 +63,13 @@ def outcome(study, seed):
     return params_sha256(state.params), study.validate(state.params)
 
 
-# Numbers drawn anew for every epoch, and a text: what is shared by seeds is one code for all.
-USUAL = ("regression", "generate")
+# New numbers in every epoch. What the seeds share is one code for all experiments.
+USUAL = ("regression",)
 
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=() if name in USUAL else pytest.mark.extended)
-        for name in EXPERIMENTS
-    ],
+    with_usual(EXPERIMENTS, USUAL),
 )
 def test_a_seed_does_not_hang_on_the_first(tmp_path, name):
     experiment, settings = EXPERIMENTS[name]

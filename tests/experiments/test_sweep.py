@@ -70,6 +70,7 @@ def test_in_turn_members_come_to_the_same(tmp_path):
         assert of_one == pytest.approx(of_other, rel=1e-5)
 
 
+@pytest.mark.extended
 def test_members_are_runs_and_none_is_run_twice(tmp_path, monkeypatch):
     folder, said = tmp_path / "sweep", []
     # Members share the devices, as they do on accelerators.

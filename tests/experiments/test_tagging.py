@@ -44,6 +44,7 @@ def finished(tmp_path_factory):
     return config, result, "\n".join(lines)
 
 
+@pytest.mark.extended
 def test_run_folder(finished):
     config, (path, result), _ = finished
     assert json.loads((path / "result.json").read_text()) == result

@@ -95,6 +95,7 @@ def test_ctc_of_padding_and_filler_rows():
     np.testing.assert_array_equal(total(jnp.asarray(changed))[1], losses)
 
 
+@pytest.mark.extended
 def test_run_folder(finished):
     config, (path, result), _ = finished
     assert json.loads((path / "result.json").read_text()) == result

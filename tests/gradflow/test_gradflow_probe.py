@@ -15,7 +15,7 @@ step_jacobians = jax.jit(gradflow.step_jacobians, static_argnums=0)
 ROWS = [*KINDS, *(BY_NAME[name] for name in ("ind_rnn", "peephole_lstm", "slstm"))]
 
 
-@pytest.mark.parametrize("row", as_parameters(ROWS, usual=("lstm_learned", "plain", "mlstm")))
+@pytest.mark.parametrize("row", as_parameters(ROWS, usual=("lstm_learned", "plain")))
 def test_probe(row):
     """Flat, finite, and the same numbers as the measures one by one."""
     cell, xs = row.cell, jnp.asarray(problem().xs, jnp.float32)

@@ -129,7 +129,7 @@ def test_truncation_of_a_LinearNetwork():
 ROWS = [*KINDS, *(BY_NAME[name] for name in ("slstm", "matrix"))]
 
 
-@pytest.mark.parametrize("row", as_parameters(ROWS, usual=("lstm_learned", "lru", "mlstm")))
+@pytest.mark.parametrize("row", as_parameters(ROWS, usual=("lstm_learned", "lru")))
 def test_truncation_is_training_in_chunks(row):
     """Against chunks with a carried state, two batch axes, a loss of every output."""
     cell, xs = row.cell, jnp.asarray(problem(steps=7, batch=(2, 2)).xs)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cell_table import HIDDEN, IN, assert_trees_close, problem, random_params, random_state
+from marks import with_usual
 
 import seqjax
 from seqjax import gradflow
@@ -77,7 +78,7 @@ CELLS = {
 # What mixes only a little, and what mixes before the product, are the hardest to notice.
 each = pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=() if name == "weakly" else pytest.mark.extended) for name in CELLS],
+    with_usual(CELLS, ["weakly"]),
 )
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from marks import with_usual
 
 import seqjax
 from seqjax import nn
@@ -59,10 +60,7 @@ DROPPING = {
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=pytest.mark.extended if name in ("stack", "decoder") else ())
-        for name in DROPPING
-    ],
+    with_usual(DROPPING, DROPPING.keys() - {"stack", "decoder"}),
 )
 def test_train_and_eval_decide_about_dropout(name):
     make, call = DROPPING[name]

@@ -1,5 +1,6 @@
 """Thousands of programs whose results nobody looks at in between, see `processes.AHEAD`."""
 
+import pytest
 from fresh import output_of
 
 CODE = """
@@ -13,5 +14,6 @@ print(len(train.fetch_each(added_up(xs, xs) for _ in range(20_000))))
 """
 
 
+@pytest.mark.extended
 def test_devices_do_not_lock_each_other():
     assert output_of(CODE).strip() == "20000"

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from marks import with_usual
 
 from seqjax.train import RunError
 from seqjax.train._checkpoints import Checkpoints, Position
@@ -132,10 +133,7 @@ USUAL = (flip, remove, spoil_position)
 
 
 def each(*damages):
-    return [
-        pytest.param(damage, marks=() if damage in USUAL else pytest.mark.extended)
-        for damage in damages
-    ]
+    return with_usual(damages, USUAL)
 
 
 @pytest.mark.parametrize(

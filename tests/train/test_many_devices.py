@@ -215,6 +215,7 @@ def test_kernels_and_their_moments_are_split(eight):
     assert (eight[1] / "4x2_kernel.txt").read_text() == "(8, 12)"
 
 
+@pytest.mark.extended
 def test_a_refused_program_ends_with_one_line(tmp_path):
     """By the command line; the other process neither waits nor repeats it."""
     train.open_run(tmp_path / "run", several.CONFIG, resume=False).append_metrics({"seed": 0})

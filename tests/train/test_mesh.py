@@ -13,6 +13,7 @@ import pytest
 from flax import nnx
 from fresh import output_of
 from jax.sharding import PartitionSpec as P
+from marks import with_usual
 
 import seqjax
 from seqjax.train import (
@@ -118,10 +119,7 @@ OPTIMIZERS = {
 
 every_optimizer = pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=pytest.mark.extended if name == "hyperparameters" else ())
-        for name in OPTIMIZERS
-    ],
+    with_usual(OPTIMIZERS, OPTIMIZERS.keys() - {"hyperparameters"}),
 )
 
 

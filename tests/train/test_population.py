@@ -137,6 +137,21 @@ def test_stopped_and_resumed_ends_with_the_same_bits(tmp_path, whole, moment):
         assert mine.epochs_run == other.epochs_run
 
 
+def test_a_callback_ends_the_member_that_it_names(tmp_path):
+    heard = []
+
+    class EndsTheFirst(train.Callback):
+        def on_row(self, row):
+            heard.append((row["seed"], row["epoch"]))
+
+        def stops(self, row):
+            return row["seed"] == 0
+
+    results = together(tmp_path, epochs=2, patience=None, callbacks=[EndsTheFirst()])
+    assert [result.epochs_run for result in results] == [1, 2, 2]
+    assert {*heard} == {(0, 1), (1, 1), (1, 2), (2, 1), (2, 2)}
+
+
 def test_seconds_add_up_to_those_of_the_program(tmp_path):
     start = time.monotonic()
     results = together(tmp_path)

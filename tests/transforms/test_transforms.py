@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from marks import with_usual
 
 import seqjax
 from seqjax import transforms
@@ -87,12 +88,12 @@ def _values_and_gradients(cell, executor, params, xs, key):
 
 
 # Noise in the update and in the product; a linear cell, and a plain one.
-USUAL = ("zoneout", "recurrent_dropout", "zoneout_lru", "zoneout_plain")
+USUAL = ("recurrent_dropout", "zoneout_lru", "zoneout_plain")
 
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=() if name in USUAL else pytest.mark.extended) for name in EVERY],
+    with_usual(EVERY, USUAL),
 )
 def test_executors_agree_on_the_same_noise(name, x64):
     cell = EVERY[name]

@@ -18,6 +18,7 @@ from cell_table import (
     problem,
     random_params,
 )
+from marks import with_usual
 
 import seqjax
 from seqjax.cells import AssociativeCell, LinearCell
@@ -179,10 +180,7 @@ def test_a_state_that_is_not_finite_ends_at_a_reset():
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=() if name in ("mlstm", "delta_net") else pytest.mark.extended)
-        for name in COMBINED
-    ],
+    with_usual(COMBINED, ("mlstm", "delta_net")),
 )
 def test_a_combined_state_that_is_not_finite_ends_at_a_reset(x64, name):
     """Elements before a reset are combined, too; what they hold must not reach beyond it."""

@@ -19,6 +19,7 @@ from cell_table import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from marks import with_usual
 from test_unroll_properties import problems
 
 import seqjax
@@ -71,7 +72,7 @@ ONE_CHUNK = {"residuals": "states", "chunk_size": 100, "reverse": True, "all_sta
             GATED,
             CHUNKS,
             name="states",
-            usual=("lstm_learned", "gru_reset_before", "slstm", "layer_norm_gru", "user"),
+            usual=("lstm_learned", "layer_norm_gru", "user"),
         ),
         *as_parameters(GATED, REVERSE, name="gates_reverse", usual=("user",)),
         pytest.param(BY_NAME["user"], ONE_CHUNK, id="user-states_reverse_one_chunk"),
@@ -122,11 +123,7 @@ def dot(a, b):
 
 @pytest.mark.parametrize(
     "order",
-    [
-        # test_unroll_gradients.py has a Hessian-vector product, forward over reverse.
-        pytest.param(order, marks=() if order == "reverse_over_reverse" else pytest.mark.extended)
-        for order in SECOND
-    ],
+    with_usual(SECOND, ["reverse_over_reverse"]),
 )
 def test_second_derivatives(order):
     row, data = BY_NAME["user"], problem()

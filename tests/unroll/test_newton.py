@@ -21,6 +21,7 @@ from cell_table import (
     problem,
     random_params,
 )
+from marks import with_usual
 
 import seqjax
 from seqjax import executors
@@ -91,12 +92,7 @@ def test_an_inexact_jacobian_takes_more_iterations_to_the_same_result(x64, optio
 
 @pytest.mark.parametrize(
     ("max_iterations", "jacobian"),
-    [
-        pytest.param(
-            *case, marks=() if case in ((16, "auto"), (100, "auto")) else pytest.mark.extended
-        )
-        for case in itertools.product((16, 100), ("auto", "diagonal"))
-    ],
+    with_usual(itertools.product((16, 100), ("auto", "diagonal")), [(100, "auto")]),
 )
 def test_a_chaotic_cell_falls_back_and_says_so(max_iterations, jacobian):
     """Also with enough iterations to satisfy every step: errors are amplified nevertheless."""

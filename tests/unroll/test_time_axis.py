@@ -13,6 +13,7 @@ import pytest
 from cell_table import BY_NAME, assert_trees_close, problem, random_params, random_state
 from cell_table import values_and_gradients as of_table
 from jax.sharding import PartitionSpec as P
+from marks import with_usual
 
 import seqjax
 from seqjax.executors._associative import linear_recurrence
@@ -37,12 +38,12 @@ USUAL = {("min_gru", False), ("lru", True), ("rg_lru", False), ("mlstm", True)}
 
 @pytest.mark.parametrize(
     ("name", "reverse"),
-    [
-        pytest.param(*case, marks=() if case in USUAL else pytest.mark.extended)
-        for case in itertools.product(
+    with_usual(
+        itertools.product(
             ("min_gru", "lru", "rg_lru", "gla", "mlstm", "delta_net", "qrnn"), (False, True)
-        )
-    ],
+        ),
+        USUAL,
+    ),
 )
 def test_values_and_gradients_are_those_of_one_device(name, reverse, x64):
     """States of all kinds, and cells that combine steps; 7 steps are no even number."""

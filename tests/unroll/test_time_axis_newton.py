@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from cell_table import BY_NAME, assert_trees_close, problem, random_params, random_state
 from cell_table import values_and_gradients as of_table
+from marks import with_usual
 
 import seqjax
 from seqjax.executors import Newton, Sequential
@@ -31,10 +32,7 @@ CELLS = ("gru", "para_gru", "plain", "slstm", "para_lstm", "lstm_learned", "user
 
 @pytest.mark.parametrize(
     ("name", "reverse"),
-    [
-        pytest.param(*case, marks=() if case in USUAL else pytest.mark.extended)
-        for case in itertools.product(CELLS, (False, True))
-    ],
+    with_usual(itertools.product(CELLS, (False, True)), USUAL),
 )
 def test_values_and_gradients_are_those_of_one_device(name, reverse, x64):
     """A dense, a diagonal and a plain Jacobian; 7 steps are no even number."""
